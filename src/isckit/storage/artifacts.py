@@ -1,0 +1,146 @@
+"""Atomic writes, receipts and freshness: what stands on disk is whole, and known to be made from what is at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isckit.types import BadInput, MissingInput, StaleArtifact, StorageFull
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "augly", "albumentations",
+            "opencv-python-headless", "pytorch-metric-learning", "faiss-gpu", "h5py", "pandas")
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it over `path` when the block ends well, remove it when not.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood at `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        # h5py reports a full disk as a plain OSError whose text names errno 28.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "errno = 28" in str(error):
+            raise StorageFull(
+                seen=f"no space left while writing {path}",
+                allowed="enough free space for the whole file; nothing was changed",
+                remedy="free some space, or work in another folder, and run the same command again",
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON atomically, keys sorted."""
+    return write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is not JSON.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed="an existing JSON file", remedy="run the step that makes it")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(seen=f"{path} is not JSON ({error})", allowed="a file written by this kit",
+                       remedy=f"delete {path} and run the step that makes it again") from error
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def ids_digest(ids: np.ndarray) -> str:
+    """sha256 of the ids, in order, one a line."""
+    return hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()
+
+
+def rows_digest(ids: np.ndarray, vectors: np.ndarray) -> str:
+    """Order-free digest of a matrix: sha256 over rows sorted by id, raw little-endian float32.
+
+    Kept apart from the file's digest because HDF5 metadata may differ between equal matrices.
+    """
+    order = np.argsort(ids, kind="stable")
+    sha = hashlib.sha256(ids_digest(ids[order]).encode())
+    for start in range(0, len(order), 65_536):
+        sha.update(np.ascontiguousarray(vectors[order[start : start + 65_536]], "<f4").tobytes())
+    return sha.hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """Versions of the interpreter and of the packages that can change a result."""
+    return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in PACKAGES}
+
+
+def receipt_path(path: Path) -> Path:
+    """Where the receipt of an artifact (file or folder) lies."""
+    return path / "receipt.json" if path.is_dir() else path.with_name(path.name + ".receipt.json")
+
+
+def write_receipt(path: Path, *, made_from: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Write the receipt of a finished artifact: `made_from` decides freshness, `facts` are for the record."""
+    write_json(receipt_path(path), {"made_from": dict(made_from), "facts": dict(facts), "packages": environment()})
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Read an artifact's receipt.
+
+    Raises:
+        MissingInput: the artifact or its receipt does not exist.
+    """
+    if not path.exists():
+        raise MissingInput(seen=f"{path} does not exist", allowed="a finished artifact", remedy="run the step that makes it")
+    return read_json(receipt_path(path))
+
+
+def is_fresh(path: Path, made_from: Mapping[str, Any]) -> bool:
+    """Whether the finished artifact at `path` was made from exactly `made_from`; False where there is none yet.
+
+    Raises:
+        StaleArtifact: it was made from something else; the message names the fields that changed.
+    """
+    if not path.exists() or not receipt_path(path).is_file():
+        return False
+    recorded = read_receipt(path)["made_from"]
+    wanted = json.loads(json.dumps(dict(made_from)))
+    changed = sorted(key for key in recorded.keys() | wanted.keys() if recorded.get(key) != wanted.get(key))
+    if changed:
+        key = changed[0]
+        raise StaleArtifact(
+            seen=f"{path} was made from another {', '.join(changed)} ({key}: {recorded.get(key)} there, {wanted.get(key)} now)",
+            allowed="an artifact made from the same inputs, or none yet",
+            remedy=f"choose another --name, or remove {path}",
+        )
+    return True

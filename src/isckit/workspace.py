@@ -1,0 +1,85 @@
+"""Every path and file name of a run, and what a phase is. No other module spells a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from isckit.types import BadInput
+
+PHASES = (1, 2)
+MAX_ROWS = 500_000
+"""Rows a matching submission may have (competition.md 3.1; isc2021 default)."""
+MAX_DIM = 256
+"""Floats a descriptor may have."""
+
+
+def query_set(phase: int) -> str:
+    """Name of the query set of a phase.
+
+    Raises:
+        BadInput: the phase is neither 1 nor 2.
+    """
+    if phase not in PHASES:
+        raise BadInput(seen=f"phase {phase}", allowed="1 or 2", remedy="pass --phase 1 or --phase 2")
+    return "queries" if phase == 1 else "final_queries"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders below one root: checkpoints/, submissions/, cache/."""
+
+    root: Path
+
+    def checkpoint(self, name: str) -> Path:
+        """Folder of a run's weights and of all that is fitted: what phase 2 may load and never refit."""
+        return self.root / "checkpoints" / name
+
+    def weights(self, name: str) -> Path:
+        """Weights of all trained members, one safetensors file."""
+        return self.checkpoint(name) / "weights.safetensors"
+
+    def recipe(self, name: str) -> Path:
+        """The resolved recipe."""
+        return self.checkpoint(name) / "recipe.json"
+
+    def training(self, name: str, member: str) -> Path:
+        """Folder of the resumable training state and metrics.jsonl of one member."""
+        return self.checkpoint(name) / "training" / member
+
+    def ensemble(self, name: str) -> Path:
+        """The PCA fitted on train."""
+        return self.checkpoint(name) / "ensemble.npz"
+
+    def bank(self, name: str) -> Path:
+        """Ensembled train vectors, the background of every normalisation."""
+        return self.checkpoint(name) / "bank.h5"
+
+    def freeze(self, name: str) -> Path:
+        """What phase 1 recorded and phase 2 must equal."""
+        return self.checkpoint(name) / "freeze.json"
+
+    def embeddings(self, name: str, image_set: str, member: str) -> Path:
+        """Folder of the embedding shards of one member for one image set."""
+        return self.root / "cache" / name / image_set / member
+
+    def submission(self, phase: int, name: str) -> Path:
+        """Folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""
+        query_set(phase)
+        return self.root / "submissions" / f"phase{phase}" / name
+
+    def descriptors(self, phase: int, name: str) -> Path:
+        """Descriptor track file."""
+        return self.submission(phase, name) / DESCRIPTORS
+
+    def matches(self, phase: int, name: str) -> Path:
+        """Matching track file."""
+        return self.submission(phase, name) / MATCHES
+
+
+DESCRIPTORS = "descriptors.h5"
+MATCHES = "matching.csv"
+SCORE = "score.json"
+CHECK = "check.json"
+RULES = "rules.json"
+MANIFEST = "manifest.json"
