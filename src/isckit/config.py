@@ -10,15 +10,20 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from isckit.types import BadInput
+from isckit.workspace import MAX_DIM, MAX_ROWS
 
 _strict = ConfigDict(extra="forbid")
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -33,14 +38,14 @@ class Augment:
 class Loss:
     """Metric loss over the batch and a cross-batch memory (XBM, Wang et al. 2020).
 
-    `contrastive` is lyakaap's: L2 distance, mean over active pairs. `ntxent` is InfoNCE.
+    `contrastive` is lyakaap's: L2 distance, mean over active pairs. `infonce` is the softmax over the memory.
     """
 
-    kind: Literal["contrastive", "ntxent"] = "contrastive"
-    positive_margin: float = 0.0
-    negative_margin: float = 1.0
-    temperature: float = 0.05
-    memory: int = 20_000
+    kind: Literal["contrastive", "infonce"] = "contrastive"
+    positive_margin: NotNegative = 0.0
+    negative_margin: NotNegative = 1.0
+    temperature: Positive = 0.05
+    memory: Count = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -48,21 +53,21 @@ class Optim:
     """Optimiser and schedule; `lr` belongs to the global batch."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    momentum: float = 0.9
-    warmup_epochs: float = 1.0
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.05
+    momentum: NotNegative = 0.9
+    warmup_epochs: NotNegative = 1.0
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    clip: float = 0.0
+    clip: NotNegative = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
 class Train:
     """One training stage. An epoch draws `images_per_epoch` images (0: each train image once), two views each."""
 
-    epochs: int = 10
-    images_per_epoch: int = 0
-    batch_images: int = 128
+    epochs: Count = 10
+    images_per_epoch: Annotated[int, Field(ge=0)] = 0
+    batch_images: Annotated[int, Field(gt=1)] = 128
     augment: Augment = Augment()
     loss: Loss = Loss()
     optim: Optim = Optim()
@@ -81,12 +86,12 @@ class Network:
     name: str = "network"
     backbone: str = "mobilenetv4_conv_small"
     pretrained: str = "none"
-    dim: int = 256
-    gem_p: float = 3.0
+    dim: Count = 256
+    gem_p: Positive = 3.0
     gem_learnable: bool = True
-    image_size: int = 160
-    canvas: int = 320
-    weight: float = 1.0
+    image_size: Count = 160
+    canvas: Count = 320
+    weight: Positive = 1.0
     train: Train | None = Train()
 
 
@@ -96,18 +101,18 @@ class Gist:
 
     kind: Literal["gist"] = "gist"
     name: str = "gist"
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
-Member = Network | Gist
+Member = Annotated[Network | Gist, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
 class Extract:
     """How images become embeddings. `on_broken`: stop with the full list, or replace by grey and report."""
 
-    batch_images: int = 32
-    shard_images: int = 2048
+    batch_images: Count = 32
+    shard_images: Count = 2048
     on_broken: Literal["stop", "replace"] = "stop"
     bf16: bool = False
 
@@ -116,9 +121,9 @@ class Extract:
 class Ensemble:
     """Concatenated members -> PCA fitted on train -> L2. `whiten` is the eigenvalue power: 0 none, 0.5 full."""
 
-    dim: int = 256
-    whiten: float = 0.0
-    fit_images: int = 200_000
+    dim: Annotated[int, Field(gt=0, le=MAX_DIM)] = 256
+    whiten: NotNegative = 0.0
+    fit_images: Count = 200_000
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -130,24 +135,24 @@ class Normalise:
     """
 
     steps: tuple[Literal["subtract", "stretch"], ...] = ("subtract", "stretch")
-    k: int = 10
-    beta: float = 0.35
-    n: int = 5
-    alpha: float = 2.5
+    k: Count = 10
+    beta: NotNegative = 0.35
+    n: Count = 5
+    alpha: Positive = 2.5
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
 class Matching:
     """Global top-N search over views. Score: similarity - factor * mean of train similarities at ranks n_first..n."""
 
-    query_views: str = "half_grid"
-    reference_views: str = "quarters"
-    norm_factor: float = 2.0
-    norm_first: int = 1
-    norm_last: int = 10
-    crop_penalty: float = 0.05
-    rows_per_query: int = 10
-    max_rows: int = 500_000
+    query_views: tuple[str, ...] = ("mirror", "half_grid")
+    reference_views: tuple[str, ...] = ("quarters", "centre")
+    norm_factor: NotNegative = 2.0
+    norm_first: Count = 1
+    norm_last: Count = 10
+    crop_penalty: NotNegative = 0.05
+    rows_per_query: Count = 10
+    max_rows: Annotated[int, Field(gt=0, le=MAX_ROWS)] = MAX_ROWS
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -173,12 +178,21 @@ class Recipe:
     matching: Matching = Matching()
     external: tuple[External, ...] = ()
 
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
+            raise ValueError(f"members need distinct names without '.' and '/', got {names}")
+        if self.matching.norm_last < self.matching.norm_first:
+            raise ValueError("matching.norm_last must not be smaller than matching.norm_first")
+
+
+__all__ = ["replace"]
 
 T = TypeVar("T")
 
 
-def to_dict(recipe: Recipe) -> dict[str, Any]:
-    """The resolved recipe as plain values."""
+def to_dict(recipe: Any) -> dict[str, Any]:
+    """The resolved recipe, or a part of one, as plain values."""
     return dataclasses.asdict(recipe)
 
 

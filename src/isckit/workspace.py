@@ -31,6 +31,21 @@ class Workspace:
 
     root: Path
 
+    @staticmethod
+    def locate(folder: Path) -> tuple[Workspace, int, str]:
+        """Workspace, phase and name of a submission folder.
+
+        Raises:
+            BadInput: the folder is not submissions/phase1/NAME or submissions/phase2/NAME.
+        """
+        folder = folder.resolve()
+        if folder.parent.name not in ("phase1", "phase2") or folder.parent.parent.name != "submissions":
+            raise BadInput(
+                seen=f"folder {folder}", allowed="a folder submissions/phase1/NAME or submissions/phase2/NAME",
+                remedy="pass such a folder, or a single .csv or .h5 file",
+            )
+        return Workspace(folder.parents[2]), int(folder.parent.name[-1]), folder.name
+
     def checkpoint(self, name: str) -> Path:
         """Folder of a run's weights and of all that is fitted: what phase 2 may load and never refit."""
         return self.root / "checkpoints" / name

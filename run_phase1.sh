@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Phase 1, both tracks, from images to scored, checked and frozen submissions.
+#   ./run_phase1.sh [--data DIR] [--recipe NAME] [--name NAME] [--checkpoint FILE] [--set KEY=VALUE]... [--setup-only]
+# Without --data it makes and uses the built-in mini set. The same command goes on where an interrupted one stopped.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/setup.sh"
+
+data="" recipe="" name="" checkpoint="" settings=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --setup-only) isckit_setup "$here" requirements.txt; exit ;;
+        --data | --recipe | --name | --checkpoint | --set)
+            [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see the head of $0" >&2; exit 2; }
+            case "$1" in
+                --data) data=$(realpath -m "$2") ;;
+                --recipe) recipe=$2 ;;
+                --name) name=$2 ;;
+                --checkpoint) checkpoint=$(realpath -m "$2") ;;
+                --set) settings+=(--set "$2") ;;
+            esac
+            shift 2 ;;
+        *) echo "seen: $1; allowed: --data --recipe --name --checkpoint --set --setup-only" >&2; exit 2 ;;
+    esac
+done
+
+isckit_setup "$here" requirements.txt
+cd "$here"
+isckit() { "$here/.venv/bin/isckit" "$@"; }
+gpus=$(nvidia-smi -L 2>/dev/null | wc -l || true)
+everywhere() { # on every GPU of the machine where there are several
+    if [ "$gpus" -gt 1 ]; then .venv/bin/torchrun --standalone --nproc-per-node "$gpus" -m isckit "$@"; else isckit "$@"; fi
+}
+
+if [ -z "$data" ]; then
+    data=data/mini recipe=${recipe:-baseline.tiny} name=${name:-mini}
+    isckit data synthetic --out "$data"
+fi
+recipe=${recipe:-baseline.mini} name=${name:-$recipe}
+submission=submissions/phase1/$name
+
+isckit doctor --data "$data" --decode none
+everywhere train --name "$name" --data "$data" --recipe "$recipe" ${checkpoint:+--checkpoint "$checkpoint"} ${settings[@]+"${settings[@]}"}
+everywhere extract --name "$name" --data "$data" --sets train --sets references --sets queries
+isckit fit --name "$name"
+isckit descriptor --name "$name" --phase 1
+isckit matching --name "$name" --phase 1
+isckit freeze --name "$name"
+isckit check "$submission" --data "$data"
+isckit score "$submission" --data "$data"
+isckit manifest --name "$name" --phase 1

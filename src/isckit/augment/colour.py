@@ -1,0 +1,88 @@
+"""Edits of values that leave every pixel where it is."""
+
+from __future__ import annotations
+
+import functools
+import os
+from types import ModuleType
+
+import cv2
+import numpy as np
+
+Range = tuple[float, float]
+
+
+def random_colour(rng: np.random.Generator) -> tuple[int, int, int]:
+    """A colour, uniform over RGB."""
+    red, green, blue = rng.integers(256, size=3).tolist()
+    return red, green, blue
+
+
+def colour_jitter(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.4,
+    hue: float = 0.1,
+) -> np.ndarray:
+    """Brightness, contrast, saturation (factors 1 +- value) and hue (turns, +- value), in random order.
+
+    The functions are albumentations' twins of torchvision's, called without a transform object around them.
+    """
+    edits = _albumentations()
+    steps = [
+        (edits.adjust_brightness_torchvision, rng.uniform(max(0.0, 1 - brightness), 1 + brightness)),
+        (edits.adjust_contrast_torchvision, rng.uniform(max(0.0, 1 - contrast), 1 + contrast)),
+        (edits.adjust_saturation_torchvision, rng.uniform(max(0.0, 1 - saturation), 1 + saturation)),
+    ]
+    if hue > 0:  # the dearest of the four
+        steps.append((edits.adjust_hue_torchvision, rng.uniform(-hue, hue)))
+    for k in rng.permutation(len(steps)):
+        adjust, amount = steps[k]
+        image = adjust(image, amount)
+    return np.ascontiguousarray(image)
+
+
+def brightness(image: np.ndarray, rng: np.random.Generator, *, factor: Range = (0.05, 0.4)) -> np.ndarray:
+    """Multiply by `factor`; the default darkens strongly."""
+    table = np.clip(np.rint(np.arange(256) * rng.uniform(*factor)), 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table)
+
+
+def grayscale(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Luma in all three channels."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def invert(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Negate some of the channels: one of the seven choices that negate at least one."""
+    chosen = (int(rng.integers(1, 8)) >> np.arange(3)) & 1
+    values = np.arange(256)[:, None]
+    return cv2.LUT(image, np.where(chosen, 255 - values, values).astype(np.uint8)[None])
+
+
+def shuffle_channels(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Permute the channels: one of the five orders that are not the present one."""
+    orders = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+    return np.ascontiguousarray(image[..., orders[rng.integers(5)]])
+
+
+def solarize(image: np.ndarray, rng: np.random.Generator, *, threshold: Range = (0.3, 0.8)) -> np.ndarray:
+    """Negate the values above `threshold` (share of full scale)."""
+    values = np.arange(256)
+    return cv2.LUT(image, np.where(values >= rng.uniform(*threshold) * 255, 255 - values, values).astype(np.uint8))
+
+
+def posterize(image: np.ndarray, rng: np.random.Generator, *, bits: tuple[int, int] = (2, 4)) -> np.ndarray:
+    """Keep the upper `bits` of each value."""
+    return image & np.uint8(256 - 2 ** (8 - rng.integers(*bits, endpoint=True)))
+
+
+@functools.cache
+def _albumentations() -> ModuleType:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version at import
+    from albumentations.augmentations.pixel import functional
+
+    return functional

@@ -1,0 +1,159 @@
+"""Edits that move pixels: resize, crop, flip, rotate, perspective, aspect, pad."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from isckit.augment.colour import random_colour
+
+Range = tuple[float, float]
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bicubic, antialiased resize; (height, width, 3) uint8. The one filter of training and inference."""
+    if image.shape[:2] == (height, width):
+        return image.copy()
+    import torch
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import resize as antialiased
+
+    planes = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)  # torch warns of read-only
+    small = antialiased(planes, [height, width], interpolation=InterpolationMode.BICUBIC, antialias=True)
+    return small.permute(1, 2, 0).contiguous().numpy()
+
+
+def square(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize to (size, size, 3), aspect ignored: what a network sees of a whole image."""
+    return resize(image, size, size)
+
+
+def bounded(image: np.ndarray, pixels: float) -> np.ndarray:
+    """The image itself, or shrunk to about that many pixels, aspect kept."""
+    height, width = image.shape[:2]
+    if height * width <= pixels:
+        return image
+    factor = math.sqrt(pixels / (height * width))
+    return resize(image, max(1, int(height * factor)), max(1, int(width * factor)))
+
+
+def crop(
+    image: np.ndarray, rng: np.random.Generator, *, scale: Range = (0.5, 1.0), ratio: Range = (3 / 4, 4 / 3)
+) -> np.ndarray:
+    """Random box of a `scale` share of the area; `ratio` is its aspect relative to the image's own (log-uniform)."""
+    height, width = image.shape[:2]
+    area = rng.uniform(*scale)
+    # Only aspects with both sides inside: the drawn area is exact and nothing is rejected.
+    low, high = (min(max(math.log(r), math.log(area)), -math.log(area)) for r in ratio)
+    aspect = math.exp(low + (high - low) * rng.random())
+    box_h = max(1, min(height, round(height * math.sqrt(area / aspect))))
+    box_w = max(1, min(width, round(width * math.sqrt(area * aspect))))
+    top, left = rng.integers(height - box_h, endpoint=True), rng.integers(width - box_w, endpoint=True)
+    return image[top : top + box_h, left : left + box_w].copy()
+
+
+def resized_crop(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    scale: Range = (0.5, 1.0),
+    ratio: Range = (3 / 4, 4 / 3),
+) -> np.ndarray:
+    """`crop`, resized to (size, size, 3)."""
+    return square(crop(image, rng, scale=scale, ratio=ratio), size)
+
+
+def hflip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirror left and right."""
+    return cv2.flip(image, 1)
+
+
+def vflip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirror top and bottom."""
+    return cv2.flip(image, 0)
+
+
+def rotate90(image: np.ndarray, rng: np.random.Generator, *, turns: tuple[int, int] = (1, 3)) -> np.ndarray:
+    """Quarter turns, anticlockwise."""
+    return np.rot90(image, int(rng.integers(*turns, endpoint=True))).copy()
+
+
+def inscribed(width: int, height: int, angle: float) -> tuple[float, float]:
+    """Sides (width, height) of the largest upright rectangle inside a rectangle turned by `angle` degrees.
+
+    Either all four of its corners touch (both constraints w|cos| + h|sin| <= width, w|sin| + h|cos| <= height bind),
+    or the turned rectangle is so slim that only its short side binds.
+    """
+    sin, cos = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
+    short, long = sorted((width, height))
+    if short <= 2 * sin * cos * long or math.isclose(sin, cos):
+        half = short / 2
+        return (half / sin, half / cos) if width >= height else (half / cos, half / sin)
+    return (width * cos - height * sin) / (cos**2 - sin**2), (height * cos - width * sin) / (cos**2 - sin**2)
+
+
+def rotate(image: np.ndarray, rng: np.random.Generator, *, angle: Range = (-180.0, 180.0)) -> np.ndarray:
+    """Turn by `angle` degrees and keep the largest rectangle that shows no border."""
+    degrees = rng.uniform(*angle)
+    width, height = inscribed(image.shape[1], image.shape[0], degrees)
+    return _turn(image, degrees, max(1, math.floor(width + 1e-6)), max(1, math.floor(height + 1e-6)), None)
+
+
+def rotate_pad(image: np.ndarray, rng: np.random.Generator, *, angle: Range = (-180.0, 180.0)) -> np.ndarray:
+    """Turn by `angle` degrees on a canvas that holds the whole image; corners of a random colour."""
+    degrees = rng.uniform(*angle)
+    height, width = image.shape[:2]
+    sin, cos = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    wide, high = math.ceil(width * cos + height * sin - 1e-6), math.ceil(width * sin + height * cos - 1e-6)
+    return _turn(image, degrees, wide, high, random_colour(rng))
+
+
+def _turn(image: np.ndarray, degrees: float, width: int, height: int, fill: tuple[int, int, int] | None) -> np.ndarray:
+    centre = (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
+    matrix = cv2.getRotationMatrix2D(centre, degrees, 1.0)
+    matrix[:, 2] += (width - 1) / 2 - centre[0], (height - 1) / 2 - centre[1]
+    border = cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=border, borderValue=fill or (0, 0, 0))
+
+
+def perspective(image: np.ndarray, rng: np.random.Generator, *, distortion: Range = (0.1, 0.5)) -> np.ndarray:
+    """Move each corner inwards by up to `distortion` of half a side, border black (torchvision's meaning)."""
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (width / 2, height / 2)
+    moved = corners + inwards * rng.uniform(0, rng.uniform(*distortion), (4, 2))
+    matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    return cv2.warpPerspective(image, matrix, (width, height))
+
+
+def aspect(image: np.ndarray, rng: np.random.Generator, *, ratio: Range = (0.5, 2.0)) -> np.ndarray:
+    """Change width / height by a factor `ratio` (log-uniform), area kept."""
+    root = math.exp(rng.uniform(*np.log(ratio)) / 2)
+    height, width = image.shape[:2]
+    return resize(image, max(1, round(height / root)), max(1, round(width * root)))
+
+
+def downscale(image: np.ndarray, rng: np.random.Generator, *, factor: Range = (0.5, 0.9)) -> np.ndarray:
+    """Shrink both sides by `factor`."""
+    ratio = rng.uniform(*factor)
+    return resize(image, max(1, round(image.shape[0] * ratio)), max(1, round(image.shape[1] * ratio)))
+
+
+def pad(image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.05, 0.25)) -> np.ndarray:
+    """Border of one random colour; each of the four sides grows by its own `share` of that dimension."""
+    height, width = image.shape[:2]
+    top, bottom, left, right = np.ceil(rng.uniform(*share, 4) * (height, height, width, width)).astype(int).tolist()
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=random_colour(rng))
+
+
+def pad_square(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Border of a random colour that makes the image square, centred."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return cv2.copyMakeBorder(
+        image, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT, value=random_colour(rng)
+    )

@@ -1,0 +1,161 @@
+"""Folders and zip archives of images: what lies in them, and its bytes, without unpacking.
+
+An image is one row of a columnar table, so that a million images are a few arrays, cheap to send to loader workers.
+A read opens the file, reads, and closes: no handle is kept that threads or forked processes could share.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isckit.types import BadInput
+
+PLACE = np.dtype([("shelf", "i4"), ("offset", "i8"), ("packed", "i8"), ("size", "i8"), ("crc", "u4"), ("method", "i2")])
+"""Where an image lies: the number of its shelf and, in an archive, where its local header and its bytes are."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_LOCAL_HEADER = struct.Struct("<4s22x2H")
+_SYSTEM = re.compile(r"\..+|__MACOSX|Thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder or a zip archive, and the extension of the images from it: many images differ in their id alone."""
+
+    source: Path
+    suffix: str
+    is_archive: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images of folders or archives: ids as found, the table of their places, paths of what else lies there."""
+
+    ids: np.ndarray
+    places: np.ndarray
+    shelves: tuple[Shelf, ...]
+    foreign: tuple[str, ...]
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden or kept by an operating system (.DS_Store, Thumbs.db, __MACOSX)."""
+    return _SYSTEM.fullmatch(name) is not None
+
+
+def some(names: Sequence[str], *, most: int = 5) -> str:
+    """The first few names, for a message."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def contents(folder: Path) -> str:
+    """What a folder holds, for a message."""
+    names = sorted(name for name in os.listdir(folder) if not is_system(name))  # noqa: PTH208
+    return f"which holds {len(names)} entries: {some(names, most=8)}" if names else "which is empty"
+
+
+def list_folder(folder: Path, *, grammar: re.Pattern[str]) -> Listing:
+    """List one folder; what does not fit `grammar` (groups: id, extension), subfolders too, is foreign.
+
+    No file is opened or measured.
+    """
+    names = os.listdir(folder)  # noqa: PTH208  a million Path objects would take seconds
+    found = [match.groups() for match in map(grammar.fullmatch, names) if match]
+    others = [] if len(found) == len(names) else sorted(name for name in names if not grammar.fullmatch(name))
+    foreign = tuple(f"{folder}/{name}" for name in others if not is_system(name))
+    return listing_of(folder, found, np.zeros(len(found), PLACE), foreign, is_archive=False)
+
+
+def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
+    """List a zip archive, with whatever folders it has inside.
+
+    Raises:
+        BadInput: truncated or otherwise broken; encrypted, or packed by a method other than deflate.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            listed = opened.infolist()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+        raise BadInput(seen=f"archive {archive} is broken: {error}", allowed="a whole zip archive",
+                       remedy=f"fetch {archive.name} again; an unfinished download looks like this") from error
+    members = [m for m in listed if not m.is_dir() and not any(map(is_system, m.filename.split("/")))]
+    locked = [m.filename for m in members if m.flag_bits & 1 or m.compress_type not in _METHODS]
+    if locked:
+        raise BadInput(seen=f"{len(locked)} encrypted or unusually packed files in {archive}, the first {locked[0]}",
+                       allowed="zip archives, stored or deflated, without password", remedy="unpack the archive")
+    matches = [grammar.fullmatch(m.filename.rpartition("/")[2]) for m in members]
+    kept = [m for m, match in zip(members, matches, strict=True) if match]
+    places = np.array([(0, m.header_offset, m.compress_size, m.file_size, m.CRC, m.compress_type) for m in kept], PLACE)
+    foreign = tuple(f"{archive}/{m.filename}" for m, match in zip(members, matches, strict=True) if match is None)
+    return listing_of(archive, [match.groups() for match in matches if match], places, foreign, is_archive=True)
+
+
+def listing_of(
+    source: Path, found: Sequence[tuple[Any, ...]], places: np.ndarray, foreign: tuple[str, ...], *, is_archive: bool
+) -> Listing:
+    """A listing out of (id, extension) of each image of one folder or archive; `places` gets its shelf numbers."""
+    suffixes = sorted({suffix for _, suffix in found})
+    number = {suffix: i for i, suffix in enumerate(suffixes)}
+    places["shelf"] = [number[suffix] for _, suffix in found]
+    ids = np.array([name for name, _ in found], np.str_)
+    return Listing(ids, places, tuple(Shelf(source, suffix, is_archive) for suffix in suffixes), foreign)
+
+
+def join(listings: Iterable[Listing]) -> Listing:
+    """One listing out of several, in their order."""
+    parts = list(listings)
+    shelves: tuple[Shelf, ...] = ()
+    places = []
+    for part in parts:
+        moved = part.places.copy()
+        moved["shelf"] += len(shelves)
+        shelves += part.shelves
+        places.append(moved)
+    return Listing(
+        np.concatenate([np.zeros(0, "U1"), *(part.ids for part in parts)]),
+        np.concatenate([np.zeros(0, PLACE), *places]), shelves, tuple(name for part in parts for name in part.foreign),
+    )
+
+
+def read_member(archive: Path, place: np.void) -> bytes:
+    """One file out of a zip archive (PKWARE APPNOTE 4.3.7), checked by its CRC-32.
+
+    Raises:
+        OSError: the archive cannot be read.
+        ValueError: the archive is damaged here, or is not the one that was listed.
+    """
+    with archive.open("rb") as handle:
+        handle.seek(int(place["offset"]))
+        header = handle.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+            raise ValueError("damaged zip archive: no file begins where its directory says")
+        _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        handle.seek(name_length + extra_length, os.SEEK_CUR)
+        data = handle.read(int(place["packed"]))
+    try:
+        if place["method"] == zipfile.ZIP_DEFLATED:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, int(place["size"]) + 1)
+    except zlib.error as error:
+        raise ValueError(f"damaged zip archive: {error}") from error
+    if len(data) != place["size"] or zlib.crc32(data) != place["crc"]:
+        raise ValueError("damaged zip archive: size or CRC-32 differs from the archive's directory")
+    return data
+
+
+def sizes(ids: np.ndarray, places: np.ndarray, shelves: tuple[Shelf, ...]) -> np.ndarray:
+    """Bytes of every image: from the archives' directories, and by a look at each file in a folder."""
+    result = places["size"].copy()
+    for number, shelf in enumerate(shelves):
+        if shelf.is_archive:
+            continue
+        rows = np.flatnonzero(places["shelf"] == number)
+        result[rows] = [os.stat(f"{shelf.source}/{name}{shelf.suffix}").st_size for name in ids[rows]]  # noqa: PTH116
+    return result

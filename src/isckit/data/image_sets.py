@@ -1,0 +1,120 @@
+"""A set of images of one role: sorted ids, and where the bytes of each lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isckit.data import containers
+from isckit.data.containers import PLACE, Shelf
+from isckit.data.images import broken, extensions
+from isckit.types import BadInput, MissingInput, Role
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one role, by sorted id. Columnar, so it is cheap to send to loader workers.
+
+    Attributes:
+        name: of the set; DISC21 has train, references, queries and final_queries.
+        role: what the images may be used for.
+        ids: (n,) sorted unique text.
+        places: (n,) of `containers.PLACE`.
+        shelves: the folders and archives that `places` refers to.
+    """
+
+    name: str
+    role: Role
+    ids: np.ndarray
+    places: np.ndarray
+    shelves: tuple[Shelf, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def where(self, i: int) -> str:
+        """Path of image i; for one in an archive, the archive's path and the file's name."""
+        shelf = self.shelves[self.places[i]["shelf"]]
+        return f"{shelf.source}/{self.ids[i]}{shelf.suffix}"
+
+    def read(self, i: int) -> bytes:
+        """The file of image i. Threads and processes, forked or not, may read at the same time.
+
+        Raises:
+            MissingInput: the file, or its archive, has gone since it was listed.
+            BrokenImage: it cannot be read, or the archive is damaged there.
+        """
+        place, name = self.places[i], str(self.ids[i])
+        shelf = self.shelves[place["shelf"]]
+        try:
+            return containers.read_member(shelf.source, place) if shelf.is_archive else Path(self.where(i)).read_bytes()
+        except FileNotFoundError as error:
+            raise MissingInput(seen=f"{error.filename} is gone", allowed="files that stay while they are read",
+                               remedy="put it back, or run the command again without it") from error
+        except (OSError, ValueError) as error:
+            raise broken(f"cannot be read from {shelf.source}: {error}", name=name) from error
+
+    def listing_digest(self) -> str:
+        """sha256 over ids and file sizes: equal for a folder and its zip archive. Looks at each file of a folder.
+
+        Raises:
+            MissingInput: a file has gone since it was listed.
+        """
+        try:
+            sizes = containers.sizes(self.ids, self.places, self.shelves)
+        except FileNotFoundError as error:
+            raise MissingInput(seen=f"{error.filename} is gone", allowed="files that stay while they are used",
+                               remedy="put it back, or run the command again without it") from error
+        sha = hashlib.sha256("\n".join(self.ids.tolist()).encode())
+        sha.update(sizes.astype("<i8").tobytes())
+        return sha.hexdigest()
+
+    def subset(self, rows: np.ndarray) -> ImageSet:
+        """The given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
+        return ImageSet(self.name, self.role, self.ids[rows], self.places[rows], self.shelves)
+
+
+def open_folder(path: Path, role: Role) -> ImageSet:
+    """Any folder of images, subfolders included; ids are paths relative to it, without extension.
+
+    Raises:
+        MissingInput: no such folder, or no image in it.
+        BadInput: two files differ in their extension alone, or a name is not printable text.
+    """
+    if not path.is_dir():
+        raise MissingInput(seen=f"no folder {path}", allowed="a folder of images", remedy="check the path")
+    known = extensions()
+    found = [(stem, suffix) for stem, suffix in map(os.path.splitext, _files(path)) if suffix.lower() in known]
+    if not found:
+        raise MissingInput(seen=f"no image in {path}, {containers.contents(path)}",
+                           allowed=f"files named {' '.join(sorted(known))}",
+                           remedy="pass the folder that holds the images")
+    _refuse_names([stem for stem, _ in found], path)
+    listing = containers.listing_of(path, found, np.zeros(len(found), PLACE), (), is_archive=False)
+    return ImageSet(path.resolve().name, role, listing.ids, listing.places, listing.shelves)
+
+
+def _files(path: Path) -> list[str]:
+    """Paths of all files, relative to `path`, with / between the parts."""
+    found = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = [name for name in subfolders if not containers.is_system(name)]
+        prefix = "" if folder == str(path) else os.path.relpath(folder, path).replace(os.sep, "/") + "/"
+        found += [prefix + name for name in names if not containers.is_system(name)]
+    return found
+
+
+def _refuse_names(stems: list[str], path: Path) -> None:
+    """Ids are lines of text in every file of the kit, and unique."""
+    twice = [stem for stem, before in zip(stems[1:], stems, strict=False) if stem == before]
+    if twice:
+        raise BadInput(seen=f"{len(twice)} names in {path} differ in their extension alone: {containers.some(twice)}",
+                       allowed="one image a name", remedy="rename or move one of each")
+    odd = [stem for stem in stems if not stem.isprintable()]
+    if odd:
+        raise BadInput(seen=f"{len(odd)} unprintable names in {path}: {containers.some(list(map(ascii, odd)))}",
+                       allowed="file names of printable text", remedy="rename these files")

@@ -1,0 +1,90 @@
+"""Device, processes and determinism: the same code on a CPU, on one GPU and under torchrun on several."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from isckit.types import BadInput
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process computes."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, amount: int, what: str) -> int:
+        """This process's part of a global quantity.
+
+        Raises:
+            BadInput: it cannot be divided evenly.
+        """
+        if amount % self.world:
+            raise BadInput(
+                seen=f"{what} {amount} over {self.world} processes",
+                allowed="a multiple of the number of processes",
+                remedy=f"choose {what} divisible by {self.world}, or another number of processes",
+            )
+        return amount // self.world
+
+    def merged(self, found: dict[str, str]) -> dict[str, str]:
+        """The union of what all processes found."""
+        if self.world == 1:
+            return found
+        parts: list[dict[str, str]] = [{} for _ in range(self.world)]
+        dist.all_gather_object(parts, found)
+        return {key: value for part in parts for key, value in part.items()}
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Place]:
+    """The place of this process: from torchrun's environment where it is set, else one process on the best device."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    if world == 1:
+        yield Place(device)
+        return
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield Place(device, dist.get_rank(), world)
+        # Without this barrier gloo may abort at exit after the work is done.
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+def deterministic(seed: int) -> None:
+    """Seed torch and choose deterministic kernels: a run twice on one machine gives the same weights."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 is native, so that mixed precision is faster there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,161 @@
+"""Judging files and submission folders: score them, check them, and write what was found beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_format
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from isckit.data.ground_truth import read_ground_truth
+from isckit.data.layouts import Disc, open_disc
+from isckit.judge.bootstrap import bootstrap as resample
+from isckit.judge.curve import plot_curve
+from isckit.judge.form import Fault, check_descriptors_form, check_matches_form
+from isckit.judge.rules import Finding, examine
+from isckit.judge.rules import to_json as findings_to_json
+from isckit.judge.score import ScoreReport, descriptor_matches, score_halves, score_matches
+from isckit.storage.artifacts import file_digest, write_json, write_text
+from isckit.submission import open_descriptors, read_matches
+from isckit.types import BadInput, MissingInput
+from isckit.workspace import DESCRIPTORS, MATCHES, RULES, SCORE, Workspace, query_set
+
+TRACKS = {"descriptor": DESCRIPTORS, "matching": MATCHES}
+
+
+def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, **options: Any) -> str:
+    """Score both tracks of a submission folder; writes score.json and a picture each. Text for people.
+
+    Raises:
+        BadInput: it is no submission folder, or ground truth and submission do not fit.
+    """
+    _, phase, _ = Workspace.locate(folder)
+    disc = open_disc(data) if data else None
+    truth_path = ground_truth or (disc.ground_truth.get(phase) if disc else None)
+    if truth_path is None:
+        return f"not scored: no ground truth of phase {phase}" + (f" in {data}" if data else "; pass --ground-truth CSV")
+    lines, values = [], {}
+    for track, name in TRACKS.items():
+        path = folder / name
+        if path.is_file():
+            report = score(path, truth_path, queries=_ids(disc, query_set(phase)), **options)
+            plot_curve(report.curve, path.with_suffix(".png"))
+            values[track] = json_format.loads(report.to_json())
+            lines.append(f"{track} track, {path}\n{report.summary()}\n")
+    write_json(folder / SCORE, values)
+    return "\n".join(lines)
+
+
+def score_file(
+    path: Path, *, ground_truth: Path | None, data: Path | None, json: Path | None, plot: Path | None, **options: Any
+) -> str:
+    """Score one file against ground truth; optionally write all figures and the picture. Text for people."""
+    if ground_truth is None:
+        raise MissingInput(seen=f"{path} without --ground-truth", allowed="a ground truth CSV",
+                           remedy="pass --ground-truth CSV, or a submission folder with --data DIR")
+    report = score(path, ground_truth, queries=None, **options)
+    if json:
+        write_text(json, report.to_json())
+    if plot:
+        plot_curve(report.curve, plot)
+    return report.summary()
+
+
+def score(
+    path: Path, ground_truth: Path, *, queries: np.ndarray | None, protocol: str, k: int, bootstrap: int
+) -> ScoreReport:
+    """Report on one submission file, with slices and, where asked for, an interval.
+
+    Args:
+        path: .csv of matches or .h5 of descriptors.
+        ground_truth: the truth CSV.
+        queries: ids of all queries of the phase, where known.
+        protocol: candidate rule for descriptors, "global" or "knn".
+        k: neighbours of "knn".
+        bootstrap: number of resamples, 0 for no interval.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed="a .csv of matches or a .h5 of descriptors",
+                           remedy="correct the path")
+    truth = read_ground_truth(ground_truth)
+    if path.suffix == ".csv":
+        matches = read_matches(path)
+        report = score_matches(matches, truth, phase_queries=queries)
+    elif path.suffix in (".h5", ".hdf5"):
+        with open_descriptors(path) as (described, references):
+            matches, made = descriptor_matches(described, references, truth, protocol=_rule(protocol), k=k)
+        report = score_matches(matches, truth, max_rows=len(matches), protocol=made)
+    else:
+        raise BadInput(seen=f"{path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="correct the path")
+    interval = resample(matches, truth, n=bootstrap, phase_queries=queries) if bootstrap else None
+    return dataclasses.replace(
+        report, interval=interval, slices=score_halves(matches, truth, max_rows=max(1, len(matches))),
+        inputs={path.name: file_digest(path), ground_truth.name: file_digest(ground_truth)},
+    )
+
+
+def check_target(target: Path, *, phase: int | None, data: Path | None) -> tuple[str, bool]:
+    """Check a file's form, or a submission folder's form and rules; writes rules.json into a folder.
+
+    Returns:
+        Text for people, and whether nothing is wrong.
+    """
+    disc = open_disc(data) if data else None
+    if target.is_file():
+        faults = _form(target, phase=phase, disc=disc)
+        return _faults_text(target, faults), not faults
+    if not target.is_dir():
+        raise MissingInput(seen=f"no {target}", allowed="a .csv, a .h5 or a submission folder", remedy="correct the path")
+    _, own_phase, _ = Workspace.locate(target)
+    if phase not in (None, own_phase):
+        raise BadInput(seen=f"--phase {phase} for {target}", allowed=f"phase {own_phase}", remedy="leave --phase away")
+    files = [target / name for name in TRACKS.values() if (target / name).is_file()]
+    if not files:
+        raise MissingInput(seen=f"{target} holds neither {DESCRIPTORS} nor {MATCHES}",
+                           allowed="a folder with at least one of them", remedy="run isckit descriptor or isckit matching")
+    form = {path.name: _form(path, phase=own_phase, disc=disc) for path in files}
+    findings = examine(target)
+    clean = not any(form.values()) and all(finding.passed for finding in findings)
+    write_json(target / RULES, {
+        "form": {name: [dataclasses.asdict(fault) for fault in faults] for name, faults in form.items()},
+        "rules": findings_to_json(findings), "passed": clean,
+    })
+    texts = [_faults_text(target / name, faults) for name, faults in form.items()]
+    return "\n".join([*texts, _findings_text(findings)]), clean
+
+
+def _form(path: Path, *, phase: int | None, disc: Disc | None) -> list[Fault]:
+    queries = _ids(disc, query_set(phase)) if phase else None
+    references = _ids(disc, "references")
+    check = check_matches_form if path.suffix == ".csv" else check_descriptors_form
+    return check(path, query_ids=queries, reference_ids=references, phase=phase)
+
+
+def _ids(disc: Disc | None, image_set: str) -> np.ndarray | None:
+    images = getattr(disc, image_set) if disc else None
+    return images.ids if images is not None else None
+
+
+def _rule(protocol: str) -> Literal["global", "knn"]:
+    if protocol not in ("global", "knn"):
+        raise BadInput(seen=f"--protocol {protocol}", allowed="global or knn", remedy="choose one of them")
+    return "global" if protocol == "global" else "knn"
+
+
+def _faults_text(path: Path, faults: list[Fault]) -> str:
+    if not faults:
+        return f"{path}: form without fault"
+    lines = [f"  {f.code}  {f.message}" + (f"  (rows {', '.join(map(str, f.rows))})" if f.rows else "") for f in faults]
+    return "\n".join([f"{path}: {len(faults)} kinds of fault", *lines])
+
+
+def _findings_text(findings: list[Finding]) -> str:
+    rows = [
+        f"  {'passed' if f.passed else 'FAILED':7} {f.rule:18} {f.level:9} {f.examined}" + (f": {f.detail}" if f.detail else "")
+        for f in findings
+    ]
+    return "\n".join(["rules (evidence: proven, sampled or declared)", *rows])
+
+

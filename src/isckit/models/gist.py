@@ -1,0 +1,102 @@
+"""Colour GIST, 960-d: 4 x 4 cells, 3 scales of 8, 8 and 4 orientations, 3 channels. Needs no weights.
+
+Oliva & Torralba, "Modeling the shape of the scene" (IJCV 2001), in the colour variant on 32 x 32 pixels that the
+organisers of ISC2021 use as their baseline. The layout is channel-major, then filter, then cell = 4 * column + row.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from isckit.views.geometry import View, window
+
+SIDE = 32
+PADDING = 5
+ORIENTATIONS = (8, 8, 4)
+DIM = 3 * sum(ORIENTATIONS) * 16
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (32, 32, 3): shorter side to 32 (Pillow bilinear, anti-aliased), then the centre."""
+    height, width = image.shape[:2]
+    short = min(height, width)
+    size = (SIDE * width // short, SIDE * height // short)
+    left, top = (size[0] - SIDE) // 2, (size[1] - SIDE) // 2
+    small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(small.crop((left, top, left + SIDE, top + SIDE)))
+
+
+def _frequencies(side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signed integer frequencies (v of rows, u of columns) with the zero frequency at index 0."""
+    axis = torch.fft.ifftshift(torch.arange(side, dtype=torch.float64) - side // 2)
+    return torch.meshgrid(axis, axis, indexing="ij")
+
+
+@functools.cache
+def prefilter() -> torch.Tensor:
+    """(42, 42) low-pass transfer function of the local contrast normalisation."""
+    v, u = _frequencies(SIDE + 2 * PADDING)
+    return torch.exp(-(u**2 + v**2) * math.log(2) / 16)
+
+
+@functools.cache
+def gabor() -> torch.Tensor:
+    """(20, 32, 32) transfer functions of the oriented filters."""
+    v, u = _frequencies(SIDE)
+    radius, angle = torch.sqrt(u**2 + v**2), torch.atan2(v, u)
+    filters = []
+    for scale, count in enumerate(ORIENTATIONS):
+        rho, q = 0.3 / 1.85**scale, 16 * count**2 / SIDE**2
+        for j in range(count):
+            t = torch.remainder(angle + math.pi * j / count + math.pi, 2 * math.pi) - math.pi
+            filters.append(torch.exp(-3.5 * (radius / SIDE / rho - 1) ** 2 - 2 * math.pi * q * t**2))
+    return torch.stack(filters)
+
+
+def gist(images: torch.Tensor) -> torch.Tensor:
+    """Raw GIST of thumbnails, not yet L2-normalised.
+
+    Args:
+        images: (B, 32, 32, 3) uint8.
+
+    Returns:
+        (B, 960) float32.
+    """
+    low, filters = (t.to(images.device, torch.float32) for t in (prefilter(), gabor()))
+    logs = torch.log1p(images.permute(0, 3, 1, 2).float())
+    index = torch.from_numpy(np.pad(np.arange(SIDE), PADDING, mode="symmetric")).to(images.device)
+    padded = logs[:, :, index][:, :, :, index]
+    padded = padded - torch.fft.ifft2(torch.fft.fft2(padded) * low).real
+    mean = padded.mean(1, keepdim=True)
+    contrast = torch.sqrt(torch.fft.ifft2(torch.fft.fft2(mean**2) * low).abs())
+    flat = (padded / (0.2 + contrast))[:, :, PADDING:-PADDING, PADDING:-PADDING]
+    spectrum = torch.fft.fft2(flat)[:, :, None]
+    responses = torch.fft.ifft2(spectrum * filters).abs()
+    cells = responses.unflatten(-1, (4, 8)).unflatten(-3, (4, 8)).mean((-3, -1))
+    return cells.transpose(-2, -1).flatten(1)
+
+
+class GistDescriber(nn.Module):
+    """GIST as an ensemble member: thumbnails of all views are cut from the one decoded image in the loader worker."""
+
+    dim = DIM
+
+    def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
+        """(H, W, 3) uint8 -> (V, 32, 32, 3) uint8, one thumbnail a view."""
+        thumbnails = []
+        for view in views:
+            top, left, height, width = window(view, height=image.shape[0], width=image.shape[1])
+            crop = np.rot90(image[top : top + height, left : left + width], view.turns)
+            thumbnails.append(thumbnail(np.ascontiguousarray(crop[:, ::-1] if view.mirror else crop)))
+        return np.stack(thumbnails)
+
+    def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
+        """(B, V, 32, 32, 3) uint8 -> (B, V, 960) float32, L2-normalised; a flat picture keeps a zero vector."""
+        vectors = torch.nn.functional.normalize(gist(prepared.flatten(0, 1)), dim=-1)
+        return vectors.unflatten(0, (len(prepared), len(views)))

@@ -1,0 +1,70 @@
+"""The kit's own first system: a contrastive network and GIST in one PCA ensemble, both tracks.
+
+Sources: contrastive loss with cross-batch memory and weak/strong views after lyakaap (Yokoo, arXiv 2112.04323);
+GIST and score normalisation after the organisers' baselines (Douze et al., arXiv 2106.09672).
+"""
+
+from __future__ import annotations
+
+from isckit.config import (
+    Augment,
+    Extract,
+    Gist,
+    Loss,
+    Matching,
+    Network,
+    Optim,
+    Recipe,
+    Train,
+    replace,
+)
+
+
+def baseline() -> Recipe:
+    """Full DISC21: EfficientNetV2-S from ImageNet weights at 256 px, one pass over 1M train images a epoch.
+
+    Command: torchrun --nproc-per-node 8 -m isckit train --recipe baseline --name baseline --data DISC21
+    Cost: about 10M image pairs; not run at this scale. Score on DISC21: not measured.
+    """
+    network = Network(
+        backbone="tf_efficientnetv2_s.in21k_ft_in1k", pretrained="hub", dim=256, gem_p=1.0, gem_learnable=False,
+        image_size=256, canvas=512,
+        train=Train(
+            epochs=10, batch_images=256, augment=Augment(weak="weak", strong="intermediate"),
+            loss=Loss(kind="contrastive", positive_margin=0.0, negative_margin=1.0, memory=20_000),
+            optim=Optim(name="sgd", lr=0.1, weight_decay=1e-6, warmup_epochs=0.1, schedule="linear"),
+        ),
+    )
+    return Recipe(
+        name="baseline", members=(network, Gist(weight=0.5)), extract=Extract(batch_images=64, shard_images=16_384)
+    )
+
+
+def mini() -> Recipe:
+    """The same code path on two CPU cores in about twenty minutes: MobileNetV4-small from random weights at 128 px.
+
+    Command: ./run_phase1.sh --data DIR
+    """
+    full = baseline()
+    network = Network(
+        backbone="mobilenetv4_conv_small", pretrained="none", dim=256, gem_p=3.0, image_size=128, canvas=256,
+        train=Train(
+            epochs=20, images_per_epoch=6_000, batch_images=128, augment=Augment(weak="weak", strong="strong"),
+            loss=Loss(kind="infonce", temperature=0.07, memory=4_096),
+            optim=Optim(name="adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine"),
+        ),
+    )
+    return replace(full, name="baseline.mini", members=(network, Gist(weight=0.5)), extract=Extract(), matching=Matching())
+
+
+def tiny() -> Recipe:
+    """The same code path in about a minute, for the built-in set and for tests."""
+    small = mini()
+    network = small.members[0]
+    assert isinstance(network, Network) and network.train is not None
+    train = replace(
+        network.train, epochs=4, images_per_epoch=600, batch_images=50, loss=replace(network.train.loss, memory=1_000)
+    )
+    return replace(
+        small, name="baseline.tiny", members=(replace(network, image_size=96, canvas=192, train=train), small.members[1])
+    )

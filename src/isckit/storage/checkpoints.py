@@ -1,0 +1,86 @@
+"""Weights on disk: safetensors with the recipe inside; torch files only through the weights-only loader."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from isckit.storage.artifacts import atomic
+from isckit.types import BadInput, MissingInput
+
+
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor], *, recipe: str) -> None:
+    """Write tensors as safetensors, the resolved recipe (JSON) in its header. Equal weights give equal bytes."""
+    plain = {key: weights[key].detach().cpu().contiguous() for key in sorted(weights)}
+    with atomic(path) as temporary:
+        save_file(plain, temporary, metadata={"recipe": recipe})
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read tensors from safetensors or from a torch file that holds nothing but tensors.
+
+    A training framework's wrapping ("state_dict", "model") and DDP's "module." prefix are taken off.
+
+    Raises:
+        MissingInput: no such file.
+        BadInput: corrupt, or a pickle that would run code.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no checkpoint {path}", allowed="an existing weight file", remedy="correct --checkpoint")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as handle:
+                return {key: handle.get_tensor(key) for key in handle.keys()}
+        except (SafetensorError, OSError) as error:
+            raise _corrupt(path, str(error)) from error
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise _corrupt(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise _corrupt(path, "it is not a table of tensors")
+    return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def read_recipe(path: Path) -> dict[str, Any] | None:
+    """The recipe in a weight file's header, or None where it has none."""
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as handle:
+            text = (handle.metadata() or {}).get("recipe")
+    except (SafetensorError, OSError) as error:
+        raise _corrupt(path, str(error)) from error
+    return json.loads(text) if text else None
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a resumable training state (tensors, numbers, text, lists and dicts of them)."""
+    with atomic(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a training state; never unpickles code."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise _corrupt(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _corrupt(path: Path, reason: str) -> BadInput:
+    return BadInput(
+        seen=f"{path} cannot be read as weights: {reason}",
+        allowed="a .safetensors file, or a torch file that holds tensors only (pickled code is never run)",
+        remedy="take an intact file; convert others with torch.save(model.state_dict()) or safetensors",
+    )

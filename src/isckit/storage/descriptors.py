@@ -1,0 +1,80 @@
+"""Embeddings on disk: one HDF5 file for a matrix, or a folder of shards in name order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from isckit.storage.artifacts import atomic
+from isckit.types import BadInput, Embeddings, MissingInput, Role
+
+
+def write_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write atomically: vectors (n, d) float32 contiguous, ids as fixed UTF-8 bytes, views int16; role, view_names.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+    """
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file["vectors"] = embeddings.vectors
+        file["ids"] = np.strings.encode(embeddings.ids, "utf-8")
+        file["views"] = embeddings.views.astype(np.int16)
+        file.attrs["view_names"] = np.array(embeddings.view_names, dtype=h5py.string_dtype())
+        file.attrs["role"] = str(embeddings.role)
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read what write_embeddings wrote.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is truncated, or not a file of embeddings.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed="a file of embeddings", remedy="run the extraction")
+    try:
+        with h5py.File(path) as file:
+            names = tuple(str(name) for name in file.attrs["view_names"])
+            views, ids = file["views"][()], np.strings.decode(file["ids"][()], "utf-8")
+            embeddings = Embeddings(Role(file.attrs["role"]), ids, file["vectors"][()], names, views)
+        if len(views) and not 0 <= views.min() <= views.max() < len(names):
+            raise ValueError(f"view {views.max()} of {len(names)}")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(seen=f"{path} is not a whole file of embeddings ({error})", allowed="a file written by this kit",
+                       remedy=f"delete {path} and run the extraction again") from error
+    return embeddings
+
+
+def read_shards(folder: Path) -> Iterator[Embeddings]:
+    """The shards shard-*.h5 of a folder, by name.
+
+    Raises:
+        MissingInput: there is none.
+        BadInput: one is truncated or foreign.
+    """
+    paths = sorted(folder.glob("shard-*.h5"))
+    if not paths:
+        raise MissingInput(seen=f"no shard-*.h5 in {folder}", allowed="a folder of embeddings",
+                           remedy="run the extraction")
+    return map(read_embeddings, paths)
+
+
+def read_all(folder: Path) -> Embeddings:
+    """All shards of a folder as one.
+
+    Raises:
+        MissingInput: there is none.
+        BadInput: one is truncated or foreign, or they differ in role or dimension.
+    """
+    shards = list(read_shards(folder))
+    kinds = sorted({(str(shard.role), shard.vectors.shape[1]) for shard in shards})
+    if len(kinds) > 1:
+        raise BadInput(seen=f"shards of several kinds in {folder}: {kinds}", allowed="one role and one dimension",
+                       remedy=f"delete {folder} and run the extraction again")
+    names = tuple(dict.fromkeys(name for shard in shards for name in shard.view_names))
+    views = [np.array([names.index(name) for name in shard.view_names], np.int16)[shard.views] for shard in shards]
+    return Embeddings(shards[0].role, np.concatenate([shard.ids for shard in shards]),
+                      np.concatenate([shard.vectors for shard in shards]), names, np.concatenate(views))

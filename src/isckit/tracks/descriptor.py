@@ -1,0 +1,40 @@
+"""Descriptor track: whole images -> ensemble -> normalised against train -> official HDF5."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from isckit.judge.freeze import refuse_other_references
+from isckit.storage.artifacts import is_fresh, rows_digest, write_receipt
+from isckit.submission import write_descriptors
+from isckit.tracks.run import Run, bank, ensembled, inputs
+from isckit.types import WHOLE
+from isckit.vectors.normalise import normalise
+from isckit.workspace import query_set
+
+log = logging.getLogger(__name__)
+
+
+def descriptor_track(run: Run, *, phase: int) -> Path:
+    """Write the Descriptor submission of a phase and return its path.
+
+    Raises:
+        MissingInput: the run was not extracted or not fitted.
+        RuleViolation: in phase 2, the reference vectors differ from those that phase 1 recorded.
+    """
+    path = run.workspace.descriptors(phase, run.name)
+    made_from = inputs(run, query_set(phase))
+    if is_fresh(path, made_from):
+        log.info("already written: %s", path)
+        return path
+    background = bank(run)
+    references = normalise(ensembled(run, "references").only(WHOLE), background, run.recipe.normalise)
+    digest = rows_digest(references.ids, references.vectors)
+    if phase == 2:
+        refuse_other_references(run.workspace.freeze(run.name), digest)
+    queries = normalise(ensembled(run, query_set(phase)).only(WHOLE), background, run.recipe.normalise)
+    write_descriptors(path, queries, references)
+    facts = {"normalised_against": background.role.value, "reference_rows": digest, "dim": references.vectors.shape[1]}
+    write_receipt(path, made_from=made_from, facts=facts)
+    return path

@@ -1,0 +1,59 @@
+"""Matching track: views -> ensemble -> score normalisation against train -> exact global search -> pairs -> CSV."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from isckit.matching.aggregate import aggregate
+from isckit.matching.score_norm import background, with_score_dimension
+from isckit.matching.search import search
+from isckit.storage.artifacts import is_fresh, write_receipt
+from isckit.submission import write_matches
+from isckit.tracks.run import Run, bank, ensembled, inputs
+from isckit.types import Embeddings, Matches
+from isckit.workspace import MAX_ROWS, query_set
+
+log = logging.getLogger(__name__)
+
+VIEW_ROWS = 4
+"""View pairs searched for each row wanted: several views of a pair are usually among the best."""
+
+
+def matching_track(run: Run, *, phase: int) -> Path:
+    """Write the Matching submission of a phase and return its path.
+
+    Raises:
+        MissingInput: the run was not extracted or not fitted.
+    """
+    path = run.workspace.matches(phase, run.name)
+    made_from = inputs(run, query_set(phase))
+    if is_fresh(path, made_from):
+        log.info("already written: %s", path)
+        return path
+    queries, references = ensembled(run, query_set(phase)), ensembled(run, "references")
+    matches = match(run, queries, references, bank(run))
+    write_matches(path, matches)
+    write_receipt(path, made_from=made_from, facts={"rows": len(matches), "score_normalised_against": "train"})
+    return path
+
+
+def match(run: Run, queries: Embeddings, references: Embeddings, train: Embeddings) -> Matches:
+    """Score every pair by its best pair of views and keep the best pairs over all queries.
+
+    A view's similarity to its train neighbours is subtracted from its scores, so that scores compare across queries
+    and views; no step looks at other queries or references.
+    """
+    settings = run.recipe.matching
+    rows = min(settings.max_rows, MAX_ROWS, settings.rows_per_query * len(np.unique(queries.ids)))
+    left, right = queries.vectors, references.vectors
+    if settings.norm_factor:
+        statistic = background(left, train, first=settings.norm_first, last=settings.norm_last)
+        left, right = with_score_dimension(left, right, statistic, factor=settings.norm_factor)
+    hits = search(
+        left, right, n=VIEW_ROWS * rows, metric="ip", query_keys=np.arange(len(left)),
+        reference_keys=np.arange(len(right)), progress=True,
+    )
+    return aggregate(hits, queries, references, max_rows=rows, crop_penalty=settings.crop_penalty)

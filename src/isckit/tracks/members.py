@@ -1,0 +1,78 @@
+"""The torch half of a run: train its members, or install given weights, and extract embeddings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from isckit import config
+from isckit.data.image_sets import ImageSet
+from isckit.engine.distributed import Place, deterministic
+from isckit.engine.extract import Target, extract
+from isckit.engine.train import train
+from isckit.models.members import build, load, prefixed
+from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
+from isckit.storage.checkpoints import read_weights, write_weights
+from isckit.tracks.run import Run, set_made_from
+from isckit.types import Role
+from isckit.views.geometry import View, view_set
+
+log = logging.getLogger(__name__)
+
+
+def install(run: Run, checkpoint: Path, *, place: Place) -> None:
+    """Take weights from a file instead of training.
+
+    Raises:
+        BadInput: the file does not fit the recipe, or is not safe to read.
+        StaleArtifact: the run already has other weights.
+    """
+    weights = read_weights(checkpoint)
+    load(run.recipe, weights, device=place.device)
+    made_from = {"checkpoint": file_digest(checkpoint)}
+    if not is_fresh(run.weights, made_from) and place.first:
+        write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
+        write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
+
+
+def train_members(run: Run, images: ImageSet | None, *, place: Place, workers: int) -> None:
+    """Train every network of the recipe that has a training plan; the others keep their initial weights."""
+    weights = {}
+    for member in run.recipe.members:
+        if isinstance(member, config.Network) and member.train is not None:
+            assert images is not None
+            folder = run.workspace.training(run.name, member.name)
+            state = train(member, images, seed=run.recipe.seed, folder=folder, place=place, workers=workers)
+        else:
+            deterministic(run.recipe.seed)
+            state = build(member).state_dict()
+        weights |= prefixed(member.name, state)
+    if place.first:
+        write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
+        write_receipt(
+            run.weights, made_from={"images": images.listing_digest() if images else ""},
+            facts={"trained_on": Role.TRAIN.value, "device": str(place.device)},
+        )
+
+
+def needs_training(recipe: config.Recipe) -> bool:
+    """Whether any member has a training plan."""
+    return any(isinstance(member, config.Network) and member.train is not None for member in recipe.members)
+
+
+def views_of(recipe: config.Recipe, role: Role) -> tuple[View, ...]:
+    """The views described of an image set: of train only the whole image, for nothing is matched against crops of it."""
+    sets = {Role.QUERY: recipe.matching.query_views, Role.REFERENCE: recipe.matching.reference_views}
+    return view_set(sets.get(role, ()))
+
+
+def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
+    """Extract the embeddings of one image set by all members, with the views of its role."""
+    views = views_of(run.recipe, images.role)
+    names = [f"{view.name}{view.box}{view.turns}{view.mirror}" for view in views]
+    described = load(run.recipe, read_weights(run.weights), device=place.device)
+    targets = [
+        Target(member, run.folder(images.name, settings.name), set_made_from(run, images, settings, names))
+        for settings, member in zip(run.recipe.members, described, strict=True)
+    ]
+    extract(targets, images, views=views, settings=run.recipe.extract, place=place, workers=workers)

@@ -1,0 +1,198 @@
+"""What both tracks share: one run = one name, one recipe, one set of weights and of what was fitted on train."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isckit import config
+from isckit.data.image_sets import ImageSet
+from isckit.storage.artifacts import file_digest, is_fresh, read_json, read_receipt, write_receipt, write_text
+from isckit.storage.descriptors import read_embeddings, read_shards, write_embeddings
+from isckit.types import WHOLE, Embeddings, MissingInput, Role, StaleArtifact
+from isckit.vectors.ensemble import concatenate, project
+from isckit.vectors.pca import Pca, fit_pca, load_pca, save_pca
+from isckit.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A named run in a workspace."""
+
+    workspace: Workspace
+    name: str
+    recipe: config.Recipe
+
+    @property
+    def weights(self) -> Path:
+        """Weights of all members."""
+        return self.workspace.weights(self.name)
+
+    def folder(self, image_set: str, member: str) -> Path:
+        """Embedding shards of one member for one image set."""
+        return self.workspace.embeddings(self.name, image_set, member)
+
+
+def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
+    """Start a run, or go on with it: its recipe is written once and never changes.
+
+    Raises:
+        StaleArtifact: the run was begun with another recipe.
+    """
+    path = workspace.recipe(name)
+    if path.is_file():
+        stands = config.from_dict(read_json(path))
+        if stands != recipe:
+            raise StaleArtifact(
+                seen=f"run {name!r} was begun with another recipe: {'; '.join(differences(stands, recipe)[:4])}",
+                allowed="one recipe a run", remedy=f"choose another --name, or remove {path.parent}",
+            )
+    else:
+        write_text(path, config.to_json(recipe))
+    return Run(workspace, name, recipe)
+
+
+def resume(workspace: Workspace, name: str) -> Run:
+    """Go on with a run that was begun.
+
+    Raises:
+        MissingInput: there is no such run.
+    """
+    path = workspace.recipe(name)
+    if not path.is_file():
+        there = sorted(p.parent.name for p in path.parent.parent.glob("*/recipe.json"))
+        raise MissingInput(
+            seen=f"no run {name!r} in {path.parent.parent}",
+            allowed=f"a run that was begun: {', '.join(there) or 'none yet'}",
+            remedy=f"begin it with: isckit train --name {name}",
+        )
+    return Run(workspace, name, config.from_dict(read_json(path)))
+
+
+def differences(first: config.Recipe, second: config.Recipe) -> list[str]:
+    """The values in which two recipes differ, in words."""
+    a, b = _flat(config.to_dict(first)), _flat(config.to_dict(second))
+    return [f"{key}: {a.get(key)!r} there, {b.get(key)!r} now" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    items: Sequence[tuple[object, object]]
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, (tuple, list)) and value and isinstance(value[0], dict):
+        items = list(enumerate(value))
+    else:
+        return {prefix: value}
+    return {k: v for key, inner in items for k, v in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def set_made_from(run: Run, images: ImageSet, member: config.Member, views: Sequence[str]) -> dict[str, str]:
+    """What decides the freshness of one member's embeddings of an image set."""
+    return {
+        "member": json.dumps(config.to_dict(member), sort_keys=True),
+        "weights": file_digest(run.weights),
+        "images": images.listing_digest(),
+        "views": " ".join(views),
+        "extract": json.dumps(config.to_dict(run.recipe.extract), sort_keys=True),
+    }
+
+
+def fit(run: Run) -> None:
+    """Fit the PCA of the ensemble on train, and store the ensembled train vectors as the bank of normalisations."""
+    made_from = {"recipe": _digest(config.to_dict(run.recipe.ensemble)), "train": _digest(_receipts(run, "train"))}
+    pca_path, bank_path = run.workspace.ensemble(run.name), run.workspace.bank(run.name)
+    if is_fresh(pca_path, made_from) and is_fresh(bank_path, made_from):
+        log.info("the ensemble is already fitted: %s", pca_path)
+        return
+    train = _concatenated(run, "train", limit=run.recipe.ensemble.fit_images)
+    pca = fit_pca(train, dim=run.recipe.ensemble.dim, whiten=run.recipe.ensemble.whiten)
+    save_pca(pca_path, pca)
+    write_receipt(pca_path, made_from=made_from, facts={"fitted_on": train.role.value, "images": len(train.ids)})
+    bank = ensembled(run, "train", pca=pca)
+    write_embeddings(bank_path, bank)
+    write_receipt(bank_path, made_from=made_from, facts={"fitted_on": bank.role.value, "images": len(bank.ids)})
+    log.info("fitted PCA %d -> %d on %d train images", train.vectors.shape[1], pca.components.shape[0], len(train.ids))
+
+
+def bank(run: Run) -> Embeddings:
+    """The ensembled train vectors.
+
+    Raises:
+        MissingInput: the run was not fitted.
+    """
+    path = run.workspace.bank(run.name)
+    if not path.is_file():
+        raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+    return read_embeddings(path)
+
+
+def ensembled(run: Run, image_set: str, *, pca: Pca | None = None) -> Embeddings:
+    """The ensemble's vectors of an image set, all views, projected shard by shard."""
+    pca = pca or load_pca(run.workspace.ensemble(run.name))
+    return _joined([project(part, pca) for part in _shards(run, image_set)])
+
+
+def _shards(run: Run, image_set: str) -> list[Embeddings] | object:
+    for member in run.recipe.members:
+        _receipt(run, image_set, member.name)
+    folders = [read_shards(run.folder(image_set, member.name)) for member in run.recipe.members]
+    weights = [member.weight for member in run.recipe.members]
+    return (concatenate(parts, weights) for parts in zip(*folders, strict=True))
+
+
+def _concatenated(run: Run, image_set: str, *, limit: int) -> Embeddings:
+    """Whole-image rows of all members, at most `limit` of them, drawn by the recipe's seed."""
+    joined = _joined([part.only(WHOLE) for part in _shards(run, image_set)])
+    if len(joined.ids) <= limit:
+        return joined
+    rows = np.random.default_rng(run.recipe.seed).choice(len(joined.ids), limit, replace=False)
+    return joined.take(np.sort(rows))
+
+
+def _joined(parts: list[Embeddings]) -> Embeddings:
+    first = parts[0]
+    return Embeddings(
+        first.role, np.concatenate([p.ids for p in parts]), np.concatenate([p.vectors for p in parts]),
+        first.view_names, np.concatenate([p.views for p in parts]),
+    )
+
+
+def _receipt(run: Run, image_set: str, member: str) -> dict:
+    folder = run.folder(image_set, member)
+    receipt = read_receipt(folder) if folder.exists() else None
+    if receipt is None or not receipt["facts"]["complete"]:
+        raise MissingInput(
+            seen=f"no complete embeddings of {image_set} by {member} in run {run.name!r}",
+            allowed="a finished extraction", remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
+        )
+    return receipt
+
+
+def _receipts(run: Run, image_set: str) -> list[dict]:
+    return [_receipt(run, image_set, member.name)["made_from"] for member in run.recipe.members]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def inputs(run: Run, image_set: str) -> dict[str, str]:
+    """Digests of what an image set's ensembled vectors are made from, for receipts downstream."""
+    return {
+        "recipe": config.digest(run.recipe),
+        "ensemble": file_digest(run.workspace.ensemble(run.name)),
+        "bank": file_digest(run.workspace.bank(run.name)),
+        image_set: _digest(_receipts(run, image_set)),
+        "references": _digest(_receipts(run, "references")),
+    }
+
+
+ROLE_OF_SET = {"train": Role.TRAIN, "references": Role.REFERENCE, "queries": Role.QUERY, "final_queries": Role.QUERY}

@@ -1,0 +1,128 @@
+"""PCA fitted on train: from concatenated members to at most 256 dimensions."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isckit.storage.artifacts import atomic, ids_digest
+from isckit.types import BadInput, Embeddings, MissingInput, Role
+from isckit.vectors.checks import lengths, refuse_unless_fittable, same_dim
+
+_BLOCK = 256
+_RANK_TOLERANCE = 1e-12
+"""Least variance, relative to the first component's, that is more than float32 rounding of dependent columns."""
+
+
+@dataclass(frozen=True)
+class Pca:
+    """A fitted projection: (x - mean) . components, each divided by its scale.
+
+    Attributes:
+        mean: (d,) float64.
+        components: (dim, d) float64, orthonormal rows, by falling variance.
+        scales: (dim,) float64; (variance / first variance) ** whiten.
+        fitted_on: role of the images it was fitted on.
+        train_ids_digest: sha256 of their ids, in order.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    scales: np.ndarray
+    fitted_on: Role
+    train_ids_digest: str
+
+    def __post_init__(self) -> None:
+        refuse_unless_fittable(self.fitted_on, what="a PCA")
+        if self.mean.shape != self.components.shape[1:] or self.scales.shape != self.components.shape[:1]:
+            raise BadInput(seen=f"PCA of mean {self.mean.shape}, components {self.components.shape}, scales "
+                                f"{self.scales.shape}", allowed="(d,), (dim, d) and (dim,)", remedy="fit the PCA again")
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """(n, d) float32 to (n, dim) float32.
+
+        Every product has one fixed shape (the last block is padded) and runs in float64, so a row's result does not
+        depend on how many other rows come with it.
+
+        Raises:
+            BadInput: another dimension than the PCA's, NaN or infinite values.
+        """
+        lengths(vectors, what="vectors to project")
+        same_dim(vectors.shape[1], len(self.mean), what="vectors and PCA")
+        weights = np.ascontiguousarray((self.components / self.scales[:, None]).T)
+        result = np.empty((len(vectors), len(self.scales)), np.float32)
+        block = np.zeros((_BLOCK, len(self.mean)))
+        for start in range(0, len(vectors), _BLOCK):
+            rows = vectors[start : start + _BLOCK]
+            np.subtract(rows, self.mean, out=block[: len(rows)])
+            result[start : start + _BLOCK] = (block @ weights)[: len(rows)]
+        return result
+
+
+def fit_pca(train: Embeddings, *, dim: int, whiten: float) -> Pca:
+    """Fit on train vectors. The largest entry of each component is positive, so that equal input gives equal output.
+
+    Args:
+        train: train or external embeddings, (n, d).
+        dim: components kept.
+        whiten: power of the variance to divide by: 0 plain PCA, 0.5 full whitening.
+
+    Raises:
+        RuleViolation: the embeddings are not train or external.
+        BadInput: dim below 1 or above the rank of the vectors; NaN or infinite values.
+    """
+    refuse_unless_fittable(train.role, what="a PCA")
+    lengths(train.vectors, what="train vectors")
+    most = min(len(train.ids) - 1, train.vectors.shape[1])
+    if not 1 <= dim <= most:
+        raise _too_wide(dim, most, train)
+    from sklearn.decomposition import PCA
+
+    fitted = PCA(dim, svd_solver="covariance_eigh").fit(train.vectors.astype(np.float64))
+    variances = fitted.explained_variance_
+    rank = int(np.count_nonzero(variances > max(_RANK_TOLERANCE * variances[0], np.finfo(np.float32).tiny)))
+    if rank < dim:
+        raise _too_wide(dim, rank, train)
+    components = fitted.components_
+    largest = np.abs(components).argmax(axis=1)[:, None]
+    components = components * np.sign(np.take_along_axis(components, largest, axis=1))
+    return Pca(fitted.mean_, components, (variances / variances[0]) ** whiten, train.role, ids_digest(train.ids))
+
+
+def save_pca(path: Path, pca: Pca) -> None:
+    """Write as npz, atomically."""
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, mean=pca.mean, components=pca.components, scales=pca.scales,
+                 fitted_on=np.array(str(pca.fitted_on)), train_ids_digest=np.array(pca.train_ids_digest))
+
+
+def load_pca(path: Path) -> Pca:
+    """Read what save_pca wrote.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is damaged or something else.
+        RuleViolation: it was fitted on other images than train or external.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed="a fitted PCA", remedy="run the step that fits it")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = [np.asarray(file[name], np.float64) for name in ("mean", "components", "scales")]
+            role, digest = Role(str(file["fitted_on"])), str(file["train_ids_digest"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise BadInput(seen=f"{path} is not a fitted PCA ({error})", allowed="a whole file written by this kit",
+                       remedy=f"delete {path} and fit again") from error
+    return Pca(arrays[0], arrays[1], arrays[2], role, digest)
+
+
+def _too_wide(dim: int, most: int, train: Embeddings) -> BadInput:
+    return BadInput(
+        seen=f"PCA to {dim} dimensions from {train.vectors.shape[0]} vectors of {train.vectors.shape[1]} dimensions "
+             f"and rank {most}",
+        allowed=f"1 to {most}" if most > 0 else "vectors that differ",
+        remedy="fit on more train images, or choose a smaller ensemble.dim",
+    )

@@ -1,0 +1,68 @@
+import numpy as np
+
+from isckit.augment import colour
+
+
+def test_grayscale_has_equal_channels_of_the_luma(photo, generator):
+    image = photo(40, 50)
+    out = colour.grayscale(image, generator())
+    assert (out == out[..., :1]).all()
+    np.testing.assert_allclose(out[..., 0], image @ (0.299, 0.587, 0.114), atol=0.51)
+
+
+def test_jitter_of_zero_changes_nothing_and_each_part_does_its_own(photo, generator):
+    image = photo(40, 50)
+    none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    np.testing.assert_array_equal(colour.colour_jitter(image, generator(), **none), image)
+    grey = image @ (0.299, 0.587, 0.114)
+    for part in none:
+        outs = [colour.colour_jitter(image, generator(k), **(none | {part: 0.3})).astype(float) for k in range(12)]
+        assert max(np.abs(out - image).mean() for out in outs) > 4, part
+        luma = max(abs((out @ (0.299, 0.587, 0.114)).mean() - grey.mean()) for out in outs)
+        assert part == "hue" or (luma > 20) == (part == "brightness"), (part, luma)
+
+
+def test_jitter_factors_lie_within_their_bounds(generator):
+    image = np.full((4, 4, 3), 100, np.uint8)
+    levels = [
+        colour.colour_jitter(image, generator(k), brightness=0.3, contrast=0, saturation=0, hue=0).mean()
+        for k in range(200)
+    ]
+    assert 69 <= min(levels) < 75 and 125 < max(levels) <= 131 and abs(np.mean(levels) - 100) < 4
+
+
+def test_brightness_is_a_product(photo, generator):
+    image = photo(40, 50)
+    out = colour.brightness(image, generator(), factor=(0.25, 0.25))
+    np.testing.assert_allclose(out, image * 0.25, atol=0.51)
+    assert colour.brightness(image, generator(), factor=(9, 9)).max() == 255
+
+
+def test_invert_negates_whole_channels_and_at_least_one(photo, generator):
+    image = photo(20, 30)
+    seen = set()
+    for seed in range(60):
+        out = colour.invert(image, generator(seed))
+        negated = tuple(bool((out[..., c] == 255 - image[..., c]).all()) for c in range(3))
+        kept = tuple(bool((out[..., c] == image[..., c]).all()) for c in range(3))
+        assert all(a != b for a, b in zip(negated, kept, strict=True))
+        seen.add(negated)
+    assert len(seen) == 7 and (False, False, False) not in seen
+
+
+def test_shuffle_channels_is_one_of_the_five_other_orders(photo, generator):
+    image = photo(20, 30)
+    seen = set()
+    for seed in range(60):
+        out = colour.shuffle_channels(image, generator(seed))
+        seen.add(tuple(next(c for c in range(3) if (out[..., k] == image[..., c]).all()) for k in range(3)))
+    assert len(seen) == 5 and (0, 1, 2) not in seen and all(sorted(order) == [0, 1, 2] for order in seen)
+
+
+def test_solarize_and_posterize_follow_their_formulas(photo, generator):
+    image = photo(40, 50)
+    out = colour.solarize(image, generator(), threshold=(0.5, 0.5))
+    np.testing.assert_array_equal(out, np.where(image >= 127.5, 255 - image, image))
+    for bits in (1, 2, 4, 7):
+        out = colour.posterize(image, generator(), bits=(bits, bits))
+        np.testing.assert_array_equal(out, image // 2 ** (8 - bits) * 2 ** (8 - bits))
