@@ -160,6 +160,13 @@ def test_alpha_is_laid_on_white():
     assert decode(encoded(la, "PNG"), name="x")[0].tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
+def test_the_mask_of_an_icon_is_laid_on_white():
+    icon = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+    icon.paste((0, 0, 255, 255), (0, 0, 8, 16))
+    pixels = decode(encoded(icon, "ICO", bitmap_format="bmp", sizes=[(16, 16)]), name="x")
+    assert [tuple(pixels[8, x]) for x in (2, 13)] == [BLUE, WHITE]
+
+
 def test_a_transparent_colour_key_is_white():
     image = Image.new("RGB", (2, 1), (7, 8, 9))
     image.putpixel((1, 0), RED)
@@ -257,17 +264,21 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(100_000, 100_000), (MAX_PIXELS + 1, 1), (20_000, 9_000)])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_decompression_bomb_is_refused_by_its_header(size):
-    with pytest.raises(BrokenImage, match="pixels"):
+@pytest.mark.parametrize("limit", [Image.MAX_IMAGE_PIXELS, None])
+def test_a_decompression_bomb_is_refused_by_its_header_though_pillow_be_set_to_take_it(monkeypatch, size, limit):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(BrokenImage) as caught:
         decode(png_header(*size), name="x")
+    assert "pixels" in caught.value.seen
 
 
 def test_a_jpeg_that_claims_too_many_pixels_is_refused_before_decoding():
     data = bytearray(encoded(photograph(), "JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", 65_000, 65_000)
-    with pytest.raises(BrokenImage, match="pixels"):
+    with pytest.raises(BrokenImage) as caught:
         decode(bytes(data), name="x")
+    assert "pixels" in caught.value.seen
 
 
 def test_pillows_settings_stay_as_they_were():

@@ -93,6 +93,7 @@ def open_folder(path: Path, role: Role) -> ImageSet:
         raise MissingInput(seen=f"no image in {path}, {containers.contents(path)}",
                            allowed=f"files named {' '.join(sorted(known))}",
                            remedy="pass the folder that holds the images")
+    found.sort()
     _refuse_names([stem for stem, _ in found], path)
     listing = containers.listing_of(path, found, np.zeros(len(found), PLACE), (), is_archive=False)
     return ImageSet(path.resolve().name, role, listing.ids, listing.places, listing.shelves)

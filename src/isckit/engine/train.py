@@ -97,9 +97,9 @@ def _epoch(
             nn.utils.clip_grad_norm_(model.parameters(), plan.optim.clip)
         optimiser.step()
         seen += len(pixels) * place.world
-        for key, number in _statistics(value, embeddings.detach()).items():
+        for key, number in _statistics(value.detach(), embeddings.detach()).items():
             totals[key] += number / len(loader)
-        bar.set_postfix({"loss": f"{float(value):.3f}", "img/s": f"{seen / (time.perf_counter() - started):.0f}"})
+        bar.set_postfix({"loss": f"{value.item():.3f}", "img/s": f"{seen / (time.perf_counter() - started):.0f}"})
     _refuse_collapse(totals, epoch)
     return totals | {"images_per_second": seen / (time.perf_counter() - started), "bf16": amp}
 

@@ -22,6 +22,8 @@ class Curve:
         precision, recall: (m,) float64, ties counted against.
         optimistic_precision: (m,) float64, ties counted in favour.
         n_pos: number of true pairs, found or not.
+        distinct_scores: number of different scores among all rows.
+        tied_rows: number of rows, true or false, that share their score with another.
     """
 
     scores: np.ndarray
@@ -29,6 +31,8 @@ class Curve:
     recall: np.ndarray
     optimistic_precision: np.ndarray
     n_pos: int
+    distinct_scores: int
+    tied_rows: int
 
     @property
     def average_precision(self) -> float:
@@ -53,18 +57,24 @@ def trace(scores: np.ndarray, correct: np.ndarray, *, n_pos: int) -> Curve:
     """Curve of scored pairs.
 
     The contest counts ties against: within one score, false pairs come before true ones. The j-th true pair then
-    stands at rank j plus the number of false pairs whose score is at least its own, so two plain sorts are enough.
+    stands at rank j plus the number of false pairs whose score is at least its own, so plain sorts are enough.
 
     Args:
         scores: (n,) float, larger is more confident.
         correct: (n,) bool.
         n_pos: number of true pairs, at least 1.
     """
-    true, false = np.sort(scores[correct])[::-1], np.sort(scores[~correct])
-    found = np.arange(1, len(true) + 1)
-    not_below = len(false) - np.searchsorted(false, true, side="left")
-    above = len(false) - np.searchsorted(false, true, side="right")
-    return Curve(true, found / (found + not_below), found / n_pos, found / (found + above), n_pos)
+    every, true = np.sort(scores), np.sort(scores[correct])
+    found = np.arange(len(true), 0, -1)
+    precision = []
+    for side in ("left", "right"):
+        false = len(every) - np.searchsorted(every, true, side) - len(true) + np.searchsorted(true, true, side)
+        precision.append((found / (found + false))[::-1])
+    opens = np.ones(len(every) + 1, bool)
+    opens[1:-1] = every[1:] != every[:-1]
+    alone = np.count_nonzero(opens[:-1] & opens[1:])
+    return Curve(true[::-1], precision[0], found[::-1] / n_pos, precision[1], n_pos,
+                 int(np.count_nonzero(opens[:-1])), len(every) - int(alone))
 
 
 def average_precision_textbook(scores: list[float], correct: list[bool], *, n_pos: int) -> float:

@@ -102,7 +102,10 @@ def id_faults(ids: np.ndarray, side: str, expected: np.ndarray | None, phase: in
         track: 0 for codes of the Matching file, 1 for the Descriptor file.
     """
     numbers = disc_numbers(ids, LETTER[side])
-    known = numbers >= 0 if expected is None else np.isin(*id_codes(LETTER[side], ids, expected))
+    known = numbers >= 0
+    if expected is not None:
+        codes, wanted = id_codes(LETTER[side], ids, expected)
+        known = np.isin(codes, wanted)
     phases = phases_of(ids) if side == "query" else np.zeros(len(ids), int)
     if phase is None and expected is None and phases.any():
         phase = 1 + int(np.bincount(phases)[1:].argmax())

@@ -127,7 +127,6 @@ def score_matches(
     curve = trace(rows.scores, rows.correct, n_pos=n_pos)
     recall, threshold = curve.operating_point()
     at_1, at_10 = _recall_at(rows, ranks=(1, 10))
-    distinct, tied = _ties(rows.scores)
     n_distractors = len(truth.listed_queries) - len(np.unique(rows.true_queries))
     if reference_ids is not None:
         protocol = dataclasses.replace(protocol, references=len(reference_ids))
@@ -139,7 +138,8 @@ def score_matches(
         recall_at_p90=recall, p90_reached=threshold is not None, threshold_at_p90=threshold,
         recall_at_1=at_1, recall_at_10=at_10,
         n_pos=n_pos, n_queries=len(truth.listed_queries), n_distractors=n_distractors,
-        rows_kept=len(rows.scores), rows_dropped=rows.dropped, distinct_scores=distinct, tied_rows=tied,
+        rows_kept=len(rows.scores), rows_dropped=rows.dropped, distinct_scores=curve.distinct_scores,
+        tied_rows=curve.tied_rows,
         warnings=oddities + _warnings(n_distractors, curve), curve=curve,
     )
 
@@ -158,15 +158,6 @@ def _recall_at(rows: Labelled, *, ranks: tuple[int, ...]) -> list[float]:
     last = np.searchsorted(run, run, side="right") - 1
     rank = (last - first)[correct]
     return [float((rank < k).sum() / len(rows.true_queries)) for k in ranks]
-
-
-def _ties(scores: np.ndarray) -> tuple[int, int]:
-    """Number of distinct scores, and of rows that share theirs with another."""
-    ordered = np.sort(scores)
-    opens = np.ones(len(ordered) + 1, bool)
-    opens[1:-1] = ordered[1:] != ordered[:-1]
-    alone = int((opens[:-1] & opens[1:]).sum())
-    return int(opens[:-1].sum()), len(ordered) - alone
 
 
 def _warnings(n_distractors: int, curve: Curve) -> tuple[str, ...]:
@@ -218,7 +209,7 @@ def descriptor_matches(
     rule = "closest pairs of all" if protocol == "global" else f"{k} nearest of each query"
     matches = Matches(queries.ids[rows][hits.query_rows], references.ids[hits.reference_rows], hits.scores)
     return matches, Protocol(
-        candidates=f"{protocol}: {budget:,} pairs, {rule}", references=len(references.ids),
+        candidates=f"{protocol}: {budget:,} pairs, {rule}, {hits.ties_cut:,} ties cut", references=len(references.ids),
         dimension=vectors.shape[1], budget=budget, ties_at_cut=hits.ties_cut,
     )
 

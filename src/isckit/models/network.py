@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from isckit import config
-from isckit.data.canvas import square
+from isckit.augment.geometry import square
 from isckit.models.pooling import GeM
 from isckit.storage.checkpoints import read_weights
 from isckit.types import BadInput

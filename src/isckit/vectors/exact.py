@@ -56,10 +56,10 @@ class _Scorer:
             yield first, np.column_stack([rows, -norms * norms / 2]) if self.l2 else rows, _upper(norms)
 
     def error(self, query_lengths: np.ndarray, reference_lengths: np.ndarray) -> np.ndarray:
-        """Upper bound of |fast - exact|; its second term covers products below the smallest float32."""
+        """Upper bound of |fast - exact|, for lengths as `_upper` gives them."""
         terms = self.queries.shape[1] + 8
         size = 2 * np.square(query_lengths + reference_lengths) if self.l2 else query_lengths * reference_lengths
-        return terms * (1.01 * 2.0**-24 * size + 2.0**-122)
+        return terms * 1.01 * 2.0**-24 * size
 
     def exact(self, query_rows: np.ndarray, reference_rows: np.ndarray) -> np.ndarray:
         """Float64 scores of pairs of rows, each computed from its two rows alone, in one fixed order of summation."""
@@ -160,5 +160,8 @@ def _row_products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _upper(norms: np.ndarray) -> np.ndarray:
-    """Upper bounds of lengths that were measured in float32; the added term covers squares below its smallest."""
+    """Upper bounds of lengths that were measured in float32.
+
+    The added term also keeps the error bound above what float32 loses by underflow, some 2^-126 a product or square.
+    """
     return norms.astype(np.float64) * 1.001 + 1e-15

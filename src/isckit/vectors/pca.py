@@ -76,7 +76,8 @@ def fit_pca(train: Embeddings, *, dim: int, whiten: float) -> Pca:
     """
     refuse_unless_fittable(train.role, what="a PCA")
     lengths(train.vectors, what="train vectors")
-    most = min(len(train.ids) - 1, train.vectors.shape[1])
+    differ = bool((train.vectors != train.vectors[:1]).any())
+    most = min(len(train.ids) - 1, train.vectors.shape[1]) if differ else 0
     if not 1 <= dim <= most:
         raise _too_wide(dim, most, train)
     from sklearn.decomposition import PCA

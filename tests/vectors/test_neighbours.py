@@ -1,0 +1,61 @@
+"""Nearest bank vectors: a full sort, ties by bank row, each row by itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isckit.types import BadInput, Embeddings, Role, RuleViolation
+from isckit.vectors.neighbours import nearest
+
+
+def bank_of(vectors, role=Role.TRAIN):
+    x = np.asarray(vectors, np.float32)
+    return Embeddings.whole(role, np.array([f"T{i:05d}" for i in range(len(x))]), x)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 99), n=st.integers(0, 9), b=st.integers(1, 60), data=st.data())
+def test_neighbours_equal_a_stable_full_sort(seed, n, b, data):
+    rng = np.random.default_rng(seed)
+    k = data.draw(st.integers(1, b))
+    x, train = (rng.integers(-2, 3, (rows, 4)).astype(np.float32) for rows in (n, b))  # full of ties
+    similarities, rows = nearest(x, bank_of(train), k=k)
+    every = x.astype(np.float64) @ train.astype(np.float64).T
+    wanted = np.argsort(-every, axis=1, kind="stable")[:, :k]
+    assert np.array_equal(rows, wanted)
+    assert np.array_equal(similarities, np.take_along_axis(every, wanted, axis=1))
+
+
+def test_a_row_is_bit_identical_alone_and_in_company():
+    rng = np.random.default_rng(0)
+    x, bank = rng.standard_normal((50, 33)).astype(np.float32), bank_of(rng.standard_normal((5000, 33)))
+    similarities, rows = nearest(x, bank, k=7)
+    for i in (0, 17, 49):
+        alone = nearest(x[i : i + 1], bank, k=7)
+        assert alone[0].tobytes() == similarities[i].tobytes()
+        assert np.array_equal(alone[1][0], rows[i])
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_more_neighbours_than_vectors_are_refused(k):
+    with pytest.raises(BadInput, match="bank of 5"):
+        nearest(np.ones((1, 2), np.float32), bank_of(np.ones((5, 2))), k=k)
+
+
+@pytest.mark.parametrize("role", [Role.QUERY, Role.REFERENCE])
+def test_banks_that_may_not_be_fitted_on_are_refused(role):
+    with pytest.raises(RuleViolation, match=role.value):
+        nearest(np.ones((1, 2), np.float32), bank_of(np.ones((5, 2)), role), k=1)
+
+
+def test_a_damaged_bank_is_named_as_such():
+    train = np.ones((5, 2))
+    train[3, 1] = np.nan
+    with pytest.raises(BadInput, match=r"bank: 1 rows.*3"):
+        nearest(np.ones((1, 2), np.float32), bank_of(train), k=1)
+
+
+def test_another_dimension_is_refused():
+    with pytest.raises(BadInput, match="3 and 2 dimensions"):
+        nearest(np.ones((1, 3), np.float32), bank_of(np.ones((5, 2))), k=1)
