@@ -236,7 +236,10 @@ def manifest(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
 @guarded
 def synthetic(out: Annotated[Path, typer.Option(help="Folder to write.")],
               source: Annotated[Path | None, typer.Option("--from", help="Folder of your own photos.")] = None,
-              train: int = 0, references: int = 0, queries: int = 0, seed: int = 1, size: int = 256,
+              train: Annotated[int, typer.Option(help="Train images; 0 for the automatic number.")] = 0,
+              references: Annotated[int, typer.Option(help="References; 0 for the automatic number.")] = 0,
+              queries: Annotated[int, typer.Option(help="Queries of each phase; 0: automatic.")] = 0,
+              seed: int = 1, size: Annotated[int, typer.Option(help="Longest side in pixels.")] = 256,
               workers: Workers = 1) -> None:
     """Write a DISC21-shaped mini set, from your own photos or from nothing."""
     from isckit.augment.synthetic import write_mini
@@ -246,6 +249,16 @@ def synthetic(out: Annotated[Path, typer.Option(help="Folder to write.")],
     photos = open_folder(source, Role.EXTERNAL) if source else None
     typer.echo(str(write_mini(out, source=photos, train=train, references=references, queries=queries, seed=seed,
                               size=size, workers=workers)))
+
+
+@data_app.command("sheet")
+@guarded
+def sheet(data: Data, out: Annotated[Path, typer.Option(help="PNG to write.")]) -> None:
+    """Draw references beside their edited copies, and distractors, of a synthetic set."""
+    from isckit.augment.mini_sheet import write_sheet
+
+    write_sheet(data, out)
+    typer.echo(_written(out))
 
 
 @recipes_app.command("list")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from isckit import config
 from isckit.data.ground_truth import read_ground_truth
 from isckit.data.layouts import Disc, open_disc
 from isckit.judge.bootstrap import bootstrap as resample
@@ -17,7 +18,7 @@ from isckit.judge.form import Fault, check_descriptors_form, check_matches_form
 from isckit.judge.rules import Finding, examine
 from isckit.judge.rules import to_json as findings_to_json
 from isckit.judge.score import ScoreReport, descriptor_matches, score_halves, score_matches
-from isckit.storage.artifacts import file_digest, write_json, write_text
+from isckit.storage.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput
 from isckit.workspace import DESCRIPTORS, MATCHES, RULES, SCORE, Workspace, query_set
@@ -31,16 +32,18 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
     Raises:
         BadInput: it is no submission folder, or ground truth and submission do not fit.
     """
-    _, phase, _ = Workspace.locate(folder)
+    workspace, phase, name = Workspace.locate(folder)
     disc = open_disc(data) if data else None
     truth_path = ground_truth or (disc.ground_truth.get(phase) if disc else None)
     if truth_path is None:
         return f"not scored: no ground truth of phase {phase}" + (f" in {data}" if data else "; pass --ground-truth CSV")
     lines, values = [], {}
-    for track, name in TRACKS.items():
-        path = folder / name
+    recipe = config.from_dict(read_json(workspace.recipe(name)))
+    known = {"queries": _ids(disc, query_set(phase)), "references": _ids(disc, "references")}
+    for track, file in TRACKS.items():
+        path = folder / file
         if path.is_file():
-            report = score(path, truth_path, queries=_ids(disc, query_set(phase)), **options)
+            report = _with_recipe(score(path, truth_path, **known, **options), recipe, track=track)
             plot_curve(report.curve, path.with_suffix(".png"))
             values[track] = json_format.loads(report.to_json())
             lines.append(f"{track} track, {path}\n{report.summary()}\n")
@@ -55,7 +58,7 @@ def score_file(
     if ground_truth is None:
         raise MissingInput(seen=f"{path} without --ground-truth", allowed="a ground truth CSV",
                            remedy="pass --ground-truth CSV, or a submission folder with --data DIR")
-    report = score(path, ground_truth, queries=None, **options)
+    report = score(path, ground_truth, **options)
     if json:
         write_text(json, report.to_json())
     if plot:
@@ -63,8 +66,19 @@ def score_file(
     return report.summary()
 
 
+def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str) -> ScoreReport:
+    """The report with what the recipe says of its protocol."""
+    factor = recipe.matching.norm_factor
+    steps = " + ".join(recipe.normalise.steps) if track == "descriptor" else f"factor {factor:g}" if factor else ""
+    protocol = dataclasses.replace(
+        report.protocol, normalisation=f"{steps} against train" if steps else "none", public_pairs="no"
+    )
+    return dataclasses.replace(report, protocol=protocol)
+
+
 def score(
-    path: Path, ground_truth: Path, *, queries: np.ndarray | None, protocol: str, k: int, bootstrap: int
+    path: Path, ground_truth: Path, *, queries: np.ndarray | None = None, references: np.ndarray | None = None,
+    protocol: str, k: int, bootstrap: int,
 ) -> ScoreReport:
     """Report on one submission file, with slices and, where asked for, an interval.
 
@@ -72,6 +86,7 @@ def score(
         path: .csv of matches or .h5 of descriptors.
         ground_truth: the truth CSV.
         queries: ids of all queries of the phase, where known.
+        references: ids of all references, where known.
         protocol: candidate rule for descriptors, "global" or "knn".
         k: neighbours of "knn".
         bootstrap: number of resamples, 0 for no interval.
@@ -82,10 +97,10 @@ def score(
     truth = read_ground_truth(ground_truth)
     if path.suffix == ".csv":
         matches = read_matches(path)
-        report = score_matches(matches, truth, phase_queries=queries)
+        report = score_matches(matches, truth, phase_queries=queries, reference_ids=references)
     elif path.suffix in (".h5", ".hdf5"):
-        with open_descriptors(path) as (described, references):
-            matches, made = descriptor_matches(described, references, truth, protocol=_rule(protocol), k=k)
+        with open_descriptors(path) as (described, collection):
+            matches, made = descriptor_matches(described, collection, truth, protocol=_rule(protocol), k=k)
         report = score_matches(matches, truth, max_rows=len(matches), protocol=made)
     else:
         raise BadInput(seen=f"{path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="correct the path")
@@ -147,7 +162,7 @@ def _rule(protocol: str) -> Literal["global", "knn"]:
 def _faults_text(path: Path, faults: list[Fault]) -> str:
     if not faults:
         return f"{path}: form without fault"
-    lines = [f"  {f.code}  {f.message}" + (f"  (rows {', '.join(map(str, f.rows))})" if f.rows else "") for f in faults]
+    lines = [f"  {fault}" for fault in faults]
     return "\n".join([f"{path}: {len(faults)} kinds of fault", *lines])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +19,16 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
     Raises:
         StorageFull: the disk filled up; whatever stood there is untouched.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    # Built in memory: on a full disk HDF5 raises RuntimeError from its closing flush, or crashes the process at exit.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
         file["vectors"] = embeddings.vectors
         file["ids"] = np.strings.encode(embeddings.ids, "utf-8")
         file["views"] = embeddings.views.astype(np.int16)
         file.attrs["view_names"] = np.array(embeddings.view_names, dtype=h5py.string_dtype())
         file.attrs["role"] = str(embeddings.role)
+    with atomic(path) as temporary:
+        temporary.write_bytes(image.getbuffer())
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -38,10 +43,11 @@ def read_embeddings(path: Path) -> Embeddings:
     try:
         with h5py.File(path) as file:
             names = tuple(str(name) for name in file.attrs["view_names"])
-            views, ids = file["views"][()], np.strings.decode(file["ids"][()], "utf-8")
-            embeddings = Embeddings(Role(file.attrs["role"]), ids, file["vectors"][()], names, views)
-        if len(views) and not 0 <= views.min() <= views.max() < len(names):
-            raise ValueError(f"view {views.max()} of {len(names)}")
+            ids = np.strings.decode(file["ids"][()], "utf-8").astype(str, copy=False)  # no rows decode to floats
+            embeddings = Embeddings(Role(file.attrs["role"]), ids, file["vectors"][()], names, file["views"][()])
+        views = embeddings.views
+        if views.dtype != np.int16 or not ((views >= 0) & (views < len(names))).all():
+            raise ValueError(f"views of {views.dtype}, not all of them among {', '.join(names)}")
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(seen=f"{path} is not a whole file of embeddings ({error})", allowed="a file written by this kit",
                        remedy=f"delete {path} and run the extraction again") from error

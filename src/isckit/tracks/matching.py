@@ -18,7 +18,7 @@ from isckit.workspace import MAX_ROWS, query_set
 
 log = logging.getLogger(__name__)
 
-VIEW_ROWS = 4
+VIEW_ROWS = 10
 """View pairs searched for each row wanted: several views of a pair are usually among the best."""
 
 
