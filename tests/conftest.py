@@ -23,3 +23,38 @@ def disc(mini):
     from isckit.data.layouts import open_disc
 
     return open_disc(mini)
+
+
+@pytest.fixture(scope="session")
+def done(mini, tmp_path_factory):
+    """Root folder of a run that went through both phases."""
+    from chain import run_phase
+
+    root = tmp_path_factory.mktemp("root")
+    run_phase(root, mini, phase=1)
+    run_phase(root, mini, phase=2)
+    return root
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    """A copy of that run to spoil."""
+    import shutil
+    from pathlib import Path
+
+    return Path(shutil.copytree(done, tmp_path / "copy"))
+
+
+@pytest.fixture
+def refused(capsys):
+    """Assert that a command line is refused: exit code 2, one clear message, no traceback."""
+    from isckit.cli import main
+
+    def check(*arguments, saying):
+        code = main([str(a) for a in arguments])
+        error = capsys.readouterr().err
+        assert code == 2 and "Traceback" not in error, error
+        for text in ("seen:", "allowed:", "what to do:", *([saying] if isinstance(saying, str) else saying)):
+            assert text in error, f"{text!r} is not in: {error[-2000:]}"
+
+    return check

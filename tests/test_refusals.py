@@ -1,0 +1,199 @@
+"""Bad input, broken rules, full disks, Ctrl-C: one clear message, exit code 2, and earlier results stay as they were."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from chain import files, verbs
+
+from isckit.cli import main
+from isckit.workspace import Workspace
+
+# --- phase 2 refuses what phase 1 did not record
+
+
+def test_phase_2_refuses_other_weights(copy, refused):
+    weights = Workspace(copy).weights("run")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    refused("frozen", "--name", "run", "--root", copy, saying="weights")
+
+
+def test_phase_2_refuses_another_recipe(copy, refused):
+    refused("frozen", "--name", "run", "--recipe", "gist", "--root", copy, saying="recipe asked for")
+    path = Workspace(copy).recipe("run")
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    refused("frozen", "--name", "run", "--root", copy, saying="recipe")
+
+
+def test_phase_2_refuses_another_checkpoint(copy, tmp_path, refused):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"x")
+    refused("frozen", "--name", "run", "--checkpoint", other, "--root", copy, saying="checkpoint asked for")
+
+
+def test_phase_2_refuses_other_reference_descriptors(copy, refused):
+    freeze = Workspace(copy).freeze("run")
+    freeze.write_text(json.dumps(json.loads(freeze.read_text()) | {"reference_rows": "0" * 64}))
+    Workspace(copy).descriptors(2, "run").unlink()
+    refused("descriptor", "--name", "run", "--phase", "2", "--root", copy, saying="reference descriptors")
+
+
+def test_phase_2_without_phase_1_is_refused(tmp_path, refused):
+    refused("frozen", "--name", "nobody", "--root", tmp_path, saying="run_phase1.sh")
+
+
+# --- the rules
+
+
+def test_the_rules_see_a_fit_on_other_images(copy, capsys):
+    receipt = Workspace(copy).bank("run").with_name("bank.h5.receipt.json")
+    values = json.loads(receipt.read_text())
+    values["facts"]["fitted_on"] = "query"
+    receipt.write_text(json.dumps(values))
+    assert main(["check", str(copy / "submissions/phase1/run")]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED  fitted-on-train" in out and "passed  no-augmentation" in out
+
+
+def test_the_rules_see_augmented_references(copy, capsys):
+    log = Workspace(copy).training("run", "network") / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"role": "train"', '"role": "reference"', 1))
+    assert main(["check", str(copy / "submissions/phase1/run")]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED  no-augmentation" in out and "passed  fitted-on-train" in out
+
+
+def test_the_rules_see_a_phase_2_with_other_weights(copy, capsys):
+    weights = Workspace(copy).weights("run")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert main(["check", str(copy / "submissions/phase2/run")]) == 1
+    assert "FAILED  phase-2-freeze" in capsys.readouterr().out
+
+
+# --- bad input
+
+
+def test_another_recipe_under_the_same_name_is_refused_and_nothing_changes(copy, mini, refused):
+    before = files(copy)
+    refused(*verbs(copy, mini, phase=1)[0], "--set", "ensemble.dim=20", saying=["ensemble.dim", "another --name"])
+    assert files(copy) == before
+
+
+def test_an_unknown_recipe_key_is_refused(mini, tmp_path, refused):
+    refused(*verbs(tmp_path, mini, phase=1)[0], "--set", "ensemble.dims=3", saying="ensemble.dim")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+def test_a_missing_or_empty_data_folder_is_refused(tmp_path, refused, kind):
+    folder = tmp_path / "data"
+    if kind == "empty":
+        folder.mkdir()
+    refused(*verbs(tmp_path, folder, phase=1)[0], saying=str(folder))
+
+
+@pytest.mark.parametrize(("wrong", "named"), [("R000007.jpg", "R000007"), ("T000001.png", "T000001")])
+def test_mixed_up_and_double_ids_are_refused(mini, tmp_path, refused, wrong, named):
+    data = Path(shutil.copytree(mini, tmp_path / "data"))
+    shutil.copy(data / "images/train/T000000.jpg", data / "images/train" / wrong)
+    refused(*verbs(tmp_path, data, phase=1)[0], saying=named)
+
+
+@pytest.mark.parametrize("verb", ["train", "extract"])
+def test_broken_images_stop_a_run_with_the_whole_list(mini, tmp_path, refused, capsys, verb):
+    data = Path(shutil.copytree(mini, tmp_path / "data"))
+    names = ["T000003", "T000007"] if verb == "train" else ["R000003", "R000020"]
+    folder = data / "images" / ("train" if verb == "train" else "references")
+    (folder / f"{names[0]}.jpg").write_bytes(b"")
+    (folder / f"{names[1]}.jpg").write_bytes((folder / f"{names[1]}.jpg").read_bytes()[:200])
+    chain = verbs(tmp_path, data, phase=1)
+    if verb == "extract":
+        assert main(chain[0]) == 0
+        capsys.readouterr()
+    refused(*chain[["train", "extract"].index(verb)], saying=[*names, "2 broken images", "on_broken=replace"])
+
+
+def test_broken_images_are_replaced_and_reported_where_asked_for(mini, tmp_path):
+    data = Path(shutil.copytree(mini, tmp_path / "data"))
+    (data / "images/references/R000003.jpg").write_bytes(b"not an image")
+    chain = verbs(tmp_path, data, phase=1)
+    chain[0] += ["--set", "extract.on_broken=replace"]
+    for verb in chain[:5]:
+        assert main(verb) == 0
+    receipt = json.loads((tmp_path / "cache/run/references/gist/receipt.json").read_text())
+    assert receipt["facts"]["replaced"] == ["R000003"]
+
+
+def test_ground_truth_of_another_phase_is_refused(done, mini, refused):
+    truth = mini / "list_files/final_ground_truth.csv"
+    refused("score", done / "submissions/phase1/run/matching.csv", "--ground-truth", truth, saying="another phase")
+
+
+def test_nan_in_vectors_and_scores_is_found_and_never_scored(copy, mini, refused, capsys):
+    folder = copy / "submissions/phase1/run"
+    with h5py.File(folder / "descriptors.h5", "r+") as file:
+        file["query"][3, 5] = np.nan
+    rows = (folder / "matching.csv").read_text().splitlines()
+    rows[2] = rows[2].rsplit(",", 1)[0] + ",nan"
+    (folder / "matching.csv").write_text("\n".join(rows) + "\n")
+    assert main(["check", str(folder), "--data", str(mini)]) == 1
+    assert capsys.readouterr().out.count("NaN") >= 2
+    for name in ("descriptors.h5", "matching.csv"):
+        refused("score", folder / name, "--ground-truth", mini / "list_files/dev_ground_truth.csv", saying="seen:")
+
+
+@pytest.mark.parametrize("damage", ["noise", "pickle", "foreign"])
+def test_a_bad_checkpoint_is_refused_and_leaves_no_weights(mini, tmp_path, refused, damage):
+    import torch
+
+    path = tmp_path / ("w.safetensors" if damage == "noise" else "w.pth")
+    if damage == "noise":
+        path.write_bytes(os.urandom(1000))
+    else:
+        torch.save({"a": Path("x")} if damage == "pickle" else {"a": torch.zeros(2)}, path)
+    refused(*verbs(tmp_path, mini, phase=1)[0], "--checkpoint", path, saying="seen:")
+    assert not Workspace(tmp_path).weights("run").exists()
+
+
+def test_a_verb_too_early_names_the_one_before(mini, tmp_path, refused, capsys):
+    chain = verbs(tmp_path, mini, phase=1)
+    refused(*chain[1], saying="isckit train")
+    assert main(chain[0]) == 0
+    capsys.readouterr()
+    refused(*chain[2], saying="isckit extract")
+
+
+def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy):
+    for name in ("descriptors.h5", "matching.csv"):
+        (copy / "submissions/phase1/run" / name).unlink()
+    before = files(copy)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "from isckit.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    for verb in ("descriptor", "matching"):
+        command = [sys.executable, "-c", code, verb, "--name", "run", "--root", str(copy)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 2 and "no space left" in ended.stderr, ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert files(copy) == before
+    assert not list(copy.rglob("*.part"))
+
+
+def test_ctrl_c_ends_with_advice(mini, tmp_path):
+    begin = [*verbs(tmp_path, mini, phase=1)[0], "--set", "members.network.train.epochs=500"]
+    child = subprocess.Popen([sys.executable, "-m", "isckit", *begin], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("last.pt")) and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    error = child.communicate(timeout=60)[1]
+    assert child.returncode == 2 and "Ctrl-C" in error and "Traceback" not in error, error[-3000:]
