@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from isckit.data.ground_truth import id_codes
-from isckit.storage.artifacts import atomic
+from isckit.storage.artifacts import atomic, reserve
 from isckit.types import BadInput, Embeddings, Matches, MissingInput, Role
 from isckit.workspace import MAX_DIM, MAX_ROWS
 
@@ -181,9 +181,11 @@ def write_descriptors(path: Path, queries: Embeddings, references: Embeddings) -
             allowed=f"query and reference, of one width from 1 to {MAX_DIM}",
             remedy="reduce both with the same ensemble before writing",
         )
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        for side in (queries, references):
-            _write_side(file, side)
+    with atomic(path) as temporary:
+        reserve(temporary, sum(4 * len(side.ids) * (dims[0] + side.ids.itemsize) for side in (queries, references)))
+        with h5py.File(temporary, "w") as file:
+            for side in (queries, references):
+                _write_side(file, side)
 
 
 def _write_side(file: h5py.File, side: Embeddings) -> None:

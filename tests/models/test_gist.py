@@ -64,3 +64,12 @@ def test_views_are_described_like_images_cut_by_hand():
         alone = describer.prepare(np.ascontiguousarray(cut), view_set(()))
         assert np.array_equal(alone[0], prepared[names.index(name)])
     assert torch.allclose(vectors.norm(dim=-1), torch.ones(len(views)), atol=1e-6)
+
+
+def test_a_flat_picture_has_a_direction_and_equals_other_flat_pictures_only():
+    describer, views = GistDescriber(), view_set(())
+    pictures = [np.full((40, 50, 3), 128, np.uint8), np.full((9, 9, 3), 255, np.uint8), A]
+    vectors = [describer.embed(torch.from_numpy(describer.prepare(p, views)[None]), views)[0, 0] for p in pictures]
+    assert float(vectors[0].norm()) == pytest.approx(1)
+    assert torch.allclose(vectors[0], vectors[1])
+    assert float(vectors[0] @ vectors[2]) < 0.95

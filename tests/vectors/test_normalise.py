@@ -77,6 +77,12 @@ def test_a_bank_vector_is_not_its_own_neighbour_even_among_duplicates():
     np.testing.assert_allclose(got.vectors, subtracted_by_loop(x, x, 3, 0.35, own=True), atol=1e-6)
 
 
+def test_a_short_bank_vector_that_is_not_nearest_to_itself_is_still_left_out():
+    x = unit(3, 40) * np.linspace(0.2, 1.5, 40, dtype=np.float32)[:, None]
+    got = subtract_from_bank(train(x), k=3, beta=0.35)
+    np.testing.assert_allclose(got.vectors, subtracted_by_loop(x, x, 3, 0.35, own=True), atol=1e-6)
+
+
 def test_stretching_scales_queries_by_alpha_times_the_mean_of_the_n_nearest():
     q, bank = unit(1, 20), unit(2, 300)
     similar = np.sort(q.astype(np.float64) @ bank.astype(np.float64).T, axis=1)[:, -5:].mean(axis=1)

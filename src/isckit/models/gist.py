@@ -20,6 +20,8 @@ SIDE = 32
 PADDING = 5
 ORIENTATIONS = (8, 8, 4)
 DIM = 3 * sum(ORIENTATIONS) * 16
+FLAT = 1e-4
+"""Norm below which a response is rounding error; that of a picture with any content is about 1."""
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -97,6 +99,11 @@ class GistDescriber(nn.Module):
         return np.stack(thumbnails)
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
-        """(B, V, 32, 32, 3) uint8 -> (B, V, 960) float32, L2-normalised; a flat picture keeps a zero vector."""
-        vectors = torch.nn.functional.normalize(gist(prepared.flatten(0, 1)), dim=-1)
+        """(B, V, 32, 32, 3) uint8 -> (B, V, 960) float32, L2-normalised.
+
+        A flat picture has no response at all; it gets the vector of equal responses, so that it has a direction too.
+        """
+        raw = gist(prepared.flatten(0, 1))
+        flat = raw.norm(dim=-1, keepdim=True) < FLAT
+        vectors = torch.nn.functional.normalize(torch.where(flat, torch.ones_like(raw), raw), dim=-1)
         return vectors.unflatten(0, (len(prepared), len(views)))

@@ -48,6 +48,15 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def reserve(path: Path, size: int) -> None:
+    """Claim `size` bytes for a file that a library is about to write over it.
+
+    HDF5 crashes the process when a disk fills up under it; this fails before, as the plain OSError that `atomic` names.
+    """
+    with path.open("wb") as handle:
+        os.posix_fallocate(handle.fileno(), 0, max(1, size))
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write text atomically."""
     with atomic(path) as temporary:
