@@ -1,7 +1,7 @@
 """Figure: scoring 500,000 rows against a plain per-row Python scorer (>= 20 times faster, equal to 1e-12).
 
-    python benchmarks/score.py            the ratio, both measured in this run
-    python benchmarks/score.py --memory   peak memory of scoring 50,000 x 100,000 descriptors of 256 floats
+python benchmarks/score.py            the ratio, both measured in this run
+python benchmarks/score.py --memory   peak memory of scoring 50,000 x 100,000 descriptors of 256 floats
 """
 
 from __future__ import annotations
@@ -69,8 +69,12 @@ def score_per_row(matches: Matches, truth: GroundTruth) -> dict[str, float]:
         if own:
             rank = sum(score >= own[0] for _, score in by_query[query]) - 1
             at_1, at_10 = at_1 + (rank < 1), at_10 + (rank < 10)
-    return {"average_precision": area / n_pos, "recall_at_p90": recall,
-            "recall_at_1": at_1 / n_pos, "recall_at_10": at_10 / n_pos}
+    return {
+        "average_precision": area / n_pos,
+        "recall_at_p90": recall,
+        "recall_at_1": at_1 / n_pos,
+        "recall_at_10": at_10 / n_pos,
+    }
 
 
 def timed(function, *args) -> tuple[float, object]:
@@ -89,8 +93,10 @@ def ratio() -> int:
         seconds, figures = timed(score_per_row, matches, truth)
         plain = min(plain, seconds)
     gap = max(abs(getattr(report, name) - value) for name, value in figures.items())
-    print(f"score_matches {ours * 1e3:.1f} ms, per-row Python {plain * 1e3:.1f} ms, "
-          f"ratio {plain / ours:.1f} (required {REQUIRED_RATIO}), largest difference {gap:.1e}")
+    print(
+        f"score_matches {ours * 1e3:.1f} ms, per-row Python {plain * 1e3:.1f} ms, "
+        f"ratio {plain / ours:.1f} (required {REQUIRED_RATIO}), largest difference {gap:.1e}"
+    )
     return 0 if plain / ours >= REQUIRED_RATIO and gap <= 1e-12 else 1
 
 
@@ -117,8 +123,10 @@ def score_folder(folder: Path) -> None:
     with open_descriptors(folder / "descriptors.h5") as (queries, references):
         report = score_descriptors(queries, references, read_ground_truth(folder / "truth.csv"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(f"uAP {report.average_precision:.5f}, {report.protocol.candidates}, "
-          f"{time.perf_counter() - start:.0f} s, peak memory {peak:.2f} GiB")
+    print(
+        f"uAP {report.average_precision:.5f}, {report.protocol.candidates}, "
+        f"{time.perf_counter() - start:.0f} s, peak memory {peak:.2f} GiB"
+    )
 
 
 def main() -> int:

@@ -5,10 +5,18 @@ from pathlib import Path
 from isckit.cli import main
 
 SETTINGS = [
-    "members.network.backbone=test_resnet", "members.network.dim=32", "members.network.image_size=32",
-    "members.network.canvas=64", "members.network.train.epochs=2", "members.network.train.images_per_epoch=48",
-    "members.network.train.batch_images=16", "members.network.train.loss.memory=64", "ensemble.dim=40",
-    "extract.shard_images=16", "matching.query_views=[mirror, quarters]", "matching.reference_views=[centre]",
+    "members.network.backbone=test_resnet",
+    "members.network.dim=32",
+    "members.network.image_size=32",
+    "members.network.canvas=64",
+    "members.network.train.epochs=2",
+    "members.network.train.images_per_epoch=48",
+    "members.network.train.batch_images=16",
+    "members.network.train.loss.memory=64",
+    "ensemble.dim=40",
+    "extract.shard_images=16",
+    "matching.query_views=[mirror, quarters]",
+    "matching.reference_views=[centre]",
 ]
 ROOTED = {"train", "extract", "fit", "descriptor", "matching", "freeze", "frozen", "manifest"}
 
@@ -23,7 +31,8 @@ def verbs(root: Path, data: Path, *, phase: int, name: str = "run") -> list[list
     extract = ["extract", "--name", name, "--data", data, *chosen, "--workers", "0"]
     tracks = [[track, "--name", name, "--phase", phase] for track in ("descriptor", "matching")]
     judged = [
-        ["check", folder, "--data", data], ["score", folder, "--data", data, "--bootstrap", "20"],
+        ["check", folder, "--data", data],
+        ["score", folder, "--data", data, "--bootstrap", "20"],
         ["manifest", "--name", name, "--phase", phase],
     ]
     if phase == 1:

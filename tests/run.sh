@@ -5,6 +5,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$here/setup.sh"
 isckit_setup "$here" requirements-dev.txt
 cd "$here"
+.venv/bin/python -m ruff format --check --quiet src tests benchmarks
 .venv/bin/python -m ruff check src tests benchmarks
 .venv/bin/python -m mypy
 exec .venv/bin/python -m pytest -n 2 "$@"

@@ -34,22 +34,35 @@ def test_an_override_changes_nothing_else():
     assert config.replace(changed, ensemble=recipe("baseline.mini").ensemble) == recipe("baseline.mini")
 
 
-@pytest.mark.parametrize(("setting", "nearest"), [
-    ("members.network.train.optim.lrr=1", "members.network.train.optim.lr"),
-    ("ensamble.dim=3", "ensemble.dim"),
-    ("matching.norm_facto=1", "matching.norm_factor"),
-    ("sed=1", "seed"),
-])
+@pytest.mark.parametrize(
+    ("setting", "nearest"),
+    [
+        ("members.network.train.optim.lrr=1", "members.network.train.optim.lr"),
+        ("ensamble.dim=3", "ensemble.dim"),
+        ("matching.norm_facto=1", "matching.norm_factor"),
+        ("sed=1", "seed"),
+    ],
+)
 def test_a_misspelt_key_fails_with_the_nearest_right_one(setting, nearest):
     with pytest.raises(BadInput) as error:
         recipe("baseline.mini", settings=[setting])
     assert nearest in error.value.remedy
 
 
-@pytest.mark.parametrize("setting", [
-    "ensemble.dim=abc", "ensemble.dim=0", "ensemble.dim=257", "members.network.train.batch_images=-1", "seed=1.5",
-    "normalise.steps=[smooth]", "members.gist.weight=-1", "matching.max_rows=500001", "extract.on_broken=ignore",
-])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "ensemble.dim=abc",
+        "ensemble.dim=0",
+        "ensemble.dim=257",
+        "members.network.train.batch_images=-1",
+        "seed=1.5",
+        "normalise.steps=[smooth]",
+        "members.gist.weight=-1",
+        "matching.max_rows=500001",
+        "extract.on_broken=ignore",
+    ],
+)
 def test_a_wrong_value_is_refused(setting):
     with pytest.raises(BadInput, match=setting.split("=")[0].split(".")[-1]):
         recipe("baseline.mini", settings=[setting])

@@ -86,7 +86,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(done, mini, tmp_path, moment):
 def test_scores_do_not_depend_on_other_queries_or_references(done, mini, tmp_path):
     half, root = tmp_path / "half", tmp_path / "root"
     shutil.copytree(mini, half, ignore=shutil.ignore_patterns("list_files"))
-    for path in [*sorted((half / "images/queries").iterdir())[::2], *sorted((half / "images/references").iterdir())[::2]]:
+    for path in [
+        *sorted((half / "images/queries").iterdir())[::2],
+        *sorted((half / "images/references").iterdir())[::2],
+    ]:
         path.unlink()
     run_phase(root, half, phase=1)
     for side in (0, 1):

@@ -1,4 +1,4 @@
-"""Bad input, broken rules, full disks, Ctrl-C: one clear message, exit code 2, and earlier results stay as they were."""
+"""Bad input, broken rules, full disks, Ctrl-C: one clear message, exit code 2, and earlier results stay."""
 
 import json
 import os

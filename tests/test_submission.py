@@ -32,11 +32,20 @@ def rows(found: Matches) -> list[tuple]:
 
 def test_file_is_what_the_platform_parses(tmp_path):
     path = tmp_path / "m.csv"
-    write_matches(path, matches(("Q00002", "R000001", 0.5), ("Q00001", "R000002", 0.5), ("Q00001", "R000001", 0.5),
-                                ("Q00009", "R000009", -1e-7), ("Q00000", "R000000", 2.0)))
+    write_matches(
+        path,
+        matches(
+            ("Q00002", "R000001", 0.5),
+            ("Q00001", "R000002", 0.5),
+            ("Q00001", "R000001", 0.5),
+            ("Q00009", "R000009", -1e-7),
+            ("Q00000", "R000000", 2.0),
+        ),
+    )
     assert path.read_bytes() == (
         b"query_id,reference_id,score\nQ00000,R000000,2.0\nQ00001,R000001,0.5\nQ00001,R000002,0.5\n"
-        b"Q00002,R000001,0.5\nQ00009,R000009,-1e-07\n")
+        b"Q00002,R000001,0.5\nQ00009,R000009,-1e-07\n"
+    )
 
 
 @given(scores=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
@@ -56,15 +65,20 @@ def test_neighbouring_float32_scores_stay_distinct(tmp_path):
     assert read_matches(tmp_path / "m.csv").scores.tolist() == sorted(map(float, scores), reverse=True)
 
 
-@pytest.mark.parametrize(("bad", "message"), [
-    (matches(("Q00000", "R000000", np.nan), ("Q00001", "R000000", 1)), "1 scores that are not finite: row 1"),
-    (matches(("Q00000", "R000000", 1), ("Q00001", "R000000", -np.inf)), "1 scores that are not finite: row 2"),
-    (matches(("Q00000", "R000000", 1), ("Q00001", "R000000", 3), ("Q00000", "R000000", 2)),
-     "1 pairs that occur in an earlier row: row 3: Q00000,R000000"),
-    (matches(("queries/Q00000", "R000000", 1)), "1 ids with folder"),
-    (matches(("Q00000", "R,1", 1)), "1 ids with folder"),
-    (matches(("Q00000", "", 1)), "1 ids with folder"),
-])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (matches(("Q00000", "R000000", np.nan), ("Q00001", "R000000", 1)), "1 scores that are not finite: row 1"),
+        (matches(("Q00000", "R000000", 1), ("Q00001", "R000000", -np.inf)), "1 scores that are not finite: row 2"),
+        (
+            matches(("Q00000", "R000000", 1), ("Q00001", "R000000", 3), ("Q00000", "R000000", 2)),
+            "1 pairs that occur in an earlier row: row 3: Q00000,R000000",
+        ),
+        (matches(("queries/Q00000", "R000000", 1)), "1 ids with folder"),
+        (matches(("Q00000", "R,1", 1)), "1 ids with folder"),
+        (matches(("Q00000", "", 1)), "1 ids with folder"),
+    ],
+)
 def test_unfit_rows_are_named_and_nothing_is_written(tmp_path, bad, message):
     with pytest.raises(BadInput) as caught:
         write_matches(tmp_path / "m.csv", bad)
@@ -79,8 +93,15 @@ def test_rows_beyond_the_limit_are_refused(tmp_path):
     write_matches(tmp_path / "m.csv", three, max_rows=3)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.0])), max_size=16,
-                unique_by=lambda row: row[:2]), st.integers(0, 18), st.booleans())
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.0])),
+        max_size=16,
+        unique_by=lambda row: row[:2],
+    ),
+    st.integers(0, 18),
+    st.booleans(),
+)
 def test_best_rows_is_the_head_of_the_full_order(cells, n, disc):
     name = ("Q0000{}", "R00000{}") if disc else ("q{}", "r{}")
     table = [(name[0].format(q), name[1].format(r), s) for q, r, s in cells]
@@ -96,20 +117,23 @@ def test_repeated_pairs_marks_all_but_the_first(pairs):
     assert repeated_pairs(Matches(*columns, np.zeros(len(pairs)))).tolist() == expected
 
 
-@pytest.mark.parametrize(("text", "lines"), [
-    ("query_id,reference_id,score\nQ00000,R000000,x\n", "2"),
-    ("query_id,reference_id,score\nQ00000,R000000,\n", "2"),
-    ("query_id,reference_id,score\nQ00000,R000000,nan\n", "2"),
-    ("query_id,reference_id,score\nQ00000,R000000,1_0\n", "2"),
-    ("query_id,reference_id,score\nQ00000,R000000,-inf\n", "2"),
-    ("query_id,reference_id,score\nQ00000,R000000,1\n\nQ00000,R000001,1\n", "3"),
-    ("query_id,reference_id,score\nQ00000,R000000\n", "2"),
-    ("query_id,reference_id,score\nQ00000,R000000,1,2\n", "2"),
-    ("query_id,reference_id,score\n,R000000,1\n", "2"),
-    ("Q00000,R000000,1\nQ00000,,1\n", "1, 2"),
-    ("q,r,s\nQ00000,R000000,1\n", "1"),
-    ("", "1"),
-])
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("query_id,reference_id,score\nQ00000,R000000,x\n", "2"),
+        ("query_id,reference_id,score\nQ00000,R000000,\n", "2"),
+        ("query_id,reference_id,score\nQ00000,R000000,nan\n", "2"),
+        ("query_id,reference_id,score\nQ00000,R000000,1_0\n", "2"),
+        ("query_id,reference_id,score\nQ00000,R000000,-inf\n", "2"),
+        ("query_id,reference_id,score\nQ00000,R000000,1\n\nQ00000,R000001,1\n", "3"),
+        ("query_id,reference_id,score\nQ00000,R000000\n", "2"),
+        ("query_id,reference_id,score\nQ00000,R000000,1,2\n", "2"),
+        ("query_id,reference_id,score\n,R000000,1\n", "2"),
+        ("Q00000,R000000,1\nQ00000,,1\n", "1, 2"),
+        ("q,r,s\nQ00000,R000000,1\n", "1"),
+        ("", "1"),
+    ],
+)
 def test_malformed_file_is_refused_by_line(tmp_path, text, lines):
     path = tmp_path / "m.csv"
     path.write_text(text)
@@ -183,14 +207,17 @@ def broken(vectors: Embeddings) -> Embeddings:
     return vectors.with_vectors(values)
 
 
-@pytest.mark.parametrize(("queries", "references", "message"), [
-    (side(Role.QUERY, ["Q00000"], 5), REFERENCES, "query of 5 floats and reference of 4 floats"),
-    (side(Role.QUERY, ["Q00000"], 257), side(Role.REFERENCE, ["R000000"], 257), "257 floats"),
-    (side(Role.TRAIN, ["T000000"]), REFERENCES, "train of 4 floats"),
-    (REFERENCES, QUERIES, "reference of 4 floats and query"),
-    (side(Role.QUERY, ["Q00001", "Q00000", "Q00001"]), REFERENCES, "1 query ids occur twice: Q00001"),
-    (QUERIES, broken(REFERENCES), "NaN or inf: R000003"),
-])
+@pytest.mark.parametrize(
+    ("queries", "references", "message"),
+    [
+        (side(Role.QUERY, ["Q00000"], 5), REFERENCES, "query of 5 floats and reference of 4 floats"),
+        (side(Role.QUERY, ["Q00000"], 257), side(Role.REFERENCE, ["R000000"], 257), "257 floats"),
+        (side(Role.TRAIN, ["T000000"]), REFERENCES, "train of 4 floats"),
+        (REFERENCES, QUERIES, "reference of 4 floats and query"),
+        (side(Role.QUERY, ["Q00001", "Q00000", "Q00001"]), REFERENCES, "1 query ids occur twice: Q00001"),
+        (QUERIES, broken(REFERENCES), "NaN or inf: R000003"),
+    ],
+)
 def test_unfit_descriptors_are_refused_and_nothing_is_written(tmp_path, queries, references, message):
     with pytest.raises(BadInput) as caught:
         write_descriptors(tmp_path / "d.h5", queries, references)
@@ -205,10 +232,18 @@ def spoil(path: Path, name: str, value) -> None:
             file[name] = value
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("query", None), ("reference_ids", None), ("query", np.zeros(3, "f4")), ("query", np.zeros((3, 4), "f8")),
-    ("query", np.zeros((2, 4), "f4")), ("query_ids", np.arange(3)), ("query_ids", np.array([b"\xff", b"a", b"b"])),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("query", None),
+        ("reference_ids", None),
+        ("query", np.zeros(3, "f4")),
+        ("query", np.zeros((3, 4), "f8")),
+        ("query", np.zeros((2, 4), "f4")),
+        ("query_ids", np.arange(3)),
+        ("query_ids", np.array([b"\xff", b"a", b"b"])),
+    ],
+)
 def test_descriptor_file_of_another_form_is_refused(tmp_path, name, value):
     path = tmp_path / "d.h5"
     write_descriptors(path, QUERIES, REFERENCES)

@@ -21,7 +21,10 @@ from isckit.types import KitError, MissingInput
 from isckit.workspace import PHASES, Workspace
 
 app = typer.Typer(
-    name="isckit", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    name="isckit",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
     help="Submission kit for the Image Similarity Challenge 2021 (DISC21): describe, match, score, check.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
@@ -61,13 +64,19 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
         except KitError as error:
             typer.echo(f"isckit {verb.__name__.replace('_', ' ')}: {type(error).__name__}\n{error}", err=True)
         except KeyboardInterrupt:
-            typer.echo("\nseen:       Ctrl-C\nallowed:    stopping at any time; finished work is kept\n"
-                       "what to do: run the same command again to go on", err=True)
+            typer.echo(
+                "\nseen:       Ctrl-C\nallowed:    stopping at any time; finished work is kept\n"
+                "what to do: run the same command again to go on",
+                err=True,
+            )
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
                 raise
-            typer.echo(f"seen:       {error}\nallowed:    a folder with free space that may be written to\n"
-                       "what to do: free space or choose another folder, then run the same command again", err=True)
+            typer.echo(
+                f"seen:       {error}\nallowed:    a folder with free space that may be written to\n"
+                "what to do: free space or choose another folder, then run the same command again",
+                err=True,
+            )
         raise typer.Exit(2)
 
     return door
@@ -85,8 +94,12 @@ def main(argv: list[str] | None = None) -> int:
 
 @app.command()
 @guarded
-def doctor(data: Data, decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
-           sample: int = 200, workers: Workers = CPUS) -> None:
+def doctor(
+    data: Data,
+    decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
+    sample: int = 200,
+    workers: Workers = CPUS,
+) -> None:
     """Say what a data folder holds, what is broken or missing, and what can be run with it."""
     from isckit.data.doctor import examine, render
     from isckit.data.layouts import open_disc
@@ -96,8 +109,15 @@ def doctor(data: Data, decode: Annotated[str, typer.Option(help="none, sample or
 
 @app.command()
 @guarded
-def train(name: Name, data: MaybeData = None, recipe: RecipeName = "baseline.mini", settings: Settings = None,
-          checkpoint: Checkpoint = None, root: Root = HERE, workers: Workers = CPUS) -> None:
+def train(
+    name: Name,
+    data: MaybeData = None,
+    recipe: RecipeName = "baseline.mini",
+    settings: Settings = None,
+    checkpoint: Checkpoint = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
     """Train the members of a recipe, or install given weights; does nothing where the run has weights already."""
     from isckit.data.layouts import open_disc, require
     from isckit.engine.distributed import place
@@ -116,16 +136,26 @@ def train(name: Name, data: MaybeData = None, recipe: RecipeName = "baseline.min
             images = None
             if members.needs_training(run.recipe):
                 if data is None:
-                    raise MissingInput(seen="a recipe that trains, and no --data", allowed="a folder with train images",
-                                       remedy="pass --data DIR")
-                images = sound(require(open_disc(data), "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
+                    raise MissingInput(
+                        seen="a recipe that trains, and no --data",
+                        allowed="a folder with train images",
+                        remedy="pass --data DIR",
+                    )
+                images = sound(
+                    require(open_disc(data), "train"), on_broken=run.recipe.extract.on_broken, workers=workers
+                )
             members.train_members(run, images, place=here, workers=workers)
 
 
 @app.command()
 @guarded
-def extract(name: Name, data: Data, sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
-            root: Root = HERE, workers: Workers = CPUS) -> None:
+def extract(
+    name: Name,
+    data: Data,
+    sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
     """Extract the embeddings of image sets; resumes after an interruption."""
     from isckit.data.layouts import open_disc, require
     from isckit.engine.distributed import place
@@ -178,8 +208,13 @@ def freeze(name: Name, root: Root = HERE) -> None:
 
 @app.command()
 @guarded
-def frozen(name: Name, recipe: Annotated[str | None, typer.Option(help="Refuse unless the run has this recipe.")] = None,
-           settings: Settings = None, checkpoint: Checkpoint = None, root: Root = HERE) -> None:
+def frozen(
+    name: Name,
+    recipe: Annotated[str | None, typer.Option(help="Refuse unless the run has this recipe.")] = None,
+    settings: Settings = None,
+    checkpoint: Checkpoint = None,
+    root: Root = HERE,
+) -> None:
     """Refuse (exit code 2) unless a run is as phase 1 recorded it."""
     from isckit.judge.freeze import require_frozen
     from isckit.recipes.catalogue import recipe as find
@@ -191,14 +226,16 @@ def frozen(name: Name, recipe: Annotated[str | None, typer.Option(help="Refuse u
 
 @app.command()
 @guarded
-def score(target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
-          ground_truth: Annotated[Path | None, typer.Option(help="Ground truth CSV.")] = None,
-          data: MaybeData = None,
-          json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
-          plot: Annotated[Path | None, typer.Option(help="Write the precision-recall picture here.")] = None,
-          protocol: Annotated[str, typer.Option(help="descriptors: global (official) or knn")] = "global",
-          k: Annotated[int, typer.Option(help="Neighbours of the knn protocol.")] = 10,
-          bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.")] = 200) -> None:
+def score(
+    target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
+    ground_truth: Annotated[Path | None, typer.Option(help="Ground truth CSV.")] = None,
+    data: MaybeData = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the precision-recall picture here.")] = None,
+    protocol: Annotated[str, typer.Option(help="descriptors: global (official) or knn")] = "global",
+    k: Annotated[int, typer.Option(help="Neighbours of the knn protocol.")] = 10,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.")] = 200,
+) -> None:
     """Score a submission against ground truth: uAP, Recall@P90, recall@1 and @10, with an interval and a picture."""
     from isckit.judge.report import score_file, score_folder
 
@@ -211,9 +248,11 @@ def score(target: Annotated[Path, typer.Argument(help="matching .csv, descriptor
 
 @app.command()
 @guarded
-def check(target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
-          phase: Annotated[int | None, typer.Option(help="1 or 2; a folder knows its own.")] = None,
-          data: MaybeData = None) -> None:
+def check(
+    target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
+    phase: Annotated[int | None, typer.Option(help="1 or 2; a folder knows its own.")] = None,
+    data: MaybeData = None,
+) -> None:
     """Check form and rules; every fault is listed. Exit code 1 when there is one."""
     from isckit.judge.report import check_target
 
@@ -234,21 +273,36 @@ def manifest(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
 
 @data_app.command("synthetic")
 @guarded
-def synthetic(out: Annotated[Path, typer.Option(help="Folder to write.")],
-              source: Annotated[Path | None, typer.Option("--from", help="Folder of your own photos.")] = None,
-              train: Annotated[int, typer.Option(help="Train images; 0 for the automatic number.")] = 0,
-              references: Annotated[int, typer.Option(help="References; 0 for the automatic number.")] = 0,
-              queries: Annotated[int, typer.Option(help="Queries of each phase; 0: automatic.")] = 0,
-              seed: int = 1, size: Annotated[int, typer.Option(help="Longest side in pixels.")] = 256,
-              workers: Workers = 1) -> None:
+def synthetic(
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Folder of your own photos.")] = None,
+    train: Annotated[int, typer.Option(help="Train images; 0 for the automatic number.")] = 0,
+    references: Annotated[int, typer.Option(help="References; 0 for the automatic number.")] = 0,
+    queries: Annotated[int, typer.Option(help="Queries of each phase; 0: automatic.")] = 0,
+    seed: int = 1,
+    size: Annotated[int, typer.Option(help="Longest side in pixels.")] = 256,
+    workers: Workers = 1,
+) -> None:
     """Write a DISC21-shaped mini set, from your own photos or from nothing."""
     from isckit.augment.synthetic import write_mini
     from isckit.data.layouts import open_folder
     from isckit.types import Role
 
     photos = open_folder(source, Role.EXTERNAL) if source else None
-    typer.echo(str(write_mini(out, source=photos, train=train, references=references, queries=queries, seed=seed,
-                              size=size, workers=workers)))
+    typer.echo(
+        str(
+            write_mini(
+                out,
+                source=photos,
+                train=train,
+                references=references,
+                queries=queries,
+                seed=seed,
+                size=size,
+                workers=workers,
+            )
+        )
+    )
 
 
 @data_app.command("sheet")
@@ -283,5 +337,3 @@ def recipes_show(name: str, settings: Settings = None) -> None:
 
 def _written(path: Path) -> str:
     return f"{path}  ({path.stat().st_size:,} bytes)"
-
-

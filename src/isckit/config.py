@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -188,8 +188,6 @@ class Recipe:
 
 __all__ = ["replace"]
 
-T = TypeVar("T")
-
 
 def to_dict(recipe: Any) -> dict[str, Any]:
     """The resolved recipe, or a part of one, as plain values."""
@@ -206,14 +204,14 @@ def digest(recipe: Recipe) -> str:
     return hashlib.sha256(to_json(recipe).encode()).hexdigest()
 
 
-def from_dict(values: dict[str, Any], kind: type[T] = Recipe) -> T:  # type: ignore[assignment]
-    """Build a recipe (or a part of one) from plain values.
+def from_dict(values: dict[str, Any]) -> Recipe:
+    """Build a recipe from plain values.
 
     Raises:
         BadInput: an unknown or misspelt key, with the nearest known one; a value of the wrong type.
     """
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(Recipe).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

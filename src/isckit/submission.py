@@ -64,8 +64,11 @@ def parse_matches(path: Path) -> MatchLines:
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(seen=f"{path} is not UTF-8 text ({error})", allowed=f"a CSV of {HEADER}",
-                       remedy="write the file with the kit") from error
+        raise BadInput(
+            seen=f"{path} is not UTF-8 text ({error})",
+            allowed=f"a CSV of {HEADER}",
+            remedy="write the file with the kit",
+        ) from error
     rows = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     headed = not _NUMBER.fullmatch(rows[0].split(",")[-1])
     blank: list[int] = []
@@ -80,9 +83,15 @@ def parse_matches(path: Path) -> MatchLines:
             (misshapen if row.strip() else blank).append(line)
     numbers = [float(cell) if _NUMBER.fullmatch(cell) else None for cell in cells[2::3]]
     return MatchLines(
-        rows[0], np.array(lines, np.int64), np.array(cells[0::3], str), np.array(cells[1::3], str),
-        np.array(numbers, np.float64), np.array([number is not None for number in numbers], bool),
-        blank, misshapen, "\r" in text,
+        rows[0],
+        np.array(lines, np.int64),
+        np.array(cells[0::3], str),
+        np.array(cells[1::3], str),
+        np.array(numbers, np.float64),
+        np.array([number is not None for number in numbers], bool),
+        blank,
+        misshapen,
+        "\r" in text,
     )
 
 
@@ -131,8 +140,9 @@ def write_matches(path: Path, matches: Matches, *, max_rows: int = MAX_ROWS) -> 
         StorageFull: no space left.
     """
     if len(matches) > max_rows:
-        raise BadInput(seen=f"{len(matches):,} rows", allowed=f"at most {max_rows:,} rows",
-                       remedy="cut them with best_rows")
+        raise BadInput(
+            seen=f"{len(matches):,} rows", allowed=f"at most {max_rows:,} rows", remedy="cut them with best_rows"
+        )
     remedy = "mend the step that made these rows; nothing was written"
     refuse_rows(~np.isfinite(matches.scores), matches, what="scores that are not finite", remedy=remedy)
     for ids in (matches.query_ids, matches.reference_ids):
@@ -159,10 +169,14 @@ def refuse_rows(mask: np.ndarray, matches: Matches, *, what: str, remedy: str) -
     """Raise BadInput when the mask marks any row; the message counts them and shows the first ten, row 1 first."""
     rows = np.flatnonzero(mask)
     if len(rows):
-        shown = "; ".join(f"row {k + 1}: {matches.query_ids[k]},{matches.reference_ids[k]},{matches.scores[k]}"
-                          for k in rows[:10])
-        raise BadInput(seen=f"{len(rows):,} {what}: {shown}", remedy=remedy,
-                       allowed="plain ids of the phase and of the references, each pair once, finite scores")
+        shown = "; ".join(
+            f"row {k + 1}: {matches.query_ids[k]},{matches.reference_ids[k]},{matches.scores[k]}" for k in rows[:10]
+        )
+        raise BadInput(
+            seen=f"{len(rows):,} {what}: {shown}",
+            remedy=remedy,
+            allowed="plain ids of the phase and of the references, each pair once, finite scores",
+        )
 
 
 def write_descriptors(path: Path, queries: Embeddings, references: Embeddings) -> None:
@@ -194,8 +208,11 @@ def _write_side(file: h5py.File, side: Embeddings) -> None:
     order = np.arange(len(ids)) if ascending else np.argsort(ids, kind="stable")
     repeated = np.flatnonzero(ids[order][1:] == ids[order][:-1])
     if len(repeated):
-        raise BadInput(seen=f"{len(repeated)} {name} ids occur twice: {', '.join(ids[order][repeated[:10]])}",
-                       allowed="one vector an image", remedy="write whole images only: embeddings.only('whole')")
+        raise BadInput(
+            seen=f"{len(repeated)} {name} ids occur twice: {', '.join(ids[order][repeated[:10]])}",
+            allowed="one vector an image",
+            remedy="write whole images only: embeddings.only('whole')",
+        )
     encoded = np.char.encode(ids[order], "utf-8")
     width = max(ID_WIDTH[name], encoded.dtype.itemsize)
     file.create_dataset(f"{name}_ids", data=encoded.astype(f"S{width}"))
@@ -205,8 +222,11 @@ def _write_side(file: h5py.File, side: Embeddings) -> None:
         block = side.vectors[start : start + BLOCK] if ascending else side.vectors[rows]
         broken = ids[rows][~np.isfinite(block).all(axis=1)]
         if len(broken):
-            raise BadInput(seen=f"vectors with NaN or inf: {', '.join(broken[:10])}", allowed="finite float32",
-                           remedy="describe these images again; nothing was written")
+            raise BadInput(
+                seen=f"vectors with NaN or inf: {', '.join(broken[:10])}",
+                allowed="finite float32",
+                remedy="describe these images again; nothing was written",
+            )
         target[start : start + BLOCK] = block
 
 
@@ -223,8 +243,11 @@ def open_descriptors(path: Path) -> Iterator[tuple[Embeddings, Embeddings]]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise BadInput(seen=f"{path} cannot be read as HDF5 ({error})", allowed="a whole HDF5 file",
-                       remedy="write or copy the file again") from error
+        raise BadInput(
+            seen=f"{path} cannot be read as HDF5 ({error})",
+            allowed="a whole HDF5 file",
+            remedy="write or copy the file again",
+        ) from error
     with file:
         yield _open_side(file, Role.QUERY), _open_side(file, Role.REFERENCE)
 
@@ -232,8 +255,11 @@ def open_descriptors(path: Path) -> Iterator[tuple[Embeddings, Embeddings]]:
 def _open_side(file: h5py.File, role: Role) -> Embeddings:
     name = SIDES[role]
     if name not in file or f"{name}_ids" not in file or file[name].ndim != 2:
-        raise BadInput(seen=f"{file.filename} holds {', '.join(f'{k} {file[k].shape}' for k in file)}",
-                       allowed=f"a matrix {name} and a list {name}_ids", remedy="write the file with the kit")
+        raise BadInput(
+            seen=f"{file.filename} holds {', '.join(f'{k} {file[k].shape}' for k in file)}",
+            allowed=f"a matrix {name} and a list {name}_ids",
+            remedy="write the file with the kit",
+        )
     return Embeddings.whole(role, read_ids(file[f"{name}_ids"]), file[name])
 
 
@@ -249,8 +275,11 @@ def read_ids(dataset: h5py.Dataset) -> np.ndarray:
             return dataset.asstr()[:].astype(str) if kind.length is None else np.char.decode(dataset[:], "utf-8")
     except UnicodeDecodeError:
         pass
-    raise BadInput(seen=f"{dataset.name} of {dataset.dtype}, shape {dataset.shape}", allowed="a list of UTF-8 text",
-                   remedy="store ids as fixed bytes, S6 for queries and S7 for references")
+    raise BadInput(
+        seen=f"{dataset.name} of {dataset.dtype}, shape {dataset.shape}",
+        allowed="a list of UTF-8 text",
+        remedy="store ids as fixed bytes, S6 for queries and S7 for references",
+    )
 
 
 def read_descriptors(path: Path) -> tuple[Embeddings, Embeddings]:

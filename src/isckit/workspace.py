@@ -41,7 +41,8 @@ class Workspace:
         folder = folder.resolve()
         if folder.parent.name not in ("phase1", "phase2") or folder.parent.parent.name != "submissions":
             raise BadInput(
-                seen=f"folder {folder}", allowed="a folder submissions/phase1/NAME or submissions/phase2/NAME",
+                seen=f"folder {folder}",
+                allowed="a folder submissions/phase1/NAME or submissions/phase2/NAME",
                 remedy="pass such a folder, or a single .csv or .h5 file",
             )
         return Workspace(folder.parents[2]), int(folder.parent.name[-1]), folder.name

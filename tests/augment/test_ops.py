@@ -16,6 +16,7 @@ SAME_SHAPE = {
     "jpeg", "overlay", "blend", "erase", "shapes", "emoji", "text", "stripes",
 }  # fmt: skip
 
+
 @pytest.fixture
 def run(photo, generator):
     def run(name, image, seed=0):

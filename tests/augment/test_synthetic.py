@@ -58,7 +58,9 @@ def test_the_folder_reads_as_disc21(made: Path) -> None:
         images = getattr(disc, name)
         assert len(images) == count and images.ids[0] == first
     assert {phase: path.name for phase, path in disc.ground_truth.items()} == {
-        1: "dev_ground_truth.csv", 2: "final_ground_truth.csv"}
+        1: "dev_ground_truth.csv",
+        2: "final_ground_truth.csv",
+    }
     assert {path.name for path in made.iterdir()} == {"images", "list_files", STAMP}
 
 

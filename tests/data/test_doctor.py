@@ -48,11 +48,18 @@ def disc(tmp_path):
 def test_a_sound_part_of_disc21_has_no_problems(disc):
     diagnosis = diagnose(disc)
     assert [(s.name, s.count, s.first, s.last, s.decoded, s.broken) for s in diagnosis.sets] == [
-        ("train", 6, "T000000", "T000005", 6, ()), ("references", 5, "R000002", "R000012", 5, ()),
-        ("queries", 4, "Q00000", "Q00003", 4, ())]
+        ("train", 6, "T000000", "T000005", 6, ()),
+        ("references", 5, "R000002", "R000012", 5, ()),
+        ("queries", 4, "Q00000", "Q00003", 4, ()),
+    ]
     assert diagnosis.problems == ()
-    assert abilities(diagnosis) == {"train": True, "phase 1": True, "score phase 1": True, "phase 2": False,
-                                    "score phase 2": False}
+    assert abilities(diagnosis) == {
+        "train": True,
+        "phase 1": True,
+        "score phase 1": True,
+        "phase 2": False,
+        "score phase 2": False,
+    }
 
 
 def test_ids_missing_between_the_first_and_the_last_are_listed_as_ranges(disc):
@@ -156,8 +163,13 @@ def test_phase_2_without_train_images_needs_a_checkpoint(tmp_path):
     fill(tmp_path / "references", ["R000000"])
     fill(tmp_path / "final_queries", ["Q50000"])
     diagnosis = diagnose(tmp_path)
-    assert abilities(diagnosis) == {"train": False, "phase 1": False, "score phase 1": False, "phase 2": True,
-                                    "score phase 2": False}
+    assert abilities(diagnosis) == {
+        "train": False,
+        "phase 1": False,
+        "score phase 1": False,
+        "phase 2": True,
+        "score phase 2": False,
+    }
     phase_2 = next(a for a in diagnosis.abilities if a.name == "phase 2")
     assert "checkpoint" in phase_2.reason
 
@@ -180,8 +192,15 @@ def test_the_text_shows_every_finding_in_aligned_columns(disc):
     (disc / "references" / "extra.txt").write_text("x")
     (disc / "public_ground_truth.csv").write_text("Q00000,R000002\nQ00009,\n")
     text = render(diagnose(disc))
-    for finding in ("layout isc2021", "R000004..R000006", "references broken R000003: the file is empty",
-                    "Q00009", "extra.txt", "phase 2", "1,000,000"):
+    for finding in (
+        "layout isc2021",
+        "R000004..R000006",
+        "references broken R000003: the file is empty",
+        "Q00009",
+        "extra.txt",
+        "phase 2",
+        "1,000,000",
+    ):
         assert finding in text
     lines = text.splitlines()
     header = next(i for i, line in enumerate(lines) if "in DISC21" in line)

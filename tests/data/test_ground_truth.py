@@ -62,21 +62,24 @@ def test_folder_with_names_of_its_own_is_accepted(tmp_path):
     assert truth.listed_queries.tolist() == ["cat", "holiday_1"]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("Q00001,R000007\nQ00001,R000007\n", "line 2: Q00001,R000007 repeats line 1"),
-    ("Q00001,\nQ00001,\n", "line 2: Q00001, repeats line 1"),
-    ("Q00001,R000007\nQ00001,\n", "line 2: Q00001 is a distractor here and has a reference in line 1"),
-    ("Q00001,\nQ00001,R000007\n", "line 1: Q00001 is a distractor here and has a reference in line 2"),
-    ("query_id,reference_id\nQ1,R000007\nQ00002,\n", "line 2: 'Q1' where Q00000 is expected"),
-    ("Q00001,T000007\nQ00002,\n", "line 1: 'T000007' where R000000 is expected"),
-    ("Q00001,R000007.jpg\nQ00002,\n", "line 1: 'R000007.jpg' where R000000 is expected"),
-    ("Q000011,R000007\n", "line 1: 'Q000011' where Q00000 is expected"),
-    ("Qoooo1,R000007\nQ00002,\n", "line 1: 'Qoooo1' where Q00000 is expected"),
-    ("Q00001,R000007\n\nQ00002,\n", "line 2: 1 columns"),
-    ("Q00001,R000007,1.0\nQ00002,\n", "line 1: 3 columns"),
-    ("a/b,c\n", "line 1: 'a/b' where an id is expected"),
-    (",c\n", "line 1: '' where an id is expected"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Q00001,R000007\nQ00001,R000007\n", "line 2: Q00001,R000007 repeats line 1"),
+        ("Q00001,\nQ00001,\n", "line 2: Q00001, repeats line 1"),
+        ("Q00001,R000007\nQ00001,\n", "line 2: Q00001 is a distractor here and has a reference in line 1"),
+        ("Q00001,\nQ00001,R000007\n", "line 1: Q00001 is a distractor here and has a reference in line 2"),
+        ("query_id,reference_id\nQ1,R000007\nQ00002,\n", "line 2: 'Q1' where Q00000 is expected"),
+        ("Q00001,T000007\nQ00002,\n", "line 1: 'T000007' where R000000 is expected"),
+        ("Q00001,R000007.jpg\nQ00002,\n", "line 1: 'R000007.jpg' where R000000 is expected"),
+        ("Q000011,R000007\n", "line 1: 'Q000011' where Q00000 is expected"),
+        ("Qoooo1,R000007\nQ00002,\n", "line 1: 'Qoooo1' where Q00000 is expected"),
+        ("Q00001,R000007\n\nQ00002,\n", "line 2: 1 columns"),
+        ("Q00001,R000007,1.0\nQ00002,\n", "line 1: 3 columns"),
+        ("a/b,c\n", "line 1: 'a/b' where an id is expected"),
+        (",c\n", "line 1: '' where an id is expected"),
+    ],
+)
 def test_malformed_line_is_named(tmp_path, text, message):
     with pytest.raises(BadInput, match=r"1 faults: ") as caught:
         read_ground_truth(save(tmp_path, text))
@@ -116,10 +119,15 @@ def test_query_list_refuses_repeats_and_other_text(tmp_path, text):
         read_query_list(save(tmp_path, text))
 
 
-@given(st.lists(st.one_of(
-    st.from_regex(r"[QRT][0-9]{4,7}", fullmatch=True), st.text("QR0123456789/:٣", max_size=8)), max_size=20))
+@given(
+    st.lists(
+        st.one_of(st.from_regex(r"[QRT][0-9]{4,7}", fullmatch=True), st.text("QR0123456789/:٣", max_size=8)),
+        max_size=20,
+    )
+)
 def test_disc_numbers_agrees_with_the_regular_expression(texts):
     import re
+
     ids = np.array(texts, str)
     for letter, digits in (("Q", 5), ("R", 6), ("T", 6)):
         grammar = re.compile(rf"{letter}[0-9]{{{digits}}}")
@@ -141,8 +149,10 @@ def test_phases_of_splits_at_fifty_thousand():
     assert phases_of(ids).tolist() == [1, 1, 2, 2, 0, 0]
 
 
-@given(st.lists(st.text(min_size=1, max_size=3).filter(lambda t: "\0" not in t), min_size=1),
-       st.lists(st.from_regex(r"Q[0-9]{5}", fullmatch=True), min_size=1))
+@given(
+    st.lists(st.text(min_size=1, max_size=3).filter(lambda t: "\0" not in t), min_size=1),
+    st.lists(st.from_regex(r"Q[0-9]{5}", fullmatch=True), min_size=1),
+)
 def test_codes_are_equal_and_ordered_exactly_as_ids_are(names, disc):
     for columns in ((names, disc), (disc, disc[::-1])):
         arrays = [np.array(column, str) for column in columns]

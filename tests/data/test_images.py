@@ -63,17 +63,26 @@ def oriented(kind: str, orientation: int) -> bytes:
 @pytest.mark.parametrize("quality", [25, 92])
 def test_a_jpeg_has_pillows_pixels_to_the_last_bit(subsampling, progressive, quality):
     for height, width in ((61, 83), (64, 64), (1, 1), (3, 2), (2, 1501), (900, 1)):
-        data = encoded(photograph(height, width), "JPEG", quality=quality, subsampling=subsampling,
-                       progressive=progressive)
+        data = encoded(
+            photograph(height, width), "JPEG", quality=quality, subsampling=subsampling, progressive=progressive
+        )
         np.testing.assert_array_equal(decode(data, name="x"), by_pillow(data))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize(("orientation", "expected"), [
-    (1, (RED, GREEN, BLUE, WHITE)), (2, (GREEN, RED, WHITE, BLUE)), (3, (WHITE, BLUE, GREEN, RED)),
-    (4, (BLUE, WHITE, RED, GREEN)), (5, (RED, BLUE, GREEN, WHITE)), (6, (BLUE, RED, WHITE, GREEN)),
-    (7, (WHITE, GREEN, BLUE, RED)), (8, (GREEN, WHITE, RED, BLUE)),
-])
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, (RED, GREEN, BLUE, WHITE)),
+        (2, (GREEN, RED, WHITE, BLUE)),
+        (3, (WHITE, BLUE, GREEN, RED)),
+        (4, (BLUE, WHITE, RED, GREEN)),
+        (5, (RED, BLUE, GREEN, WHITE)),
+        (6, (BLUE, RED, WHITE, GREEN)),
+        (7, (WHITE, GREEN, BLUE, RED)),
+        (8, (GREEN, WHITE, RED, BLUE)),
+    ],
+)
 def test_exif_orientation_is_applied_once(kind, orientation, expected):
     data = oriented(kind, orientation)
     pixels = decode(data, name="x")
@@ -101,8 +110,13 @@ def test_every_format_is_told_by_its_content(kind):
 
 
 def test_the_result_is_contiguous_rgb_bytes():
-    files = [oriented("JPEG", 6), oriented("PNG", 3), encoded(quadrants().convert("L"), "JPEG"),
-             encoded(quadrants().convert("CMYK"), "JPEG"), encoded(quadrants().convert("RGBA"), "PNG")]
+    files = [
+        oriented("JPEG", 6),
+        oriented("PNG", 3),
+        encoded(quadrants().convert("L"), "JPEG"),
+        encoded(quadrants().convert("CMYK"), "JPEG"),
+        encoded(quadrants().convert("RGBA"), "PNG"),
+    ]
     for data in files:
         pixels = decode(data, name="x")
         assert pixels.dtype == np.uint8
@@ -194,8 +208,11 @@ def test_sixteen_bit_colour_is_scaled_as_grey_is(channels):
 
 
 def test_float_and_wide_integer_samples_are_stretched_over_their_range():
-    for samples in (np.array([[0.0, 0.5, 1.0]], np.float32), np.array([[-4.0, 0.0, 4.0]], np.float32),
-                    np.array([[-100_000, 0, 100_000]], np.int32)):
+    for samples in (
+        np.array([[0.0, 0.5, 1.0]], np.float32),
+        np.array([[-4.0, 0.0, 4.0]], np.float32),
+        np.array([[-100_000, 0, 100_000]], np.int32),
+    ):
         pixels = decode(encoded(Image.fromarray(samples), "TIFF"), name="x")
         assert pixels[0, :, 0].tolist() == [0, 128, 255]
     assert decode(encoded(Image.fromarray(np.full((2, 2), 3.5, np.float32)), "TIFF"), name="x").max() == 0
@@ -246,10 +263,17 @@ def test_a_jpeg_without_its_last_bytes_is_called_truncated(lost):
         decode(encoded(photograph(), "JPEG", quality=90)[:-lost], name="x")
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty"), (b"<!DOCTYPE html><html>", "DOCTYPE html"), (b"\0" * 5000, "no image"), (b"\xff\xd8", "no image"),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"), (b"RIFF\x24\0\0\0WAVEfmt ", "no image"),
-])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html>", "DOCTYPE html"),
+        (b"\0" * 5000, "no image"),
+        (b"\xff\xd8", "no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "no image"),
+    ],
+)
 def test_what_is_no_image_is_broken_with_the_reason(data, reason):
     with pytest.raises(BrokenImage, match=reason):
         decode(data, name="x")
@@ -259,7 +283,8 @@ def png_header(width: int, height: int) -> bytes:
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (header, data))
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (header, data)
+    )
 
 
 @pytest.mark.parametrize("size", [(100_000, 100_000), (MAX_PIXELS + 1, 1), (20_000, 9_000)])

@@ -54,15 +54,31 @@ def assert_holds(disc, expected: dict[str, list[str]]) -> None:
 
 FOLDERS = {
     "isc2021": {"train": "train", "references": "references", "queries": "queries", "final_queries": "final_queries"},
-    "contest": {"train": "training_images", "references": "reference_images", "queries": "query_images",
-                "final_queries": "phase2_query_images"},
-    "contest, other names": {"train": "train_images", "references": "reference_images", "queries": "query_images",
-                             "final_queries": "query_images_phase2"},
+    "contest": {
+        "train": "training_images",
+        "references": "reference_images",
+        "queries": "query_images",
+        "final_queries": "phase2_query_images",
+    },
+    "contest, other names": {
+        "train": "train_images",
+        "references": "reference_images",
+        "queries": "query_images",
+        "final_queries": "query_images_phase2",
+    },
     "SSCD": {"train": "training", "references": "val_ref", "queries": "val_query"},
-    "Meta": {"train": "train_50k_3", "references": "refs_50k_0", "queries": "dev_queries_50k_0",
-             "final_queries": "test_queries_50k_0"},
-    "public host": {"train": "train_19", "references": "references_0", "queries": "dev_queries",
-                    "final_queries": "final_queries"},
+    "Meta": {
+        "train": "train_50k_3",
+        "references": "refs_50k_0",
+        "queries": "dev_queries_50k_0",
+        "final_queries": "test_queries_50k_0",
+    },
+    "public host": {
+        "train": "train_19",
+        "references": "references_0",
+        "queries": "dev_queries",
+        "final_queries": "final_queries",
+    },
 }
 
 
@@ -145,10 +161,16 @@ def test_foreign_files_are_reported_and_those_of_the_system_ignored(tmp_path):
     assert str(folder / "Q00004.gif") in problem
 
 
-@pytest.mark.parametrize(("folder", "stray", "refused"), [
-    ("queries", "R000001", "queries"), ("references", "Q00001", "references"), ("train", "R000007", "train"),
-    ("final_queries", "Q00001", "final_queries"), ("references", "T000001", "references"),
-])
+@pytest.mark.parametrize(
+    ("folder", "stray", "refused"),
+    [
+        ("queries", "R000001", "queries"),
+        ("references", "Q00001", "references"),
+        ("train", "R000007", "train"),
+        ("final_queries", "Q00001", "final_queries"),
+        ("references", "T000001", "references"),
+    ],
+)
 def test_an_image_in_the_folder_of_another_set_is_refused(tmp_path, folder, stray, refused):
     for name, ids in IDS.items():
         fill_folder(tmp_path / name, ids)
@@ -231,18 +253,23 @@ def test_an_empty_folder_is_a_problem_not_a_set(tmp_path):
         require(disc, "queries")
 
 
-@pytest.mark.parametrize(("files", "expected"), [
-    (["public_ground_truth.csv"], {1: "public_ground_truth.csv"}),
-    (["list_files/public_ground_truth.csv"], {1: "list_files/public_ground_truth.csv"}),
-    (["public_ground_truth.csv", "list_files/dev_ground_truth.csv"], {1: "list_files/dev_ground_truth.csv"}),
-    (["public_ground_truth.csv", "dev_queries_groundtruth.csv", "test_queries_groundtruth.csv"],
-     {1: "dev_queries_groundtruth.csv", 2: "test_queries_groundtruth.csv"}),
-    (["final_ground_truth.csv"], {2: "final_ground_truth.csv"}),
-    (["../dev_ground_truth.csv"], {1: "../dev_ground_truth.csv"}),
-    (["../list_files/final_ground_truth.csv"], {2: "../list_files/final_ground_truth.csv"}),
-    (["public_ground_truth.csv", "../dev_ground_truth.csv"], {1: "public_ground_truth.csv"}),
-    (["subset_1_ground_truth.csv"], {}),
-])
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["public_ground_truth.csv"], {1: "public_ground_truth.csv"}),
+        (["list_files/public_ground_truth.csv"], {1: "list_files/public_ground_truth.csv"}),
+        (["public_ground_truth.csv", "list_files/dev_ground_truth.csv"], {1: "list_files/dev_ground_truth.csv"}),
+        (
+            ["public_ground_truth.csv", "dev_queries_groundtruth.csv", "test_queries_groundtruth.csv"],
+            {1: "dev_queries_groundtruth.csv", 2: "test_queries_groundtruth.csv"},
+        ),
+        (["final_ground_truth.csv"], {2: "final_ground_truth.csv"}),
+        (["../dev_ground_truth.csv"], {1: "../dev_ground_truth.csv"}),
+        (["../list_files/final_ground_truth.csv"], {2: "../list_files/final_ground_truth.csv"}),
+        (["public_ground_truth.csv", "../dev_ground_truth.csv"], {1: "public_ground_truth.csv"}),
+        (["subset_1_ground_truth.csv"], {}),
+    ],
+)
 def test_ground_truth_is_found_under_its_names_whole_before_half_and_near_before_far(tmp_path, files, expected):
     root = tmp_path / "images"
     fill_folder(root / "queries", ["Q00001"])
@@ -251,7 +278,8 @@ def test_ground_truth_is_found_under_its_names_whole_before_half_and_near_before
         (root / file).write_text("Q00001,\n")
     found = open_disc(root).ground_truth
     assert {phase: path.resolve() for phase, path in found.items()} == {
-        phase: (root / path).resolve() for phase, path in expected.items()}
+        phase: (root / path).resolve() for phase, path in expected.items()
+    }
 
 
 @pytest.fixture

@@ -76,8 +76,10 @@ def test_a_fresh_process_draws_the_same_picture() -> None:
 
 
 def test_drawing_imports_no_heavy_library() -> None:
-    code = ("import sys, isckit.data.procedural as p; p.bundled_pictures(); "
-            "print(sorted({'torch', 'sklearn', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))")
+    code = (
+        "import sys, isckit.data.procedural as p; p.bundled_pictures(); "
+        "print(sorted({'torch', 'sklearn', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
+    )
     outside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert outside.strip() == "[]"
 

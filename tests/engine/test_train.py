@@ -17,8 +17,9 @@ from isckit.models.network import EmbeddingNetwork
 from isckit.types import BadInput, RuleViolation, StaleArtifact
 
 CPU = Place(torch.device("cpu"))
-PLAN = config.Train(epochs=3, batch_images=16, loss=config.Loss(kind="infonce", memory=64),
-                    optim=config.Optim(lr=2e-3), amp=False)
+PLAN = config.Train(
+    epochs=3, batch_images=16, loss=config.Loss(kind="infonce", memory=64), optim=config.Optim(lr=2e-3), amp=False
+)
 NETWORK = config.Network(backbone="test_resnet", dim=32, image_size=32, canvas=64, train=PLAN)
 
 
@@ -111,8 +112,13 @@ NETWORK_STEP = config.replace(NETWORK, train=config.replace(PLAN, epochs=1, imag
 
 
 def _rank(rank, port, disc, folder, half_batch, labels):
-    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
-                   "MASTER_PORT": str(port)}
+    os.environ |= {
+        "WORLD_SIZE": "2",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     torch.set_num_threads(1)
     with place() as here:
         weights = train(NETWORK_STEP, disc.train, seed=1, folder=folder, place=here, workers=0)
@@ -120,7 +126,9 @@ def _rank(rank, port, disc, folder, half_batch, labels):
         value = CrossBatchLoss(PLAN.loss, dim=8, batch_rows=8)(embeddings, labels)
         value.backward()
         # The processes' gradients are averaged, so each is twice its share of the global batch's.
-        torch.save({"weights": weights, "gradient": embeddings.grad / 2, "loss": value.item() / 2}, folder / f"{rank}.pt")
+        torch.save(
+            {"weights": weights, "gradient": embeddings.grad / 2, "loss": value.item() / 2}, folder / f"{rank}.pt"
+        )
 
 
 def test_two_processes_share_weights_and_take_the_gradient_of_the_global_batch(disc, tmp_path):

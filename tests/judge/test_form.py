@@ -92,8 +92,12 @@ def vectors(n: int, seed: int, dim: int = 8) -> np.ndarray:
 
 def save(path: Path, **changes) -> Path:
     """A clean file of 30 queries and 2,000 references, with some datasets replaced (None: left out)."""
-    datasets = {"query": vectors(30, 0), "reference": vectors(2000, 1), "query_ids": QUERIES.astype("S6"),
-                "reference_ids": REFERENCES.astype("S7")} | changes
+    datasets = {
+        "query": vectors(30, 0),
+        "reference": vectors(2000, 1),
+        "query_ids": QUERIES.astype("S6"),
+        "reference_ids": REFERENCES.astype("S7"),
+    } | changes
     with h5py.File(path, "w") as file:
         for name, values in datasets.items():
             if values is not None:
@@ -125,8 +129,12 @@ BROKEN_DESCRIPTORS = {
     "D09": ({"query": vectors(30, 0).astype(np.float64), "reference": vectors(2000, 1).astype(np.float16)}, {}, 2),
     "D10": ({"query_ids": np.arange(30)}, {}, 1),
     "D11": ({"query_ids": QUERIES.tolist()}, {}, 1),
-    "D12": (with_id("Q00031.jpg", "images/Q00032")
-            | {"query_ids": np.sort(np.array([*QUERIES, "Q00031.jpg", "images/Q00032"])).astype("S")}, SETS, 2),
+    "D12": (
+        with_id("Q00031.jpg", "images/Q00032")
+        | {"query_ids": np.sort(np.array([*QUERIES, "Q00031.jpg", "images/Q00032"])).astype("S")},
+        SETS,
+        2,
+    ),
     "D13": (with_id("T000001"), SETS, 1),
     "D14": (with_id("Q50000"), SETS | {"phase": 1}, 1),
     "D15": (with_id("Q1234567"), SETS, 1),
@@ -134,8 +142,11 @@ BROKEN_DESCRIPTORS = {
     "D17": (with_id("Q00029", "Q00029"), SETS, 2),
     "D18": ({"query_ids": put(LAST, [3, 4], LAST[[4, 3]])}, SETS, 1),
     "D19": ({"query_ids": LAST[:-2], "query": vectors(28, 0)}, SETS, 2),
-    "D20": ({"query": put(vectors(30, 0), (4, 2), np.nan), "reference": put(vectors(2000, 1), ([1, 1500], 0), np.inf)},
-            {}, 3),
+    "D20": (
+        {"query": put(vectors(30, 0), (4, 2), np.nan), "reference": put(vectors(2000, 1), ([1, 1500], 0), np.inf)},
+        {},
+        3,
+    ),
     "D21": ({"reference": put(vectors(2000, 1), slice(100, 115), 0)}, {}, 15),
     "D22": ({"query": np.ones((30, 8), np.float32)}, {}, 30),
     "D23": ({"reference": put(vectors(2000, 1), slice(100, 122), vectors(2000, 1)[99])}, {}, 22),
@@ -162,8 +173,11 @@ def test_truncated_and_foreign_files_are_unreadable(tmp_path):
 @pytest.mark.parametrize("options", [{}, SETS, SETS | {"phase": 1}], ids=["bare", "sets", "both"])
 def test_clean_descriptor_file_triggers_nothing(tmp_path, options):
     few_repeats = put(vectors(2000, 1), slice(0, 20), vectors(2000, 1)[50])
-    write_descriptors(tmp_path / "d.h5", Embeddings.whole(Role.QUERY, QUERIES, 300 * vectors(30, 0)),
-                      Embeddings.whole(Role.REFERENCE, REFERENCES, 300 * few_repeats))
+    write_descriptors(
+        tmp_path / "d.h5",
+        Embeddings.whole(Role.QUERY, QUERIES, 300 * vectors(30, 0)),
+        Embeddings.whole(Role.REFERENCE, REFERENCES, 300 * few_repeats),
+    )
     assert check_descriptors_form(tmp_path / "d.h5", **options) == []
 
 
@@ -175,8 +189,7 @@ def test_far_reference_and_rows_of_faults_are_named(tmp_path):
 
 def test_phase_without_sets_expects_the_whole_of_disc21(tmp_path):
     faults = check_descriptors_form(save(tmp_path / "d.h5"), phase=2)
-    assert [(fault.code, fault.count) for fault in faults] == [
-        ("D14", 30), ("D19", 50_000), ("D19", 1_000_000 - 2000)]
+    assert [(fault.code, fault.count) for fault in faults] == [("D14", 30), ("D19", 50_000), ("D19", 1_000_000 - 2000)]
 
 
 def test_every_code_of_the_table_is_broken_here():

@@ -12,8 +12,11 @@ def truth(pairs: list[tuple[str, str]], listed: list[str]) -> GroundTruth:
     return GroundTruth(columns[:, 0], columns[:, 1], np.unique(listed))
 
 
-@pytest.mark.parametrize("names", [("Q00001", "Q00002", "Q00003", "Q00004", "R000001", "R000002"),
-                                   ("ant", "bee", "cat", "dog", "x", "y")], ids=["DISC21", "own"])
+@pytest.mark.parametrize(
+    "names",
+    [("Q00001", "Q00002", "Q00003", "Q00004", "R000001", "R000002"), ("ant", "bee", "cat", "dog", "x", "y")],
+    ids=["DISC21", "own"],
+)
 def test_rows_carry_query_index_score_and_truth(names):
     a, b, c, d, x, y = names
     found = Matches(np.array([c, a, b, d, a]), np.array([x, x, y, x, y]), np.array([5, 4, 3, 2, 1], np.float32))
@@ -25,13 +28,16 @@ def test_rows_carry_query_index_score_and_truth(names):
     assert rows.dropped == 1
 
 
-@pytest.mark.parametrize(("numbers", "name"), [
-    ([0, 24_999], "2 of the 25,000 of phase 1, first half, Q00000..Q24999"),
-    ([25_000, 49_999], "2 of the 25,000 of phase 1, second half, Q25000..Q49999"),
-    ([24_999, 25_000], "2 of the 50,000 of phase 1, Q24999..Q25000"),
-    ([50_000, 99_999], "2 of the 50,000 of phase 2, Q50000..Q99999"),
-    ([49_999, 50_000], "Q49999..Q50000"),
-])
+@pytest.mark.parametrize(
+    ("numbers", "name"),
+    [
+        ([0, 24_999], "2 of the 25,000 of phase 1, first half, Q00000..Q24999"),
+        ([25_000, 49_999], "2 of the 25,000 of phase 1, second half, Q25000..Q49999"),
+        ([24_999, 25_000], "2 of the 50,000 of phase 1, Q24999..Q25000"),
+        ([50_000, 99_999], "2 of the 50,000 of phase 2, Q50000..Q99999"),
+        ([49_999, 50_000], "Q49999..Q50000"),
+    ],
+)
 def test_slice_is_the_smallest_that_holds_all_queries(numbers, name):
     assert slice_of(truth([], [f"Q{k:05d}" for k in numbers])) == (name, ())
 

@@ -14,8 +14,11 @@ from isckit.types import BadInput, GroundTruth, Matches
 
 
 def matches(rows: list[tuple[int, int, float]]) -> Matches:
-    return Matches(np.array([f"Q{q:05d}" for q, _, _ in rows], str), np.array([f"R{r:06d}" for _, r, _ in rows], str),
-                   np.array([s for _, _, s in rows], np.float64))
+    return Matches(
+        np.array([f"Q{q:05d}" for q, _, _ in rows], str),
+        np.array([f"R{r:06d}" for _, r, _ in rows], str),
+        np.array([s for _, _, s in rows], np.float64),
+    )
 
 
 def truth(pairs: list[tuple[int, int]], distractors: list[int] = ()) -> GroundTruth:
@@ -28,8 +31,11 @@ A = truth([(0, 0), (1, 1)], [2])
 TWENTY = truth([(i, i) for i in range(20)])
 TWO_REFERENCES = truth([(0, 0), (0, 1)])
 LATE = [(0, 99, 1.0), *[(i, i, 0.9 - 0.01 * i) for i in range(19)]]
-SANDWICH = [(i, i, 1 - 0.01 * i) for i in range(9)] + [(i, 50 + i, 0.8 - 0.01 * i) for i in range(9)] + [
-    (i, i, 0.5 - 0.01 * i) for i in range(9, 20)]
+SANDWICH = (
+    [(i, i, 1 - 0.01 * i) for i in range(9)]
+    + [(i, 50 + i, 0.8 - 0.01 * i) for i in range(9)]
+    + [(i, i, 0.5 - 0.01 * i) for i in range(9, 20)]
+)
 
 # The contest's ranking rules in small: number, ground truth, rows, uAP, Recall@P90, threshold, recall@1, recall@10.
 VECTORS = [
@@ -46,8 +52,11 @@ VECTORS = [
     (14, TWO_REFERENCES, [(0, 0, 0.9), (0, 1, 0.8)], 1, 1, 0.8, 0.5, 1),
 ]
 REFUSED = [
-    (7, [(0, 0, np.inf), (0, 5, 0.9), (1, 1, -np.inf)],
-     "2 scores that are not finite: row 1: Q00000,R000000,inf; row 3: Q00001,R000001,-inf"),
+    (
+        7,
+        [(0, 0, np.inf), (0, 5, 0.9), (1, 1, -np.inf)],
+        "2 scores that are not finite: row 1: Q00000,R000000,inf; row 3: Q00001,R000001,-inf",
+    ),
     (10, [(0, 0, 0.9), (0, 0, 0.8)], "1 pairs that occur in an earlier row: row 2: Q00000,R000000"),
     (11, [(0, 5, 0.95), (0, 5, 0.95), (0, 0, 0.9)], "1 pairs that occur in an earlier row: row 2: Q00000,R000005"),
     (15, [(0, 0, np.nan), (1, 1, 0.8), (0, 5, 0.9)], "1 scores that are not finite: row 1: Q00000,R000000,nan"),
@@ -78,8 +87,13 @@ def test_contest_vectors_that_only_nonsense_could_score_are_refused(number, rows
 def instances(draw):
     """A small ground truth with several references a query, and ranked pairs with many ties."""
     pairs = draw(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=8, unique=True))
-    rows = draw(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5), st.sampled_from([-1.0, 0.0, 0.5, 1.0, 3.0])),
-                         max_size=25, unique_by=lambda row: row[:2]))
+    rows = draw(
+        st.lists(
+            st.tuples(st.integers(0, 6), st.integers(0, 5), st.sampled_from([-1.0, 0.0, 0.5, 1.0, 3.0])),
+            max_size=25,
+            unique_by=lambda row: row[:2],
+        )
+    )
     return matches(rows), truth(pairs, draw(st.sets(st.integers(0, 6), max_size=3)))
 
 
@@ -112,8 +126,11 @@ def test_agrees_with_the_textbook_walk(instance):
 @given(instances())
 def test_recall_at_rank_counts_the_rows_at_or_above_the_true_one(instance):
     found, pairs = instance
-    ranks = [sum(q == other and s <= t for other, t, _ in labelled_rows(found, pairs)) - 1
-             for q, s, true in labelled_rows(found, pairs) if true]
+    ranks = [
+        sum(q == other and s <= t for other, t, _ in labelled_rows(found, pairs)) - 1
+        for q, s, true in labelled_rows(found, pairs)
+        if true
+    ]
     report = score_matches(found, pairs)
     for k, value in ((1, report.recall_at_1), (10, report.recall_at_10)):
         assert value == pytest.approx(sum(rank < k for rank in ranks) / len(pairs.query_ids), abs=1e-12)
@@ -141,13 +158,23 @@ def test_row_order_monotone_rescaling_and_other_names_change_nothing(instance, r
     order = np.array(random.sample(range(len(found)), len(found)), int)
     shuffled = Matches(found.query_ids[order], found.reference_ids[order], np.exp(found.scores[order] * 3) - 7)
     renamed = Matches(np.char.add("x", found.query_ids), np.char.add("y", found.reference_ids), found.scores)
-    names = GroundTruth(np.char.add("x", pairs.query_ids), np.char.add("y", pairs.reference_ids),
-                        np.char.add("x", pairs.listed_queries))
+    names = GroundTruth(
+        np.char.add("x", pairs.query_ids), np.char.add("y", pairs.reference_ids), np.char.add("x", pairs.listed_queries)
+    )
     expected = score_matches(found, pairs)
     own = score_matches(renamed, names, phase_queries=np.unique(renamed.query_ids))
     for other in (score_matches(shuffled, pairs), own):
-        for name in ("average_precision", "optimistic_average_precision", "recall_at_p90", "recall_at_1", "tied_rows",
-                     "recall_at_10", "n_pos", "rows_kept", "rows_dropped"):
+        for name in (
+            "average_precision",
+            "optimistic_average_precision",
+            "recall_at_p90",
+            "recall_at_1",
+            "tied_rows",
+            "recall_at_10",
+            "n_pos",
+            "rows_kept",
+            "rows_dropped",
+        ):
             assert getattr(other, name) == getattr(expected, name)
 
 
@@ -155,9 +182,16 @@ def test_row_order_monotone_rescaling_and_other_names_change_nothing(instance, r
 def test_rows_of_unlabelled_queries_change_only_the_count_of_dropped_rows(instance):
     found, pairs = instance
     more = matches([(40_000, r, 9.0) for r in range(5)])
-    joined = Matches(*(np.concatenate([a, b]) for a, b in
-                       ((found.query_ids, more.query_ids), (found.reference_ids, more.reference_ids),
-                        (found.scores, more.scores))))
+    joined = Matches(
+        *(
+            np.concatenate([a, b])
+            for a, b in (
+                (found.query_ids, more.query_ids),
+                (found.reference_ids, more.reference_ids),
+                (found.scores, more.scores),
+            )
+        )
+    )
     expected = score_matches(found, pairs)
     assert replace(score_matches(joined, pairs), rows_dropped=0) == replace(expected, rows_dropped=0)
     assert score_matches(joined, pairs).rows_dropped == expected.rows_dropped + 5
@@ -212,7 +246,9 @@ def test_halves_are_scored_apart_and_split_between_24999_and_25000():
     rows = matches([(24_999, 0, 0.5), (25_000, 1, 0.9), (25_001, 9, 0.95)])
     halves = score_halves(rows, both)
     assert {name: (part.average_precision, part.n_pos, part.rows_dropped) for name, part in halves.items()} == {
-        "phase 1, first half": (1.0, 1, 2), "phase 1, second half": (0.25, 2, 1)}
+        "phase 1, first half": (1.0, 1, 2),
+        "phase 1, second half": (0.25, 2, 1),
+    }
     assert score_halves(rows, truth([(24_999, 0)], [24_998])) == {}
 
 

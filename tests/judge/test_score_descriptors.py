@@ -24,13 +24,18 @@ def descriptors():
     references = rng.normal(size=(60, 8))
     queries = rng.normal(size=(12, 8))
     queries[:4] = references[[5, 6, 7, 8]] + 0.05 * rng.normal(size=(4, 8))
-    return (described(Role.QUERY, "Q%05d", list(range(12)), queries),
-            described(Role.REFERENCE, "R%06d", list(range(60)), references))
+    return (
+        described(Role.QUERY, "Q%05d", list(range(12)), queries),
+        described(Role.REFERENCE, "R%06d", list(range(60)), references),
+    )
 
 
 def closest(queries: Embeddings, references: Embeddings, rows: list[int], n: int) -> set[tuple[str, str]]:
-    every = [(float(np.square(queries.vectors[q].astype(float) - references.vectors[r]).sum()), q, r)
-             for q in rows for r in range(len(references.ids))]
+    every = [
+        (float(np.square(queries.vectors[q].astype(float) - references.vectors[r]).sum()), q, r)
+        for q in rows
+        for r in range(len(references.ids))
+    ]
     return {(str(queries.ids[q]), str(references.ids[r])) for _, q, r in sorted(every)[:n]}
 
 
@@ -40,7 +45,8 @@ def test_descriptors_are_searched_with_the_official_budget_over_labelled_queries
     found, protocol = descriptor_matches(queries, references, pairs)
     assert (protocol.budget, protocol.references, protocol.dimension, protocol.ties_at_cut) == (40, 60, 8, 0)
     assert set(zip(found.query_ids.tolist(), found.reference_ids.tolist(), strict=True)) == closest(
-        queries, references, [0, 1, 3, 7], 40)
+        queries, references, [0, 1, 3, 7], 40
+    )
     q, r = queries.ids.tolist().index(found.query_ids[0]), references.ids.tolist().index(found.reference_ids[0])
     squared = np.square(queries.vectors[q].astype(float) - references.vectors[r]).sum()
     assert found.scores[0] == pytest.approx(-squared, rel=1e-6)
@@ -54,11 +60,15 @@ def test_knn_protocol_keeps_k_references_of_each_query(descriptors):
     found, protocol = descriptor_matches(queries, references, truth([(0, 5)], [7, 9]), protocol="knn", k=3)
     assert protocol.budget == 9
     assert {str(q): int((found.query_ids == q).sum()) for q in np.unique(found.query_ids)} == {
-        "Q00000": 3, "Q00007": 3, "Q00009": 3}
+        "Q00000": 3,
+        "Q00007": 3,
+        "Q00009": 3,
+    }
     for row in (0, 7, 9):
         own = found.query_ids == queries.ids[row]
         assert set(zip(found.query_ids[own].tolist(), found.reference_ids[own].tolist(), strict=True)) == closest(
-            queries, references, [row], 3)
+            queries, references, [row], 3
+        )
 
 
 def test_fewer_pairs_than_the_budget_are_all_kept(descriptors):

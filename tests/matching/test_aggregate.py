@@ -19,8 +19,9 @@ def with_views(role, prefix, images, seed, d=6):
 
 
 def hits_of(queries, references, n):
-    return search(queries.vectors, references.vectors, n=n, metric="ip", query_keys=queries.ids,
-                  reference_keys=references.ids)
+    return search(
+        queries.vectors, references.vectors, n=n, metric="ip", query_keys=queries.ids, reference_keys=references.ids
+    )
 
 
 def by_loop(hits, queries, references, penalty):
@@ -50,23 +51,26 @@ def test_pairs_are_the_maximum_over_views_in_order(penalty):
 @pytest.mark.parametrize("n", [1, 40, 150, 400])
 def test_a_shorter_list_gives_a_prefix_with_the_same_scores(penalty, n):
     queries, references = with_views(Role.QUERY, "Q", 7, 3), with_views(Role.REFERENCE, "R", 11, 4)
-    full = rows_of(aggregate(hits_of(queries, references, 10_000), queries, references, max_rows=1000,
-                             crop_penalty=penalty))
-    cut = rows_of(aggregate(hits_of(queries, references, n), queries, references, max_rows=1000,
-                            crop_penalty=penalty))
+    full = rows_of(
+        aggregate(hits_of(queries, references, 10_000), queries, references, max_rows=1000, crop_penalty=penalty)
+    )
+    cut = rows_of(aggregate(hits_of(queries, references, n), queries, references, max_rows=1000, crop_penalty=penalty))
     assert cut == full[: len(cut)]
     assert n < 40 or len(cut) > 3
 
 
 def test_a_pair_whose_better_view_may_have_been_cut_is_left_out():
-    queries = Embeddings(Role.QUERY, np.array(["Q1", "Q1"]), np.ones((2, 1), np.float32), VIEWS,
-                         np.array([0, 1], np.int16))
+    queries = Embeddings(
+        Role.QUERY, np.array(["Q1", "Q1"]), np.ones((2, 1), np.float32), VIEWS, np.array([0, 1], np.int16)
+    )
     references = Embeddings.whole(Role.REFERENCE, np.array(["R1", "R2"]), np.ones((2, 1), np.float32))
     kept = Hits(np.array([0, 1]), np.array([0, 1]), np.array([0.9, 0.8]), 0, 0.8)
     assert rows_of(aggregate(kept, queries, references, max_rows=9, crop_penalty=0.05)) == [("Q1", "R1", 0.9)]
     nothing_cut = Hits(kept.query_rows, kept.reference_rows, kept.scores, 0, -np.inf)
     assert rows_of(aggregate(nothing_cut, queries, references, max_rows=9, crop_penalty=0.05)) == [
-        ("Q1", "R1", 0.9), ("Q1", "R2", 0.8 - 0.05)]
+        ("Q1", "R1", 0.9),
+        ("Q1", "R2", 0.8 - 0.05),
+    ]
 
 
 def test_equal_scores_go_by_query_id_then_reference_id():
@@ -82,8 +86,14 @@ def test_no_hits_give_no_matches():
     assert len(aggregate(Hits(none, none, np.empty(0), 0, -np.inf), one, one, max_rows=3, crop_penalty=0.0)) == 0
 
 
-@pytest.mark.parametrize("settings", [{"max_rows": 0, "crop_penalty": 0.0}, {"max_rows": 1, "crop_penalty": -0.1},
-                                      {"max_rows": 1, "crop_penalty": np.nan}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_rows": 0, "crop_penalty": 0.0},
+        {"max_rows": 1, "crop_penalty": -0.1},
+        {"max_rows": 1, "crop_penalty": np.nan},
+    ],
+)
 def test_senseless_settings_are_refused(settings):
     one = Embeddings.whole(Role.QUERY, np.array(["Q1"]), np.ones((1, 1), np.float32))
     with pytest.raises(BadInput):

@@ -64,14 +64,20 @@ def same(a, b):
 
 
 @settings(max_examples=60, deadline=None)
-@given(kind=st.sampled_from(KINDS), metric=st.sampled_from(["ip", "l2"]), seed=st.integers(0, 9),
-       sizes=st.tuples(st.integers(1, 13), st.integers(1, 40)), n=st.integers(1, 400),
-       blocks=st.tuples(st.integers(1, 15), st.integers(1, 45)))
+@given(
+    kind=st.sampled_from(KINDS),
+    metric=st.sampled_from(["ip", "l2"]),
+    seed=st.integers(0, 9),
+    sizes=st.tuples(st.integers(1, 13), st.integers(1, 40)),
+    n=st.integers(1, 400),
+    blocks=st.tuples(st.integers(1, 15), st.integers(1, 45)),
+)
 def test_list_equals_full_sort_in_float64(kind, metric, seed, sizes, n, blocks):
     q, r = vectors(kind, seed, sizes[0]), vectors(kind, seed + 50, sizes[1])
     qk, rk = keys("Q", len(q)), keys("R", len(r))
-    hits = search(q, r, n=n, metric=metric, query_keys=qk, reference_keys=rk, query_block=blocks[0],
-                  reference_block=blocks[1])
+    hits = search(
+        q, r, n=n, metric=metric, query_keys=qk, reference_keys=rk, query_block=blocks[0], reference_block=blocks[1]
+    )
     scores, query, reference = brute(q, r, metric, qk, rk)
     np.testing.assert_array_equal(hits.query_rows, query[:n])
     np.testing.assert_array_equal(hits.reference_rows, reference[:n])
@@ -84,13 +90,28 @@ def test_list_equals_full_sort_in_float64(kind, metric, seed, sizes, n, blocks):
 
 
 @settings(max_examples=50, deadline=None)
-@given(kind=st.sampled_from(KINDS), metric=st.sampled_from(["ip", "l2"]), seed=st.integers(0, 9), k=st.integers(1, 12),
-       blocks=st.tuples(st.integers(1, 15), st.integers(1, 45)), n=st.sampled_from([5, 10_000]))
+@given(
+    kind=st.sampled_from(KINDS),
+    metric=st.sampled_from(["ip", "l2"]),
+    seed=st.integers(0, 9),
+    k=st.integers(1, 12),
+    blocks=st.tuples(st.integers(1, 15), st.integers(1, 45)),
+    n=st.sampled_from([5, 10_000]),
+)
 def test_per_query_lists_equal_full_sort_of_each_query(kind, metric, seed, k, blocks, n):
     q, r = vectors(kind, seed, 9), vectors(kind, seed + 50, 37)
     qk, rk = keys("Q", len(q)), keys("R", len(r))
-    hits = search(q, r, n=n, metric=metric, query_keys=qk, reference_keys=rk, per_query=k, query_block=blocks[0],
-                  reference_block=blocks[1])
+    hits = search(
+        q,
+        r,
+        n=n,
+        metric=metric,
+        query_keys=qk,
+        reference_keys=rk,
+        per_query=k,
+        query_block=blocks[0],
+        reference_block=blocks[1],
+    )
     _, query, reference = brute(q, r, metric, qk, rk)
     place = np.zeros(len(q), int)
     wanted = []
@@ -105,8 +126,13 @@ def test_per_query_lists_equal_full_sort_of_each_query(kind, metric, seed, k, bl
 @pytest.mark.parametrize("per_query", [None, 3])
 def test_result_is_bit_identical_for_all_blocks_and_threads(kind, per_query):
     q, r = vectors(kind, 1, 60, 24), vectors(kind, 2, 500, 24)
-    given_ = {"n": 90, "metric": "l2", "query_keys": keys("Q", 60), "reference_keys": keys("R", 500),
-              "per_query": per_query}
+    given_ = {
+        "n": 90,
+        "metric": "l2",
+        "query_keys": keys("Q", 60),
+        "reference_keys": keys("R", 500),
+        "per_query": per_query,
+    }
     first = search(q, r, **given_)
     for blocks in ((1, 500), (60, 1), (7, 33), (64, 512)):
         same(first, search(q, r, query_block=blocks[0], reference_block=blocks[1], **given_))
@@ -129,8 +155,9 @@ def test_near_ties_that_float32_confuses_are_ordered_by_float64():
 def test_large_list_with_running_floor_equals_full_sort():
     q, r = vectors("random", 1, 40, 32), vectors("random", 2, 9000, 32)
     true = q.astype(np.float64) @ r.astype(np.float64).T
-    hits = search(q, r, n=700, metric="ip", query_keys=keys("Q", 40), reference_keys=keys("R", 9000),
-                  reference_block=2000)
+    hits = search(
+        q, r, n=700, metric="ip", query_keys=keys("Q", 40), reference_keys=keys("R", 9000), reference_block=2000
+    )
     wanted = np.argsort(-true, axis=None)[:700]
     assert np.array_equal(hits.query_rows * 9000 + hits.reference_rows, wanted)
 
@@ -151,8 +178,14 @@ def test_equal_vectors_give_exactly_n_rows_by_key_order_without_storing_all_pair
 
 
 def test_equal_keys_share_a_place_so_views_of_an_image_stand_together():
-    hits = search(np.ones((2, 3), np.float32), np.ones((3, 3), np.float32), n=4, metric="ip",
-                  query_keys=np.array(["a", "a"]), reference_keys=np.array(["z", "y", "y"]))
+    hits = search(
+        np.ones((2, 3), np.float32),
+        np.ones((3, 3), np.float32),
+        n=4,
+        metric="ip",
+        query_keys=np.array(["a", "a"]),
+        reference_keys=np.array(["z", "y", "y"]),
+    )
     pairs = list(zip(hits.query_rows.tolist(), hits.reference_rows.tolist(), strict=True))
     assert pairs == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
@@ -178,8 +211,13 @@ def test_removing_half_of_the_others_changes_no_surviving_score(side):
 
     def scores(q_rows, r_rows):
         hits = search(q[q_rows], r[r_rows], n=2000, metric="l2", query_keys=qk[q_rows], reference_keys=rk[r_rows])
-        return dict(zip(zip(qk[q_rows][hits.query_rows], rk[r_rows][hits.reference_rows], strict=True),
-                        hits.scores.tolist(), strict=True))
+        return dict(
+            zip(
+                zip(qk[q_rows][hits.query_rows], rk[r_rows][hits.reference_rows], strict=True),
+                hits.scores.tolist(),
+                strict=True,
+            )
+        )
 
     every = scores(np.arange(40), np.arange(600))
     rows = (np.arange(0, 40, 2), np.arange(600)) if side == "queries" else (np.arange(40), np.arange(1, 600, 2))
@@ -204,20 +242,47 @@ def test_values_that_cannot_be_compared_are_refused_with_row_numbers(side, value
     data = {"queries": vectors("random", 1, 90), "references": vectors("random", 2, 90)}
     data[side][70, 3] = value
     with pytest.raises(BadInput, match=rf"{side}: 1 rows.*70"):
-        search(data["queries"], data["references"], n=5, metric="ip", query_keys=keys("Q", 90),
-               reference_keys=keys("R", 90), reference_block=32)
+        search(
+            data["queries"],
+            data["references"],
+            n=5,
+            metric="ip",
+            query_keys=keys("Q", 90),
+            reference_keys=keys("R", 90),
+            reference_block=32,
+        )
 
 
-@pytest.mark.parametrize("change", [{"n": 0}, {"per_query": 0}, {"query_keys": keys("Q", 3)},
-                                    {"references": np.ones((5, 9), np.float32)}, {"queries": np.ones((4, 8))}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 0},
+        {"per_query": 0},
+        {"query_keys": keys("Q", 3)},
+        {"references": np.ones((5, 9), np.float32)},
+        {"queries": np.ones((4, 8))},
+    ],
+)
 def test_shapes_and_counts_that_do_not_agree_are_refused(change):
-    given_ = {"queries": np.ones((4, 8), np.float32), "references": np.ones((5, 8), np.float32), "n": 3,
-              "metric": "ip", "query_keys": keys("Q", 4), "reference_keys": keys("R", 5)} | change
+    given_ = {
+        "queries": np.ones((4, 8), np.float32),
+        "references": np.ones((5, 8), np.float32),
+        "n": 3,
+        "metric": "ip",
+        "query_keys": keys("Q", 4),
+        "reference_keys": keys("R", 5),
+    } | change
     with pytest.raises(BadInput):
         search(given_.pop("queries"), given_.pop("references"), **given_)
 
 
 def test_no_queries_give_an_empty_list():
-    hits = search(np.empty((0, 8), np.float32), np.ones((5, 8), np.float32), n=3, metric="ip",
-                  query_keys=np.empty(0, "U6"), reference_keys=keys("R", 5))
+    hits = search(
+        np.empty((0, 8), np.float32),
+        np.ones((5, 8), np.float32),
+        n=3,
+        metric="ip",
+        query_keys=np.empty(0, "U6"),
+        reference_keys=keys("R", 5),
+    )
     assert (len(hits.scores), hits.ties_cut, hits.cut_score) == (0, 0, -np.inf)

@@ -22,7 +22,9 @@ def network():
     return EmbeddingNetwork(SMALL).eval()
 
 
-@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_convnext", "mobilenetv4_conv_small", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "backbone", ["test_resnet", "test_vit", "test_convnext", "mobilenetv4_conv_small", "swin_tiny_patch4_window7_224"]
+)
 def test_convolutional_token_and_windowed_backbones_give_unit_vectors(backbone):
     side = 224 if "swin" in backbone else 160 if "vit" in backbone else 64
     model = EmbeddingNetwork(config.replace(SMALL, backbone=backbone, image_size=side)).eval()

@@ -14,8 +14,13 @@ from isckit.types import BadInput, Embeddings, MissingInput, Role
 def made(n=5, d=3, ids=None, role=Role.QUERY, view_names=("whole", "left"), seed=0):
     rng = np.random.default_rng(seed)
     ids = np.array([f"Q{i:05d}" for i in range(n)] if ids is None else ids, dtype=str)
-    return Embeddings(role, ids, rng.standard_normal((len(ids), d)).astype(np.float32), view_names,
-                      rng.integers(0, len(view_names), len(ids)).astype(np.int16))
+    return Embeddings(
+        role,
+        ids,
+        rng.standard_normal((len(ids), d)).astype(np.float32),
+        view_names,
+        rng.integers(0, len(view_names), len(ids)).astype(np.int16),
+    )
 
 
 def same(a, b):
@@ -72,11 +77,20 @@ def test_absent_and_foreign_files_are_refused(tmp_path):
         read_embeddings(tmp_path / "other.h5")
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("vectors", np.ones((5, 3))), ("vectors", np.ones((4, 3), np.float32)), ("vectors", np.float32(1)),
-    ("ids", np.arange(5)), ("ids", np.array([b"\xff"] * 5)), ("views", np.full(5, 2, np.int16)),
-    ("views", np.full(5, -1, np.int16)), ("views", np.zeros(4, np.int16)), ("views", np.zeros(5)),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("vectors", np.ones((5, 3))),
+        ("vectors", np.ones((4, 3), np.float32)),
+        ("vectors", np.float32(1)),
+        ("ids", np.arange(5)),
+        ("ids", np.array([b"\xff"] * 5)),
+        ("views", np.full(5, 2, np.int16)),
+        ("views", np.full(5, -1, np.int16)),
+        ("views", np.zeros(4, np.int16)),
+        ("views", np.zeros(5)),
+    ],
+)
 def test_columns_of_wrong_content_are_refused(tmp_path, name, value):
     write_embeddings(tmp_path / "e.h5", made())
     with h5py.File(tmp_path / "e.h5", "a") as file:

@@ -23,8 +23,9 @@ def unit(x):
 def test_members_stand_side_by_side_at_unit_length_times_weight():
     a, b = member(1, 4), member(2, 7)
     joined = concatenate([a, b], [2.0, 0.5])
-    np.testing.assert_allclose(joined.vectors, np.concatenate([2 * unit(a.vectors), 0.5 * unit(b.vectors)], axis=1),
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        joined.vectors, np.concatenate([2 * unit(a.vectors), 0.5 * unit(b.vectors)], axis=1), atol=1e-6
+    )
     assert joined.vectors.dtype == np.float32
     assert (joined.ids.tolist(), joined.views.tolist(), joined.role) == (a.ids.tolist(), a.views.tolist(), a.role)
 

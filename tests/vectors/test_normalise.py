@@ -58,8 +58,9 @@ def test_l2_names_zero_rows_by_number_or_id():
 def test_subtraction_equals_a_loop_and_leaves_its_input_alone():
     x, bank = unit(1, 30), unit(2, 100)
     before = x.copy()
-    np.testing.assert_allclose(subtract(x, train(bank), k=10, beta=0.35), subtracted_by_loop(x, bank, 10, 0.35),
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        subtract(x, train(bank), k=10, beta=0.35), subtracted_by_loop(x, bank, 10, 0.35), atol=1e-6
+    )
     assert np.array_equal(x, before)
 
 

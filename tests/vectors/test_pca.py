@@ -79,8 +79,9 @@ def test_more_dimensions_than_the_rank_are_refused_with_the_rank():
 
 def test_equal_vectors_have_nothing_to_fit():
     with pytest.raises(BadInput, match="vectors that differ"):
-        fit_pca(Embeddings.whole(Role.TRAIN, np.arange(9).astype(str), np.full((9, 3), 0.1, np.float32)), dim=1,
-                whiten=0.0)
+        fit_pca(
+            Embeddings.whole(Role.TRAIN, np.arange(9).astype(str), np.full((9, 3), 0.1, np.float32)), dim=1, whiten=0.0
+        )
 
 
 @pytest.mark.parametrize("role", [Role.QUERY, Role.REFERENCE])
@@ -125,7 +126,11 @@ def test_a_damaged_file_is_refused_or_harmless(tmp_path):
             refused += 1
         else:
             assert (back.mean.tobytes(), back.components.tobytes(), back.scales.tobytes(), back.train_ids_digest) == (
-                pca.mean.tobytes(), pca.components.tobytes(), pca.scales.tobytes(), pca.train_ids_digest)
+                pca.mean.tobytes(),
+                pca.components.tobytes(),
+                pca.scales.tobytes(),
+                pca.train_ids_digest,
+            )
     assert refused > 100
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
@@ -139,15 +144,27 @@ def test_absent_foreign_and_pickled_files_are_refused(tmp_path):
     np.savez(tmp_path / "foreign.npz", a=np.ones(3))
     with pytest.raises(BadInput):
         load_pca(tmp_path / "foreign.npz")
-    np.savez(tmp_path / "pickled.npz", mean=np.array([{}], object), components=1, scales=1, fitted_on="train",
-             train_ids_digest="")
+    np.savez(
+        tmp_path / "pickled.npz",
+        mean=np.array([{}], object),
+        components=1,
+        scales=1,
+        fitted_on="train",
+        train_ids_digest="",
+    )
     with pytest.raises(BadInput):
         load_pca(tmp_path / "pickled.npz")
 
 
 def test_a_file_fitted_on_references_cannot_be_loaded(tmp_path):
-    np.savez(tmp_path / "pca.npz", mean=np.zeros(3), components=np.eye(3)[:2], scales=np.ones(2),
-             fitted_on="reference", train_ids_digest="0")
+    np.savez(
+        tmp_path / "pca.npz",
+        mean=np.zeros(3),
+        components=np.eye(3)[:2],
+        scales=np.ones(2),
+        fitted_on="reference",
+        train_ids_digest="0",
+    )
     with pytest.raises(RuleViolation):
         load_pca(tmp_path / "pca.npz")
 

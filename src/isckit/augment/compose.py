@@ -13,9 +13,7 @@ from isckit.augment.geometry import bounded, resize
 Range = tuple[float, float]
 
 
-def paste(
-    image: np.ndarray, patch: np.ndarray, *, top: int, left: int, alpha: float | np.ndarray = 1.0
-) -> np.ndarray:
+def paste(image: np.ndarray, patch: np.ndarray, *, top: int, left: int, alpha: float | np.ndarray = 1.0) -> np.ndarray:
     """A copy of `image` with `patch` at (top, left); what hangs over the edge is cut off.
 
     Args:
@@ -71,9 +69,7 @@ def _paste_inside(
     return paste(canvas, resize(patch, height, width), top=top, left=left, alpha=rng.uniform(*opacity))
 
 
-def blend(
-    image: np.ndarray, rng: np.random.Generator, *, other: np.ndarray, opacity: Range = (0.5, 0.9)
-) -> np.ndarray:
+def blend(image: np.ndarray, rng: np.random.Generator, *, other: np.ndarray, opacity: Range = (0.5, 0.9)) -> np.ndarray:
     """Mix with `other`, stretched to the image's shape; `opacity` is the image's own share."""
     return mix(image, resize(other, *image.shape[:2]), rng.uniform(*opacity))
 

@@ -70,7 +70,14 @@ def automatic(pictures: int, *, positives: float) -> tuple[int, int, int]:
 
 
 def make_plan(
-    available: int | None, *, train: int, references: int, queries: int, seed: int, positives: float, size: int,
+    available: int | None,
+    *,
+    train: int,
+    references: int,
+    queries: int,
+    seed: int,
+    positives: float,
+    size: int,
     photos: str,
 ) -> Plan:
     """The plan for the wanted numbers; 0 takes the automatic one.
@@ -126,12 +133,15 @@ def _check_ranges(*, positives: float, size: int, seed: int, **counts: int) -> N
     limits = {"train": 1_000_000, "references": 1_000_000, "queries": PHASE_QUERIES}
     for name, count in counts.items():
         if not 0 <= count <= limits[name]:
-            raise BadInput(seen=f"--{name} {count}", allowed=f"0 (automatic) to {limits[name]:,}",
-                           remedy=f"pass another --{name}")
+            raise BadInput(
+                seen=f"--{name} {count}", allowed=f"0 (automatic) to {limits[name]:,}", remedy=f"pass another --{name}"
+            )
     if not 0 <= positives <= 1 or not _SIDES[0] <= size <= _SIDES[1] or seed < 0:
-        raise BadInput(seen=f"positives {positives}, size {size}, seed {seed}",
-                       allowed=f"positives 0 to 1, size {_SIDES[0]} to {_SIDES[1]}, seed 0 or more",
-                       remedy="pass values in these ranges")
+        raise BadInput(
+            seen=f"positives {positives}, size {size}, seed {seed}",
+            allowed=f"positives 0 to 1, size {_SIDES[0]} to {_SIDES[1]}, seed 0 or more",
+            remedy="pass values in these ranges",
+        )
 
 
 def _too_few(plan: Plan, available: int) -> BadInput:
@@ -140,7 +150,7 @@ def _too_few(plan: Plan, available: int) -> BadInput:
     fits = f"the automatic split of {available} is --train {train} --references {references} --queries {queries}"
     return BadInput(
         seen=f"{available} different photos, {max(plan.pictures, available + 1)} needed: {plan.train or 1} train, "
-             f"{plan.references} references, 2 x {plan.queries - plan.copies} distractors, {plan.props} props",
+        f"{plan.references} references, 2 x {plan.queries - plan.copies} distractors, {plan.props} props",
         allowed=f"{least} photos or more, each used once; without numbers they are split about 6 : 3 : 1",
         remedy=f"pass no numbers ({fits})" if train else "add photos to the folder",
     )

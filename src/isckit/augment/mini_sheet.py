@@ -51,14 +51,19 @@ def write_sheet(folder: Path, path: Path, *, columns: int = 4, rows: int = 2) ->
 def _queries(folder: Path) -> list[Query]:
     log = folder / "list_files" / "edits.csv"
     if not log.is_file():
-        raise MissingInput(seen=f"no file {log}", allowed="a folder written by isckit data synthetic",
-                           remedy="make one with: isckit data synthetic --out FOLDER")
+        raise MissingInput(
+            seen=f"no file {log}",
+            allowed="a folder written by isckit data synthetic",
+            remedy="make one with: isckit data synthetic --out FOLDER",
+        )
     steps: dict[str, list[dict[str, str]]] = {}
     with log.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             steps.setdefault(row["query_id"], []).append(row)
-    return [(query, int(own[0]["phase"]), " > ".join(step["op"] for step in own), own[0]["reference_id"])
-            for query, own in steps.items()]
+    return [
+        (query, int(own[0]["phase"]), " > ".join(step["op"] for step in own), own[0]["reference_id"])
+        for query, own in steps.items()
+    ]
 
 
 def _spread(queries: list[Query], count: int) -> list[Query]:

@@ -73,6 +73,30 @@ PIPELINES: dict[str, Pipeline] = {
         _step("hflip", 0.5),
         _step("colour_jitter", 0.5, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.0),
     )),
+    # Each copy keeps most of its content: what a network that starts from random weights can learn from.
+    "mild": Pipeline((
+        OneOf((
+            (0.70, (_step("resized_crop", scale=(0.3, 1.0)),)),
+            (0.10, (_step("overlay", share=(0.2, 0.5), opacity=(0.7, 1.0)),)),
+            (0.10, (_step("underlay", share=(0.5, 0.9), opacity=(0.8, 1.0)),)),
+            (0.10, (_step("pad"),)),
+        )),
+        AnyOrder((
+            _step("hflip", 0.5),
+            _step("rotate", 0.15, angle=(-25.0, 25.0)),
+            _step("rotate90", 0.05),
+            _step("aspect", 0.2),
+            _step("colour_jitter", 0.8, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+            _step("grayscale", 0.1),
+            _step("blur", 0.15, sigma=(0.0, 0.02)),
+            _step("pixelate", 0.1, ratio=(0.25, 1.0)),
+            _step("noise", 0.1),
+            _step("jpeg", 0.2, quality=(15, 60)),
+            _step("text", 0.1, share=(0.1, 0.2)),
+            _step("emoji", 0.1, share=(0.1, 0.3)),
+            _step("shapes", 0.1),
+        )),
+    )),
     "intermediate": _hard(common=0.30, join=0.075, jitter=0.75, opacity=0.5, share=(0.3, 0.7)),
     "strong": _hard(
         common=0.35, join=0.10, jitter=0.80, opacity=0.4, share=(0.2, 0.8),

@@ -49,13 +49,23 @@ class Summary:
     def __str__(self) -> str:
         p = self.plan
         done = "written:" if self.made else "nothing to do, this very set stands there:"
-        return (f"{done} {self.folder}  ({p.train} train, {p.references} references, "
-                f"2 x {p.queries} queries, {p.copies} copies each)")
+        return (
+            f"{done} {self.folder}  ({p.train} train, {p.references} references, "
+            f"2 x {p.queries} queries, {p.copies} copies each)"
+        )
 
 
 def write_mini(
-    out: Path, *, source: ImageSet | None = None, train: int = 0, references: int = 0, queries: int = 0, seed: int = 1,
-    positives: float = 0.4, size: int = 256, workers: int = 1,
+    out: Path,
+    *,
+    source: ImageSet | None = None,
+    train: int = 0,
+    references: int = 0,
+    queries: int = 0,
+    seed: int = 1,
+    positives: float = 0.4,
+    size: int = 256,
+    workers: int = 1,
 ) -> Summary:
     """Write a mini set: images/, list_files/ with ground truths and edits.csv. Same arguments, same bytes.
 
@@ -78,8 +88,16 @@ def write_mini(
     """
     out = out.resolve()
     rows, digest = _distinct(source) if source else ([], "")
-    plan = make_plan(len(rows) if source else None, train=train, references=references, queries=queries, seed=seed,
-                     positives=positives, size=size, photos=digest)
+    plan = make_plan(
+        len(rows) if source else None,
+        train=train,
+        references=references,
+        queries=queries,
+        seed=seed,
+        positives=positives,
+        size=size,
+        photos=digest,
+    )
     if _stands(out, plan):
         return Summary(out, plan, made=False)
     tasks = draw_tasks(plan)
@@ -105,8 +123,11 @@ def _stands(out: Path, plan: Plan) -> bool:
     if (out / STAMP).is_file() and read_json(out / STAMP) == asdict(plan):
         return True
     kind = "a set made with other arguments" if (out / STAMP).is_file() else "something that is no set of this command"
-    raise BadInput(seen=f"{out} holds {kind}", allowed="a new or empty folder, or the set of the same arguments",
-                   remedy="choose another --out, or remove that folder")
+    raise BadInput(
+        seen=f"{out} holds {kind}",
+        allowed="a new or empty folder, or the set of the same arguments",
+        remedy="choose another --out, or remove that folder",
+    )
 
 
 @contextmanager
@@ -225,6 +246,9 @@ def _write_lists(folder: Path, queries: Sequence[Task]) -> None:
     for name, tasks in (("public", dev[: len(dev) // 2]), ("dev", dev), ("final", final)):
         rows = [f"{task.image_id},{task.reference}" for task in tasks]
         write_text(folder / f"{name}_ground_truth.csv", "\n".join(["query_id,reference_id", *rows]) + "\n")
-    edits = [f"{task.image_id},{task.phase},{step},{op},{task.reference}"
-             for task in queries for step, op in enumerate(task.edits, 1)]
+    edits = [
+        f"{task.image_id},{task.phase},{step},{op},{task.reference}"
+        for task in queries
+        for step, op in enumerate(task.edits, 1)
+    ]
     write_text(folder / "edits.csv", "\n".join(["query_id,phase,step,op,reference_id", *edits]) + "\n")

@@ -84,13 +84,19 @@ def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
         with zipfile.ZipFile(archive) as opened:
             listed = opened.infolist()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-        raise BadInput(seen=f"archive {archive} is broken: {error}", allowed="a whole zip archive",
-                       remedy=f"fetch {archive.name} again; an unfinished download looks like this") from error
+        raise BadInput(
+            seen=f"archive {archive} is broken: {error}",
+            allowed="a whole zip archive",
+            remedy=f"fetch {archive.name} again; an unfinished download looks like this",
+        ) from error
     members = [m for m in listed if not m.is_dir() and not any(map(is_system, m.filename.split("/")))]
     locked = [m.filename for m in members if m.flag_bits & 1 or m.compress_type not in _METHODS]
     if locked:
-        raise BadInput(seen=f"{len(locked)} encrypted or unusually packed files in {archive}, the first {locked[0]}",
-                       allowed="zip archives, stored or deflated, without password", remedy="unpack the archive")
+        raise BadInput(
+            seen=f"{len(locked)} encrypted or unusually packed files in {archive}, the first {locked[0]}",
+            allowed="zip archives, stored or deflated, without password",
+            remedy="unpack the archive",
+        )
     matches = [grammar.fullmatch(m.filename.rpartition("/")[2]) for m in members]
     kept = [m for m, match in zip(members, matches, strict=True) if match]
     places = np.array([(0, m.header_offset, m.compress_size, m.file_size, m.CRC, m.compress_type) for m in kept], PLACE)
@@ -121,7 +127,9 @@ def join(listings: Iterable[Listing]) -> Listing:
         places.append(moved)
     return Listing(
         np.concatenate([np.zeros(0, "U1"), *(part.ids for part in parts)]),
-        np.concatenate([np.zeros(0, PLACE), *places]), shelves, tuple(name for part in parts for name in part.foreign),
+        np.concatenate([np.zeros(0, PLACE), *places]),
+        shelves,
+        tuple(name for part in parts for name in part.foreign),
     )
 
 

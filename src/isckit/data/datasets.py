@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from isckit.data.images import BrokenImage, decode, placeholder
 from isckit.data.image_sets import ImageSet
+from isckit.data.images import BrokenImage, decode, placeholder
 from isckit.types import RuleViolation
 
 Augmentation = Callable[..., np.ndarray]
@@ -33,7 +33,12 @@ class TrainPairs(Dataset):
     """
 
     def __init__(
-        self, images: ImageSet, *, rows: np.ndarray, views: Sequence[Augmentation], size: int,
+        self,
+        images: ImageSet,
+        *,
+        rows: np.ndarray,
+        views: Sequence[Augmentation],
+        size: int,
         rng: Callable[[int, int], np.random.Generator],
     ) -> None:
         if not images.role.may_be_fitted_on:

@@ -95,11 +95,16 @@ def examine(disc: Disc, *, decode: str, sample: int, workers: int) -> Diagnosis:
         BadInput: `decode` is none of the three, or `sample` is below 1.
     """
     if decode not in DECODE or sample < 1:
-        raise BadInput(seen=f"decode {decode!r}, sample {sample}",
-                       allowed=f"{', '.join(DECODE)}; a sample from 1 up", remedy="pass --decode sample --sample 200")
+        raise BadInput(
+            seen=f"decode {decode!r}, sample {sample}",
+            allowed=f"{', '.join(DECODE)}; a sample from 1 up",
+            remedy="pass --decode sample --sample 200",
+        )
     at_hand = {name: images for name in ROLES if (images := getattr(disc, name)) is not None}
-    sizes = {name: {"none": 0, "sample": min(sample, len(images)), "all": len(images)}[decode]
-             for name, images in at_hand.items()}
+    sizes = {
+        name: {"none": 0, "sample": min(sample, len(images)), "all": len(images)}[decode]
+        for name, images in at_hand.items()
+    }
     sets = tuple(_examine_set(images, decoded=sizes[name], workers=workers) for name, images in at_hand.items())
     labels = tuple(_examine_labels(disc, phase) for phase in PHASES if phase in disc.ground_truth)
     return Diagnosis(disc.root, disc.layout, sets, labels, tuple(_abilities(disc, labels)), disc.problems)
@@ -114,10 +119,16 @@ def _examine_set(images: ImageSet, *, decoded: int, workers: int) -> SetDiagnosi
     shelves = [images.shelves[number] for number in np.unique(images.places["shelf"])]
     broken = broken_images(images.subset(rows), workers=workers)
     return SetDiagnosis(
-        images.name, len(images), str(images.ids[0]), str(images.ids[-1]),
+        images.name,
+        len(images),
+        str(images.ids[0]),
+        str(images.ids[-1]),
         folders=len({shelf.source for shelf in shelves if not shelf.is_archive}),
         archives=len({shelf.source for shelf in shelves if shelf.is_archive}),
-        gaps=tuple(gaps), missing=int((steps - 1).sum()), decoded=len(rows), broken=tuple(broken),
+        gaps=tuple(gaps),
+        missing=int((steps - 1).sum()),
+        decoded=len(rows),
+        broken=tuple(broken),
     )
 
 
@@ -167,7 +178,10 @@ def _examine_labels(disc: Disc, phase: int) -> LabelDiagnosis:
     except OSError as error:
         return LabelDiagnosis(phase, path, fault=str(error))
     return LabelDiagnosis(
-        phase, path, labelled=len(truth.listed_queries), pairs=len(truth.query_ids),
+        phase,
+        path,
+        labelled=len(truth.listed_queries),
+        pairs=len(truth.query_ids),
         absent_queries=_absent(truth.listed_queries, getattr(disc, query_set(phase))),
         absent_references=_absent(truth.reference_ids, disc.references),
     )
@@ -215,11 +229,16 @@ def _scoring(phase: int, label: LabelDiagnosis | None) -> Ability:
 def render(diagnosis: Diagnosis) -> str:
     """The diagnosis as readable text."""
     header = ("set", "images", "in DISC21", "first", "last", "folders", "archives", "gaps", "decoded", "broken")
-    rows = [(s.name, s.count, FULL[s.name], s.first, s.last, s.folders, s.archives, s.missing, s.decoded, len(s.broken))
-            for s in diagnosis.sets]
+    rows = [
+        (s.name, s.count, FULL[s.name], s.first, s.last, s.folders, s.archives, s.missing, s.decoded, len(s.broken))
+        for s in diagnosis.sets
+    ]
     lines = [f"{diagnosis.root}: layout {diagnosis.layout}", "", *_table([header, *rows])]
-    lines += [f"{s.name}: {s.missing} ids missing between its first and last: {some(s.gaps)}"
-              for s in diagnosis.sets if s.gaps]
+    lines += [
+        f"{s.name}: {s.missing} ids missing between its first and last: {some(s.gaps)}"
+        for s in diagnosis.sets
+        if s.gaps
+    ]
     lines += [f"{s.name} broken {name}: {reason}" for s in diagnosis.sets for name, reason in s.broken]
     for label in diagnosis.labels:
         lines += ["", f"ground truth of phase {label.phase}: {label.path}"]
@@ -228,8 +247,11 @@ def render(diagnosis: Diagnosis) -> str:
             lines += [f"  {len(absent)} {kind} in it are not at hand: {some(absent)}"] if absent else []
     if diagnosis.problems:
         lines += ["", f"problems ({len(diagnosis.problems)})", *(f"  {problem}" for problem in diagnosis.problems)]
-    lines += ["", "what can be run", *_table([(a.name, "yes" if a.possible else "no", a.reason)
-                                              for a in diagnosis.abilities])]
+    lines += [
+        "",
+        "what can be run",
+        *_table([(a.name, "yes" if a.possible else "no", a.reason) for a in diagnosis.abilities]),
+    ]
     return "\n".join(lines)
 
 
@@ -238,5 +260,11 @@ def _table(rows: Sequence[tuple]) -> list[str]:
     texts = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     right = [isinstance(cell, int) for cell in rows[-1]]
-    return ["  " + "  ".join(text.rjust(width) if number else text.ljust(width) for text, width, number
-                             in zip(row, widths, right, strict=True)).rstrip() for row in texts]
+    return [
+        "  "
+        + "  ".join(
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in texts
+    ]

@@ -124,8 +124,11 @@ def _data_lines(path: Path) -> list[tuple[int, str]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(seen=f"{path} is not UTF-8 text ({error})", allowed="plain text, one row a line",
-                       remedy="save the file as CSV in UTF-8") from error
+        raise BadInput(
+            seen=f"{path} is not UTF-8 text ({error})",
+            allowed="plain text, one row a line",
+            remedy="save the file as CSV in UTF-8",
+        ) from error
     lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
     header = all(_HEADER.fullmatch(cell) for cell in lines[0].split(","))
     numbered = list(enumerate(lines, start=1))[1 if header else 0 :]
@@ -142,8 +145,11 @@ def _malformed(lines: list[int], queries: np.ndarray, references: np.ndarray) ->
     else:
         odd = [np.array([bool(_FORBIDDEN.search(i)) for i in ids.tolist()], bool) for ids in (queries, references)]
         wrong = ((queries, odd[0] | (queries == ""), "an id"), (references, odd[1], "an id"))
-    return [(lines[k], f"{str(ids[k])!r} where {form} is expected")
-            for ids, mask, form in wrong for k in np.flatnonzero(mask)]
+    return [
+        (lines[k], f"{str(ids[k])!r} where {form} is expected")
+        for ids, mask, form in wrong
+        for k in np.flatnonzero(mask)
+    ]
 
 
 def _repeated(lines: list[int], pairs: list[tuple[str, str]]) -> list[Fault]:
@@ -164,5 +170,8 @@ def _raise_all(path: Path, faults: Iterable[Fault], *, allowed: str) -> None:
     ordered = sorted(faults)
     if ordered:
         shown = "; ".join(f"line {line}: {text}" for line, text in ordered[:10])
-        raise BadInput(seen=f"{path}: {len(ordered)} faults: {shown}{'; ...' if len(ordered) > 10 else ''}",
-                       allowed=allowed, remedy="mend the lines named above")
+        raise BadInput(
+            seen=f"{path}: {len(ordered)} faults: {shown}{'; ...' if len(ordered) > 10 else ''}",
+            allowed=allowed,
+            remedy="mend the lines named above",
+        )

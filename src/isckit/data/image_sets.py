@@ -53,8 +53,11 @@ class ImageSet:
         try:
             return containers.read_member(shelf.source, place) if shelf.is_archive else Path(self.where(i)).read_bytes()
         except FileNotFoundError as error:
-            raise MissingInput(seen=f"{error.filename} is gone", allowed="files that stay while they are read",
-                               remedy="put it back, or run the command again without it") from error
+            raise MissingInput(
+                seen=f"{error.filename} is gone",
+                allowed="files that stay while they are read",
+                remedy="put it back, or run the command again without it",
+            ) from error
         except (OSError, ValueError) as error:
             raise broken(f"cannot be read from {shelf.source}: {error}", name=name) from error
 
@@ -67,8 +70,11 @@ class ImageSet:
         try:
             sizes = containers.sizes(self.ids, self.places, self.shelves)
         except FileNotFoundError as error:
-            raise MissingInput(seen=f"{error.filename} is gone", allowed="files that stay while they are used",
-                               remedy="put it back, or run the command again without it") from error
+            raise MissingInput(
+                seen=f"{error.filename} is gone",
+                allowed="files that stay while they are used",
+                remedy="put it back, or run the command again without it",
+            ) from error
         sha = hashlib.sha256("\n".join(self.ids.tolist()).encode())
         sha.update(sizes.astype("<i8").tobytes())
         return sha.hexdigest()
@@ -90,9 +96,11 @@ def open_folder(path: Path, role: Role) -> ImageSet:
     known = extensions()
     found = [(stem, suffix) for stem, suffix in map(os.path.splitext, _files(path)) if suffix.lower() in known]
     if not found:
-        raise MissingInput(seen=f"no image in {path}, {containers.contents(path)}",
-                           allowed=f"files named {' '.join(sorted(known))}",
-                           remedy="pass the folder that holds the images")
+        raise MissingInput(
+            seen=f"no image in {path}, {containers.contents(path)}",
+            allowed=f"files named {' '.join(sorted(known))}",
+            remedy="pass the folder that holds the images",
+        )
     found.sort()
     _refuse_names([stem for stem, _ in found], path)
     listing = containers.listing_of(path, found, np.zeros(len(found), PLACE), (), is_archive=False)
@@ -113,9 +121,15 @@ def _refuse_names(stems: list[str], path: Path) -> None:
     """Ids are lines of text in every file of the kit, and unique."""
     twice = [stem for stem, before in zip(stems[1:], stems, strict=False) if stem == before]
     if twice:
-        raise BadInput(seen=f"{len(twice)} names in {path} differ in their extension alone: {containers.some(twice)}",
-                       allowed="one image a name", remedy="rename or move one of each")
+        raise BadInput(
+            seen=f"{len(twice)} names in {path} differ in their extension alone: {containers.some(twice)}",
+            allowed="one image a name",
+            remedy="rename or move one of each",
+        )
     odd = [stem for stem in stems if not stem.isprintable()]
     if odd:
-        raise BadInput(seen=f"{len(odd)} unprintable names in {path}: {containers.some(list(map(ascii, odd)))}",
-                       allowed="file names of printable text", remedy="rename these files")
+        raise BadInput(
+            seen=f"{len(odd)} unprintable names in {path}: {containers.some(list(map(ascii, odd)))}",
+            allowed="file names of printable text",
+            remedy="rename these files",
+        )

@@ -23,14 +23,30 @@ ROLES = {"train": Role.TRAIN, "references": Role.REFERENCE, "queries": Role.QUER
 SETS = tuple(ROLES)
 _TRAIN, _REFERENCES, _QUERIES, _FINAL = range(len(SETS))
 LAYOUTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "isc2021": {"train": ("train",), "references": ("references",), "queries": ("queries",),
-                "final_queries": ("final_queries",)},
-    "public host": {"train": ("train_#",), "references": ("references_#",), "queries": ("dev_queries",),
-                    "final_queries": ("final_queries",)},
-    "Meta": {"train": ("train_50k_#",), "references": ("refs_50k_#",), "queries": ("dev_queries_50k_#",),
-             "final_queries": ("test_queries_50k_#",)},
-    "contest": {"train": ("training_images", "train_images"), "references": ("reference_images",),
-                "queries": ("query_images",), "final_queries": ("phase2_query_images", "query_images_phase2")},
+    "isc2021": {
+        "train": ("train",),
+        "references": ("references",),
+        "queries": ("queries",),
+        "final_queries": ("final_queries",),
+    },
+    "public host": {
+        "train": ("train_#",),
+        "references": ("references_#",),
+        "queries": ("dev_queries",),
+        "final_queries": ("final_queries",),
+    },
+    "Meta": {
+        "train": ("train_50k_#",),
+        "references": ("refs_50k_#",),
+        "queries": ("dev_queries_50k_#",),
+        "final_queries": ("test_queries_50k_#",),
+    },
+    "contest": {
+        "train": ("training_images", "train_images"),
+        "references": ("reference_images",),
+        "queries": ("query_images",),
+        "final_queries": ("phase2_query_images", "query_images_phase2"),
+    },
     "SSCD": {"train": ("training",), "references": ("val_ref",), "queries": ("val_query",)},
 }
 """Names of the folders, or of the zip archives without `.zip`, that hold each set; # is any number.
@@ -79,9 +95,11 @@ def require(disc: Disc, name: str) -> ImageSet:
     """
     assert name in ROLES, name
     if name in disc.refused:
-        raise BadInput(seen="; ".join(disc.refused[name]),
-                       allowed=f"each id once, in a whole folder or archive of the {name} set",
-                       remedy="move, remove or fetch again the files named")
+        raise BadInput(
+            seen="; ".join(disc.refused[name]),
+            allowed=f"each id once, in a whole folder or archive of the {name} set",
+            remedy="move, remove or fetch again the files named",
+        )
     images: ImageSet | None = getattr(disc, name)
     if images is None:
         places = [place for layout in LAYOUTS.values() for place in layout.get(name, ())]
@@ -103,22 +121,33 @@ def open_disc(root: Path) -> Disc:
         MissingInput: there is no folder `root`.
     """
     if not root.is_dir():
-        raise MissingInput(seen=f"no folder {root}", allowed="a folder that holds DISC21 or a part of it",
-                           remedy="check the path given as --data")
+        raise MissingInput(
+            seen=f"no folder {root}",
+            allowed="a folder that holds DISC21 or a part of it",
+            remedy="check the path given as --data",
+        )
     faults: dict[str, list[str]] = {name: [] for name in ROLES}
     notes: list[str] = []
     found = _found(root, faults, notes)
     listing = containers.join(part for _, _, part in found)
-    claims = np.repeat(np.array([SETS.index(claim) for _, claim, _ in found], np.int64),
-                       np.array([len(part.ids) for _, _, part in found], np.int64))
+    claims = np.repeat(
+        np.array([SETS.index(claim) for _, claim, _ in found], np.int64),
+        np.array([len(part.ids) for _, _, part in found], np.int64),
+    )
     sets = _sets(listing, claims, faults, notes)
     if listing.foreign:
         notes.append(f"{len(listing.foreign)} files are no DISC21 images, ignored: {some(listing.foreign)}")
     if not sets:
         notes.append(f"no DISC21 images in {root}, {contents(root)}")
     refused = {name: tuple(found_wrong) for name, found_wrong in faults.items() if found_wrong}
-    return Disc(root, _layout({stem for stem, _, _ in found}, sets), **sets, ground_truth=_ground_truth(root),
-                problems=(*(fault for group in refused.values() for fault in group), *notes), refused=refused)
+    return Disc(
+        root,
+        _layout({stem for stem, _, _ in found}, sets),
+        **sets,
+        ground_truth=_ground_truth(root),
+        problems=(*(fault for group in refused.values() for fault in group), *notes),
+        refused=refused,
+    )
 
 
 def _claim(stem: str) -> str | None:
@@ -167,9 +196,7 @@ def _tree(path: Path, faults: list[str], *, depth: int) -> Iterator[Listing]:
         yield from _tree(Path(name), faults, depth=depth - 1)
 
 
-def _sets(
-    listing: Listing, claims: np.ndarray, faults: dict[str, list[str]], notes: list[str]
-) -> dict[str, ImageSet]:
+def _sets(listing: Listing, claims: np.ndarray, faults: dict[str, list[str]], notes: list[str]) -> dict[str, ImageSet]:
     """The image sets, by the ids; an id in the folder of another set is a fault of that set."""
     phases = phases_of(listing.ids)
     is_reference = disc_numbers(listing.ids, "R") >= 0

@@ -16,10 +16,21 @@ from isckit.data.drawings.paint import Rng, noise, plane
 
 FAMILIES = {
     draw.__name__: draw
-    for draw in (abstract.dead_leaves, abstract.mosaic, abstract.julia,
-                 abstract.flame, abstract.marble, abstract.kaleidoscope,
-                 outdoors.landscape, outdoors.town, outdoors.garden,
-                 balls.spheres, still_life.still_life, portraits.portrait, printed.page)
+    for draw in (
+        abstract.dead_leaves,
+        abstract.mosaic,
+        abstract.julia,
+        abstract.flame,
+        abstract.marble,
+        abstract.kaleidoscope,
+        outdoors.landscape,
+        outdoors.town,
+        outdoors.garden,
+        balls.spheres,
+        still_life.still_life,
+        portraits.portrait,
+        printed.page,
+    )
 }
 """Every drawing by name."""
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import PreparedImages, worker_init
-from isckit.data.images import stop_message
 from isckit.data.image_sets import ImageSet
+from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
 from isckit.storage.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
 from isckit.storage.descriptors import write_embeddings
@@ -48,7 +48,12 @@ class Target:
 
 
 def extract(
-    targets: Sequence[Target], images: ImageSet, *, views: tuple[View, ...], settings: config.Extract, place: Place,
+    targets: Sequence[Target],
+    images: ImageSet,
+    *,
+    views: tuple[View, ...],
+    settings: config.Extract,
+    place: Place,
     workers: int,
 ) -> None:
     """Write the embeddings of all targets, shard by shard; what is already there is kept.
@@ -85,8 +90,13 @@ def extract(
         raise stop_message(sorted(broken.items()))
     if place.first:
         facts = {
-            "complete": True, "images": len(images), "ids": ids_digest(images.ids), "role": images.role.value,
-            "replaced": sorted(broken), "seconds": time.perf_counter() - started, "device": str(place.device),
+            "complete": True,
+            "images": len(images),
+            "ids": ids_digest(images.ids),
+            "role": images.role.value,
+            "replaced": sorted(broken),
+            "seconds": time.perf_counter() - started,
+            "device": str(place.device),
         }
         for target in targets:
             write_receipt(target.folder, made_from=target.made_from, facts=facts)
@@ -94,15 +104,24 @@ def extract(
 
 
 def _describe(
-    targets: Sequence[Target], images: ImageSet, shard: np.ndarray, views: tuple[View, ...], settings: config.Extract,
-    place: Place, workers: int, bar: tqdm,
+    targets: Sequence[Target],
+    images: ImageSet,
+    shard: np.ndarray,
+    views: tuple[View, ...],
+    settings: config.Extract,
+    place: Place,
+    workers: int,
+    bar: tqdm,
 ) -> tuple[list[np.ndarray], dict[str, str]]:
     """Vectors (images of the shard, views, dim) of every target, and the broken images with their reasons."""
     members = [target.describer for target in targets]
     out = [np.empty((len(shard), len(views), member.dim), np.float32) for member in members]
     dataset = PreparedImages(images, rows=shard, members=members, views=views)
     loader = DataLoader(
-        dataset, batch_size=settings.batch_images, num_workers=workers, worker_init_fn=worker_init,
+        dataset,
+        batch_size=settings.batch_images,
+        num_workers=workers,
+        worker_init_fn=worker_init,
         pin_memory=place.device.type == "cuda",
     )
     broken: dict[str, str] = {}
@@ -122,6 +141,9 @@ def _keyed(images: ImageSet, shard: np.ndarray, views: tuple[View, ...], vectors
     """Rows keyed by (image id, view): the views of an image stand together."""
     names = tuple(view.name for view in views)
     return Embeddings(
-        images.role, np.repeat(images.ids[shard], len(views)), vectors.reshape(-1, vectors.shape[-1]), names,
+        images.role,
+        np.repeat(images.ids[shard], len(views)),
+        vectors.reshape(-1, vectors.shape[-1]),
+        names,
         np.tile(np.arange(len(views), dtype=np.int16), len(shard)),
     )

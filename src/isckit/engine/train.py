@@ -44,13 +44,20 @@ def train(
     assert settings.train is not None
     plan = settings.train
     if len(images) < 2 or plan.batch_images < 2:
-        raise BadInput(seen=f"{len(images)} train images, batches of {plan.batch_images}", allowed="at least two of both",
-                       remedy="train on more images")
+        raise BadInput(
+            seen=f"{len(images)} train images, batches of {plan.batch_images}",
+            allowed="at least two of both",
+            remedy="train on more images",
+        )
     deterministic(seed)
     network = EmbeddingNetwork(settings).to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = CrossBatchLoss(plan.loss, dim=settings.dim, batch_rows=2 * plan.batch_images).to(place.device)
     optimiser = _optimiser(network, plan.optim)
-    made_from = {"settings": json.dumps(config.to_dict(settings), sort_keys=True), "seed": seed, "images": images.listing_digest()}
+    made_from = {
+        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
+        "seed": seed,
+        "images": images.listing_digest(),
+    }
     done, lines = _resume(folder, made_from, network, loss, optimiser)
     model: nn.Module = network
     if place.world > 1:
@@ -65,18 +72,31 @@ def train(
         record |= {"role": images.role.value, "images": len(images), "ids": ids_digest(images.ids)}
         if place.first:
             lines.append(json.dumps({"epoch": epoch, **record}, sort_keys=True))
-            write_state(folder / STATE, {
-                "made_from": made_from, "epoch": epoch + 1, "network": network.state_dict(), "loss": loss.state(),
-                "optimiser": optimiser.state_dict(), "lines": lines,
-            })
+            write_state(
+                folder / STATE,
+                {
+                    "made_from": made_from,
+                    "epoch": epoch + 1,
+                    "network": network.state_dict(),
+                    "loss": loss.state(),
+                    "optimiser": optimiser.state_dict(),
+                    "lines": lines,
+                },
+            )
             write_text(folder / METRICS, "\n".join(lines) + "\n")
         place.barrier()
     return network.state_dict()
 
 
 def _epoch(
-    model: nn.Module, loss: CrossBatchLoss, optimiser: torch.optim.Optimizer, loader: DataLoader, plan: config.Train,
-    *, epoch: int, place: Place,
+    model: nn.Module,
+    loss: CrossBatchLoss,
+    optimiser: torch.optim.Optimizer,
+    loader: DataLoader,
+    plan: config.Train,
+    *,
+    epoch: int,
+    place: Place,
 ) -> dict[str, float]:
     model.train()
     amp = plan.amp and has_bf16(place.device)
@@ -116,7 +136,8 @@ def _statistics(value: torch.Tensor, embeddings: torch.Tensor) -> dict[str, floa
 def _refuse_collapse(totals: dict[str, float], epoch: int) -> None:
     if not math.isfinite(totals["loss"]):
         raise BadInput(
-            seen=f"loss {totals['loss']} in epoch {epoch + 1}", allowed="a finite loss",
+            seen=f"loss {totals['loss']} in epoch {epoch + 1}",
+            allowed="a finite loss",
             remedy="lower train.optim.lr, or set train.optim.clip=1; the last good epoch is kept",
         )
 
@@ -150,12 +171,20 @@ def _loader(
     # Every process takes its part of each global batch, so the global batch does not depend on their number.
     positions = np.arange(len(rows)).reshape(-1, place.world, min(local, len(rows)))[:, place.rank].ravel()
     pairs = TrainPairs(
-        images, rows=rows, views=[find(plan.augment.weak), find(plan.augment.strong)], size=settings.image_size,
+        images,
+        rows=rows,
+        views=[find(plan.augment.weak), find(plan.augment.strong)],
+        size=settings.image_size,
         rng=functools.partial(view_rng, seed, epoch),
     )
     return DataLoader(
-        pairs, batch_size=local, sampler=positions.tolist(), num_workers=workers, worker_init_fn=worker_init,
-        pin_memory=place.device.type == "cuda", drop_last=True,
+        pairs,
+        batch_size=local,
+        sampler=positions.tolist(),
+        num_workers=workers,
+        worker_init_fn=worker_init,
+        pin_memory=place.device.type == "cuda",
+        drop_last=True,
     )
 
 
@@ -180,7 +209,8 @@ def _resume(
     if changed:
         raise StaleArtifact(
             seen=f"{folder / STATE} is the state of a training with other {', '.join(changed)}",
-            allowed="the state of the same recipe on the same images", remedy=f"choose another --name, or remove {folder}",
+            allowed="the state of the same recipe on the same images",
+            remedy=f"choose another --name, or remove {folder}",
         )
     network.load_state_dict(state["network"])
     loss.load(state["loss"])

@@ -44,7 +44,8 @@ def _artifact(path: Path) -> dict[str, Any]:
 def _embeddings(workspace: Workspace, name: str) -> dict[str, Any]:
     root = workspace.embeddings(name, "train", "x").parent.parent
     return {
-        f"{path.parent.parent.name}/{path.parent.name}": read_json(path) for path in sorted(root.glob("*/*/receipt.json"))
+        f"{path.parent.parent.name}/{path.parent.name}": read_json(path)
+        for path in sorted(root.glob("*/*/receipt.json"))
     }
 
 

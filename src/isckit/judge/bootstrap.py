@@ -12,8 +12,15 @@ _BATCH = 64
 """Resamples computed together: bounds memory to about 64 columns over queries and true pairs."""
 
 
-def bootstrap(matches: Matches, truth: GroundTruth, *, n: int = 1000, seed: int = 0, level: float = 0.95,
-              phase_queries: np.ndarray | None = None) -> tuple[float, float]:
+def bootstrap(
+    matches: Matches,
+    truth: GroundTruth,
+    *,
+    n: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    phase_queries: np.ndarray | None = None,
+) -> tuple[float, float]:
     """Percentile interval of uAP over n resamples of the labelled queries, distractors included.
 
     A query drawn w times brings w copies of its rows and of its true pairs, found or not; the copies are ranked as

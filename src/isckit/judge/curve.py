@@ -73,8 +73,15 @@ def trace(scores: np.ndarray, correct: np.ndarray, *, n_pos: int) -> Curve:
     opens = np.ones(len(every) + 1, bool)
     opens[1:-1] = every[1:] != every[:-1]
     alone = np.count_nonzero(opens[:-1] & opens[1:])
-    return Curve(true[::-1], precision[0], found[::-1] / n_pos, precision[1], n_pos,
-                 int(np.count_nonzero(opens[:-1])), len(every) - int(alone))
+    return Curve(
+        true[::-1],
+        precision[0],
+        found[::-1] / n_pos,
+        precision[1],
+        n_pos,
+        int(np.count_nonzero(opens[:-1])),
+        len(every) - int(alone),
+    )
 
 
 def average_precision_textbook(scores: list[float], correct: list[bool], *, n_pos: int) -> float:
@@ -108,10 +115,16 @@ def plot_curve(curve: Curve, path: Path) -> None:
     recall, threshold = curve.operating_point()
     if threshold is not None:
         at = int(np.searchsorted(curve.recall, recall))
-        axes.plot(recall, curve.precision[at], "o", color="tab:red",
-                  label=f"recall {recall:.4f} at score ≥ {threshold:.6g}")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision",
-             title=f"µAP {curve.average_precision:.5f}, {curve.n_pos:,} true pairs")
+        axes.plot(
+            recall, curve.precision[at], "o", color="tab:red", label=f"recall {recall:.4f} at score ≥ {threshold:.6g}"
+        )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        xlabel="recall",
+        ylabel="precision",
+        title=f"µAP {curve.average_precision:.5f}, {curve.n_pos:,} true pairs",
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     with atomic(path) as temporary:

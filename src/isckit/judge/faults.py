@@ -56,8 +56,13 @@ CODES = {
 """Code -> meaning, of the Matching file (M) and the Descriptor file (D)."""
 
 LETTER = {"query": "Q", "reference": "R"}
-_ID_CODES = {"folder": ("M06", "D12"), "train": ("M07", "D13"), "phase": ("M08", "D14"), "malformed": ("M09", "D15"),
-             "foreign": ("M10", "D16")}
+_ID_CODES = {
+    "folder": ("M06", "D12"),
+    "train": ("M07", "D13"),
+    "phase": ("M08", "D14"),
+    "malformed": ("M09", "D15"),
+    "foreign": ("M10", "D16"),
+}
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,9 @@ def fault(code: str, seen: str = "", *, rows: np.ndarray | None = None, count: i
     return Fault(code, CODES[code] + (f": {seen}" if seen else ""), shown, number)
 
 
-def id_faults(ids: np.ndarray, side: str, expected: np.ndarray | None, phase: int | None, *,
-              lines: np.ndarray, track: int) -> list[Fault]:
+def id_faults(
+    ids: np.ndarray, side: str, expected: np.ndarray | None, phase: int | None, *, lines: np.ndarray, track: int
+) -> list[Fault]:
     """Faulty ids of one column, each under one code only.
 
     Args:
@@ -123,5 +129,7 @@ def id_faults(ids: np.ndarray, side: str, expected: np.ndarray | None, phase: in
         else:
             kind = "malformed" if plain and numbers[row] < 0 else "foreign"
         kinds.setdefault(kind, []).append(row)
-    return [fault(_ID_CODES[kind][track], f"{side} {', '.join(repr(str(i)) for i in ids[rows[:3]])}", rows=lines[rows])
-            for kind, rows in kinds.items()]
+    return [
+        fault(_ID_CODES[kind][track], f"{side} {', '.join(repr(str(i)) for i in ids[rows[:3]])}", rows=lines[rows])
+        for kind, rows in kinds.items()
+    ]

@@ -20,8 +20,13 @@ MAX_SQUARED_DISTANCE = 1e10
 _BLOCK = 16_384
 
 
-def check_matches_form(path: Path, *, query_ids: np.ndarray | None = None, reference_ids: np.ndarray | None = None,
-                       phase: int | None = None) -> list[Fault]:
+def check_matches_form(
+    path: Path,
+    *,
+    query_ids: np.ndarray | None = None,
+    reference_ids: np.ndarray | None = None,
+    phase: int | None = None,
+) -> list[Fault]:
     """Every fault of a Matching track file; an empty list for a clean one.
 
     Args:
@@ -50,8 +55,13 @@ def check_matches_form(path: Path, *, query_ids: np.ndarray | None = None, refer
     return sorted(faults, key=lambda fault: fault.code)
 
 
-def check_descriptors_form(path: Path, *, query_ids: np.ndarray | None = None, reference_ids: np.ndarray | None = None,
-                           phase: int | None = None) -> list[Fault]:
+def check_descriptors_form(
+    path: Path,
+    *,
+    query_ids: np.ndarray | None = None,
+    reference_ids: np.ndarray | None = None,
+    phase: int | None = None,
+) -> list[Fault]:
     """Every fault of a Descriptor track file; an empty list for a clean one. Memory is bounded by blocks of rows.
 
     Args:
@@ -132,8 +142,11 @@ def _whole_set(side: str, phase: int) -> np.ndarray:
 
 
 def _vector_faults(file: h5py.File) -> Iterator[Fault]:
-    sides = {side: file[side] for side in SIDES.values()
-             if isinstance(file.get(side), h5py.Dataset) and file[side].ndim == 2 and file[side].dtype.kind in "fiu"}
+    sides = {
+        side: file[side]
+        for side in SIDES.values()
+        if isinstance(file.get(side), h5py.Dataset) and file[side].ndim == 2 and file[side].dtype.kind in "fiu"
+    }
     for side, matrix in sides.items():
         # Distances of one side to one vector of the other witness the fault; all pairs would take hours.
         others = [other[:1] for name, other in sides.items() if name != side and other.shape[1] == matrix.shape[1]]

@@ -21,13 +21,18 @@ def state(workspace: Workspace, name: str) -> dict[str, str]:
         MissingInput: the run lacks a part, e.g. it was not fitted.
     """
     parts = {
-        "recipe": workspace.recipe(name), "weights": workspace.weights(name),
-        "ensemble": workspace.ensemble(name), "bank": workspace.bank(name),
+        "recipe": workspace.recipe(name),
+        "weights": workspace.weights(name),
+        "ensemble": workspace.ensemble(name),
+        "bank": workspace.bank(name),
     }
     for part, path in parts.items():
         if not path.is_file():
-            raise MissingInput(seen=f"run {name!r} has no {part} ({path})", allowed="a run that went through phase 1",
-                               remedy=f"run phase 1 first: ./run_phase1.sh --name {name}")
+            raise MissingInput(
+                seen=f"run {name!r} has no {part} ({path})",
+                allowed="a run that went through phase 1",
+                remedy=f"run phase 1 first: ./run_phase1.sh --name {name}",
+            )
     return {part: file_digest(path) for part, path in parts.items()} | {"code": code_digest()}
 
 
@@ -49,8 +54,11 @@ def require_frozen(
     """
     path = workspace.freeze(name)
     if not path.is_file():
-        raise MissingInput(seen=f"no {path}", allowed="a run frozen at the end of phase 1",
-                           remedy=f"run phase 1 first: ./run_phase1.sh --name {name}")
+        raise MissingInput(
+            seen=f"no {path}",
+            allowed="a run frozen at the end of phase 1",
+            remedy=f"run phase 1 first: ./run_phase1.sh --name {name}",
+        )
     frozen, now = read_json(path), state(workspace, name)
     changed = [part for part in FROZEN if frozen[part] != now[part]]
     if recipe is not None and hashlib.sha256(config.to_json(recipe).encode()).hexdigest() != frozen["recipe"]:
@@ -60,7 +68,7 @@ def require_frozen(
     if changed:
         raise RuleViolation(
             seen=f"run {name!r} differs from what phase 1 recorded: {', '.join(changed)}",
-            allowed="phase 2 with the same recipe, weights and fitted parts as phase 1 (competition rule: frozen models)",
+            allowed="phase 2 with the recipe, weights and fitted parts of phase 1 (competition rule: frozen models)",
             remedy=f"put {workspace.checkpoint(name)} back as it was, or run both phases under another --name",
         )
 

@@ -40,20 +40,32 @@ class Labelled:
     dropped: int
 
 
-def label(matches: Matches, truth: GroundTruth, *, phase_queries: np.ndarray | None = None,
-          reference_ids: np.ndarray | None = None) -> Labelled:
+def label(
+    matches: Matches,
+    truth: GroundTruth,
+    *,
+    phase_queries: np.ndarray | None = None,
+    reference_ids: np.ndarray | None = None,
+) -> Labelled:
     """Label every row; arguments and errors as in `score.score_matches`."""
     if not len(truth.query_ids):
-        raise BadInput(seen="a ground truth without true pairs", allowed="at least one query with a reference",
-                       remedy="check that it is the right file")
+        raise BadInput(
+            seen="a ground truth without true pairs",
+            allowed="at least one query with a reference",
+            remedy="check that it is the right file",
+        )
     scores = np.asarray(matches.scores, np.float64)
     refuse_rows(~np.isfinite(scores), matches, what="scores that are not finite", remedy="remove NaN and inf")
     queries, listed, true_queries = id_codes("Q", matches.query_ids, truth.listed_queries, truth.query_ids)
     others = [] if reference_ids is None else [reference_ids]
     references, true_references, *known = id_codes("R", matches.reference_ids, truth.reference_ids, *others)
     if known:
-        refuse_rows(~np.isin(references, known[0]), matches, what="references that are not in the set",
-                    remedy="search the references at hand only")
+        refuse_rows(
+            ~np.isin(references, known[0]),
+            matches,
+            what="references that are not in the set",
+            remedy="search the references at hand only",
+        )
     width = 1 + max(references.max(initial=0), true_references.max())
     pairs, true_pairs = queries * width + references, true_queries * width + true_references
     _refuse_repeated(pairs, matches)
@@ -63,8 +75,13 @@ def label(matches: Matches, truth: GroundTruth, *, phase_queries: np.ndarray | N
     rows = index[queries]
     kept = rows >= 0
     _refuse_foreign(np.flatnonzero(~kept), matches, truth, phase_queries)
-    return Labelled(rows[kept], scores[kept], _among(pairs, queries, true_pairs, true_queries)[kept],
-                    index[true_queries], len(rows) - int(kept.sum()))
+    return Labelled(
+        rows[kept],
+        scores[kept],
+        _among(pairs, queries, true_pairs, true_queries)[kept],
+        index[true_queries],
+        len(rows) - int(kept.sum()),
+    )
 
 
 def _among(pairs: np.ndarray, queries: np.ndarray, true_pairs: np.ndarray, true_queries: np.ndarray) -> np.ndarray:
@@ -94,7 +111,9 @@ def _refuse_foreign(rows: np.ndarray, matches: Matches, truth: GroundTruth, phas
     mask[rows[outside]] = True
     another = (phases[outside] > 0).any() and labelled.max() > 0
     refuse_rows(
-        mask, matches, what=f"rows of queries outside the phase{': ground truth of another phase' if another else ''}",
+        mask,
+        matches,
+        what=f"rows of queries outside the phase{': ground truth of another phase' if another else ''}",
         remedy="score with the ground truth of the same queries, or pass the list of all queries of the phase",
     )
 
@@ -108,8 +127,9 @@ def in_slice(truth: GroundTruth, name: str) -> GroundTruth:
         return (first <= numbers) & (numbers < end)
 
     pairs = inside(truth.query_ids)
-    return GroundTruth(truth.query_ids[pairs], truth.reference_ids[pairs],
-                       truth.listed_queries[inside(truth.listed_queries)])
+    return GroundTruth(
+        truth.query_ids[pairs], truth.reference_ids[pairs], truth.listed_queries[inside(truth.listed_queries)]
+    )
 
 
 def slice_of(truth: GroundTruth) -> tuple[str, tuple[str, ...]]:

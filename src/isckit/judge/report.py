@@ -36,10 +36,12 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
     disc = open_disc(data) if data else None
     truth_path = ground_truth or (disc.ground_truth.get(phase) if disc else None)
     if truth_path is None:
-        return f"not scored: no ground truth of phase {phase}" + (f" in {data}" if data else "; pass --ground-truth CSV")
+        return f"not scored: no ground truth of phase {phase}" + (
+            f" in {data}" if data else "; pass --ground-truth CSV"
+        )
     lines, values = [], {}
     recipe = config.from_dict(read_json(workspace.recipe(name)))
-    known = {"queries": _ids(disc, query_set(phase)), "references": _ids(disc, "references")}
+    known: dict[str, Any] = {"queries": _ids(disc, query_set(phase)), "references": _ids(disc, "references")}
     for track, file in TRACKS.items():
         path = folder / file
         if path.is_file():
@@ -56,8 +58,11 @@ def score_file(
 ) -> str:
     """Score one file against ground truth; optionally write all figures and the picture. Text for people."""
     if ground_truth is None:
-        raise MissingInput(seen=f"{path} without --ground-truth", allowed="a ground truth CSV",
-                           remedy="pass --ground-truth CSV, or a submission folder with --data DIR")
+        raise MissingInput(
+            seen=f"{path} without --ground-truth",
+            allowed="a ground truth CSV",
+            remedy="pass --ground-truth CSV, or a submission folder with --data DIR",
+        )
     report = score(path, ground_truth, **options)
     if json:
         write_text(json, report.to_json())
@@ -77,8 +82,14 @@ def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str) -> S
 
 
 def score(
-    path: Path, ground_truth: Path, *, queries: np.ndarray | None = None, references: np.ndarray | None = None,
-    protocol: str, k: int, bootstrap: int,
+    path: Path,
+    ground_truth: Path,
+    *,
+    queries: np.ndarray | None = None,
+    references: np.ndarray | None = None,
+    protocol: str,
+    k: int,
+    bootstrap: int,
 ) -> ScoreReport:
     """Report on one submission file, with slices and, where asked for, an interval.
 
@@ -92,8 +103,9 @@ def score(
         bootstrap: number of resamples, 0 for no interval.
     """
     if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="a .csv of matches or a .h5 of descriptors",
-                           remedy="correct the path")
+        raise MissingInput(
+            seen=f"no file {path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="correct the path"
+        )
     truth = read_ground_truth(ground_truth)
     if path.suffix == ".csv":
         matches = read_matches(path)
@@ -106,7 +118,9 @@ def score(
         raise BadInput(seen=f"{path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="correct the path")
     interval = resample(matches, truth, n=bootstrap, phase_queries=queries) if bootstrap else None
     return dataclasses.replace(
-        report, interval=interval, slices=score_halves(matches, truth, max_rows=max(1, len(matches))),
+        report,
+        interval=interval,
+        slices=score_halves(matches, truth, max_rows=max(1, len(matches))),
         inputs={path.name: file_digest(path), ground_truth.name: file_digest(ground_truth)},
     )
 
@@ -122,21 +136,30 @@ def check_target(target: Path, *, phase: int | None, data: Path | None) -> tuple
         faults = _form(target, phase=phase, disc=disc)
         return _faults_text(target, faults), not faults
     if not target.is_dir():
-        raise MissingInput(seen=f"no {target}", allowed="a .csv, a .h5 or a submission folder", remedy="correct the path")
+        raise MissingInput(
+            seen=f"no {target}", allowed="a .csv, a .h5 or a submission folder", remedy="correct the path"
+        )
     _, own_phase, _ = Workspace.locate(target)
     if phase not in (None, own_phase):
         raise BadInput(seen=f"--phase {phase} for {target}", allowed=f"phase {own_phase}", remedy="leave --phase away")
     files = [target / name for name in TRACKS.values() if (target / name).is_file()]
     if not files:
-        raise MissingInput(seen=f"{target} holds neither {DESCRIPTORS} nor {MATCHES}",
-                           allowed="a folder with at least one of them", remedy="run isckit descriptor or isckit matching")
+        raise MissingInput(
+            seen=f"{target} holds neither {DESCRIPTORS} nor {MATCHES}",
+            allowed="a folder with at least one of them",
+            remedy="run isckit descriptor or isckit matching",
+        )
     form = {path.name: _form(path, phase=own_phase, disc=disc) for path in files}
     findings = examine(target)
     clean = not any(form.values()) and all(finding.passed for finding in findings)
-    write_json(target / RULES, {
-        "form": {name: [dataclasses.asdict(fault) for fault in faults] for name, faults in form.items()},
-        "rules": findings_to_json(findings), "passed": clean,
-    })
+    write_json(
+        target / RULES,
+        {
+            "form": {name: [dataclasses.asdict(fault) for fault in faults] for name, faults in form.items()},
+            "rules": findings_to_json(findings),
+            "passed": clean,
+        },
+    )
     texts = [_faults_text(target / name, faults) for name, faults in form.items()]
     return "\n".join([*texts, _findings_text(findings)]), clean
 
@@ -168,9 +191,8 @@ def _faults_text(path: Path, faults: list[Fault]) -> str:
 
 def _findings_text(findings: list[Finding]) -> str:
     rows = [
-        f"  {'passed' if f.passed else 'FAILED':7} {f.rule:18} {f.level:9} {f.examined}" + (f": {f.detail}" if f.detail else "")
+        f"  {'passed' if f.passed else 'FAILED':7} {f.rule:18} {f.level:9} {f.examined}"
+        + (f": {f.detail}" if f.detail else "")
         for f in findings
     ]
     return "\n".join(["rules (evidence: proven, sampled or declared)", *rows])
-
-

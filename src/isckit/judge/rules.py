@@ -36,12 +36,16 @@ class Submission:
 
 
 def no_augmentation(submission: Submission) -> Finding:
-    """No training on transformed queries or references: every epoch in the training logs drew from train images only."""
+    """No training on transformed queries or references: every epoch in the training logs drew from train images."""
     logs = sorted((submission.workspace.checkpoint(submission.name) / "training").glob("*/metrics.jsonl"))
     epochs = [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
     wrong = [e for e in epochs if not Role(e["role"]).may_be_fitted_on]
-    detail = f"epochs on {sorted({e['role'] for e in wrong})} images: {[e['epoch'] for e in wrong][:5]}" if wrong else ""
-    return Finding("no-augmentation", not wrong, "declared", f"{len(epochs)} epochs in {len(logs)} training logs", detail)
+    detail = (
+        f"epochs on {sorted({e['role'] for e in wrong})} images: {[e['epoch'] for e in wrong][:5]}" if wrong else ""
+    )
+    return Finding(
+        "no-augmentation", not wrong, "declared", f"{len(epochs)} epochs in {len(logs)} training logs", detail
+    )
 
 
 def fitted_on_train(submission: Submission) -> Finding:

@@ -132,15 +132,24 @@ def score_matches(
         protocol = dataclasses.replace(protocol, references=len(reference_ids))
     queries, oddities = slice_of(truth)
     return ScoreReport(
-        protocol=protocol, queries=queries,
+        protocol=protocol,
+        queries=queries,
         average_precision=curve.average_precision,
         optimistic_average_precision=curve.optimistic_average_precision,
-        recall_at_p90=recall, p90_reached=threshold is not None, threshold_at_p90=threshold,
-        recall_at_1=at_1, recall_at_10=at_10,
-        n_pos=n_pos, n_queries=len(truth.listed_queries), n_distractors=n_distractors,
-        rows_kept=len(rows.scores), rows_dropped=rows.dropped, distinct_scores=curve.distinct_scores,
+        recall_at_p90=recall,
+        p90_reached=threshold is not None,
+        threshold_at_p90=threshold,
+        recall_at_1=at_1,
+        recall_at_10=at_10,
+        n_pos=n_pos,
+        n_queries=len(truth.listed_queries),
+        n_distractors=n_distractors,
+        rows_kept=len(rows.scores),
+        rows_dropped=rows.dropped,
+        distinct_scores=curve.distinct_scores,
         tied_rows=curve.tied_rows,
-        warnings=oddities + _warnings(n_distractors, curve), curve=curve,
+        warnings=oddities + _warnings(n_distractors, curve),
+        curve=curve,
     )
 
 
@@ -164,8 +173,10 @@ def _warnings(n_distractors: int, curve: Curve) -> tuple[str, ...]:
     texts = []
     lost_to_ties = curve.optimistic_average_precision - curve.average_precision
     if not n_distractors:
-        texts.append("no distractor among the labelled queries: this figure does not compare with the contest's, "
-                     "where four queries in five have no reference")
+        texts.append(
+            "no distractor among the labelled queries: this figure does not compare with the contest's, "
+            "where four queries in five have no reference"
+        )
     if lost_to_ties > 1e-4:
         texts.append(f"ties cost up to {lost_to_ties:.5f} uAP: write scores with more digits")
     return tuple(texts)
@@ -180,8 +191,12 @@ def score_halves(matches: Matches, truth: GroundTruth, *, max_rows: int = MAX_RO
 
 
 def descriptor_matches(
-    queries: Embeddings, references: Embeddings, truth: GroundTruth, *,
-    protocol: Literal["global", "knn"] = "global", k: int = ROWS_PER_QUERY,
+    queries: Embeddings,
+    references: Embeddings,
+    truth: GroundTruth,
+    *,
+    protocol: Literal["global", "knn"] = "global",
+    k: int = ROWS_PER_QUERY,
 ) -> tuple[Matches, Protocol]:
     """Search as the contest does: labelled queries only, squared L2, the 10 x queries closest pairs of all.
 
@@ -198,25 +213,42 @@ def descriptor_matches(
 
     rows = np.flatnonzero(np.isin(queries.ids, truth.listed_queries))
     if not len(rows):
-        raise BadInput(seen=f"descriptors of {', '.join(queries.ids[:3])}, ..., labels of "
-                            f"{', '.join(truth.listed_queries[:3])}, ...: no query in common",
-                       allowed="ground truth of the same phase", remedy="pass the ground truth of these queries")
+        raise BadInput(
+            seen=f"descriptors of {', '.join(queries.ids[:3])}, ..., labels of "
+            f"{', '.join(truth.listed_queries[:3])}, ...: no query in common",
+            allowed="ground truth of the same phase",
+            remedy="pass the ground truth of these queries",
+        )
     # One slice: an h5py dataset reads a range much faster than a list of rows.
     vectors = queries.vectors[rows[0] : rows[-1] + 1][rows - rows[0]]
     budget = (ROWS_PER_QUERY if protocol == "global" else k) * len(rows)
-    hits = search(vectors, references.vectors, n=budget, metric="l2", query_keys=queries.ids[rows],
-                  reference_keys=references.ids, per_query=k if protocol == "knn" else None)
+    hits = search(
+        vectors,
+        references.vectors,
+        n=budget,
+        metric="l2",
+        query_keys=queries.ids[rows],
+        reference_keys=references.ids,
+        per_query=k if protocol == "knn" else None,
+    )
     rule = "closest pairs of all" if protocol == "global" else f"{k} nearest of each query"
     matches = Matches(queries.ids[rows][hits.query_rows], references.ids[hits.reference_rows], hits.scores)
     return matches, Protocol(
-        candidates=f"{protocol}: {budget:,} pairs, {rule}, {hits.ties_cut:,} ties cut", references=len(references.ids),
-        dimension=vectors.shape[1], budget=budget, ties_at_cut=hits.ties_cut,
+        candidates=f"{protocol}: {budget:,} pairs, {rule}, {hits.ties_cut:,} ties cut",
+        references=len(references.ids),
+        dimension=vectors.shape[1],
+        budget=budget,
+        ties_at_cut=hits.ties_cut,
     )
 
 
 def score_descriptors(
-    queries: Embeddings, references: Embeddings, truth: GroundTruth, *,
-    protocol: Literal["global", "knn"] = "global", k: int = ROWS_PER_QUERY,
+    queries: Embeddings,
+    references: Embeddings,
+    truth: GroundTruth,
+    *,
+    protocol: Literal["global", "knn"] = "global",
+    k: int = ROWS_PER_QUERY,
 ) -> ScoreReport:
     """Search as `descriptor_matches` does and score what it finds; raises as the two steps do."""
     matches, made = descriptor_matches(queries, references, truth, protocol=protocol, k=k)

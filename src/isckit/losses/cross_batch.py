@@ -19,7 +19,7 @@ class CrossBatchLoss(nn.Module):
 
     contrastive: mean over active positive pairs of relu(D - positive_margin) plus mean over active negative pairs of
     relu(negative_margin - D), D the L2 distance (lyakaap's use of the library).
-    infonce: cross-entropy of the positive among all memory entries at a temperature (SupCon with one positive an anchor).
+    infonce: cross-entropy of the positive among all memory entries at a temperature (SupCon with one positive).
 
     Under several processes the batch is gathered, so batch, negatives and gradient are those of the global batch.
     """

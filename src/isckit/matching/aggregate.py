@@ -8,8 +8,9 @@ from isckit.matching.search import Hits
 from isckit.types import WHOLE, BadInput, Embeddings, Matches
 
 
-def aggregate(hits: Hits, queries: Embeddings, references: Embeddings, *, max_rows: int,
-              crop_penalty: float) -> Matches:
+def aggregate(
+    hits: Hits, queries: Embeddings, references: Embeddings, *, max_rows: int, crop_penalty: float
+) -> Matches:
     """The best view pair of each image pair, by score descending, then query id, then reference id.
 
     Args:
@@ -21,8 +22,11 @@ def aggregate(hits: Hits, queries: Embeddings, references: Embeddings, *, max_ro
         BadInput: max_rows below 1, a negative penalty.
     """
     if max_rows < 1 or not crop_penalty >= 0:
-        raise BadInput(seen=f"{max_rows} rows, crop penalty {crop_penalty}", allowed="at least 1 row and penalty 0",
-                       remedy="set matching.max_rows and matching.crop_penalty")
+        raise BadInput(
+            seen=f"{max_rows} rows, crop penalty {crop_penalty}",
+            allowed="at least 1 row and penalty 0",
+            remedy="set matching.max_rows and matching.crop_penalty",
+        )
     crop = _crops(queries)[hits.query_rows] | _crops(references)[hits.reference_rows]
     scores = hits.scores - crop_penalty * crop
     # Pair scores must not depend on the cut of the list, hence on other images. The maximum is safe where a sum or mean

@@ -21,13 +21,17 @@ def background(vectors: np.ndarray, bank: Embeddings, *, first: int, last: int) 
         BadInput: ranks not in 1 <= first <= last <= size of the bank, dimensions differ, NaN or infinite values.
     """
     if not 1 <= first <= last:
-        raise BadInput(seen=f"ranks {first} to {last}", allowed="1 <= first <= last",
-                       remedy="set matching.norm_first and matching.norm_last")
+        raise BadInput(
+            seen=f"ranks {first} to {last}",
+            allowed="1 <= first <= last",
+            remedy="set matching.norm_first and matching.norm_last",
+        )
     return nearest(vectors, bank, k=last)[0][:, first - 1 :].mean(axis=1)
 
 
-def with_score_dimension(queries: np.ndarray, references: np.ndarray, statistic: np.ndarray,
-                         factor: float) -> tuple[np.ndarray, np.ndarray]:
+def with_score_dimension(
+    queries: np.ndarray, references: np.ndarray, statistic: np.ndarray, factor: float
+) -> tuple[np.ndarray, np.ndarray]:
     """[q, -factor * statistic] and [r, 1], float32: their inner product is q.r - factor * statistic.
 
     The constant of a query leaves its own order alone and makes the scores of different queries comparable

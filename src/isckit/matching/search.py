@@ -33,9 +33,19 @@ class Hits:
     cut_score: float
 
 
-def search(queries: np.ndarray, references: Rows, *, n: int, metric: Metric, query_keys: np.ndarray,
-           reference_keys: np.ndarray, per_query: int | None = None, query_block: int = 512,
-           reference_block: int = 65_536, progress: bool = False) -> Hits:
+def search(
+    queries: np.ndarray,
+    references: Rows,
+    *,
+    n: int,
+    metric: Metric,
+    query_keys: np.ndarray,
+    reference_keys: np.ndarray,
+    per_query: int | None = None,
+    query_block: int = 512,
+    reference_block: int = 65_536,
+    progress: bool = False,
+) -> Hits:
     """Find the n best pairs.
 
     The result is the same whatever the blocks, threads and BLAS: a score is float64, from its own two rows alone.
@@ -55,14 +65,26 @@ def search(queries: np.ndarray, references: Rows, *, n: int, metric: Metric, que
     """
     for name, keys, vectors in (("query", query_keys, queries), ("reference", reference_keys, references)):
         if len(keys) != vectors.shape[0]:
-            raise BadInput(seen=f"{len(keys)} {name} keys for {vectors.shape[0]} vectors", allowed="one key a vector",
-                           remedy="pass ids and vectors of the same set")
+            raise BadInput(
+                seen=f"{len(keys)} {name} keys for {vectors.shape[0]} vectors",
+                allowed="one key a vector",
+                remedy="pass ids and vectors of the same set",
+            )
     ranks = _ranks(query_keys), _ranks(reference_keys)
     if n < 1:
         raise BadInput(seen=f"a list of {n} pairs", allowed="1 or more", remedy="ask for at least one pair")
-    pairs, ties = best_pairs(queries, references, metric=metric, quota=n if per_query is None else per_query,
-                             per_query=per_query is not None, query_ranks=ranks[0], reference_ranks=ranks[1],
-                             query_block=query_block, reference_block=reference_block, progress=progress)
+    pairs, ties = best_pairs(
+        queries,
+        references,
+        metric=metric,
+        quota=n if per_query is None else per_query,
+        per_query=per_query is not None,
+        query_ranks=ranks[0],
+        reference_ranks=ranks[1],
+        query_block=query_block,
+        reference_block=reference_block,
+        progress=progress,
+    )
     order = np.lexsort(full_order(pairs["query"], pairs["reference"], pairs["low"], *ranks))
     kept, left = pairs[order[:n]], pairs[order[n:]]
     whole = len(kept) == len(queries) * references.shape[0]

@@ -37,7 +37,8 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 def _frequencies(side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Signed integer frequencies (v of rows, u of columns) with the zero frequency at index 0."""
     axis = torch.fft.ifftshift(torch.arange(side, dtype=torch.float64) - side // 2)
-    return torch.meshgrid(axis, axis, indexing="ij")
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    return v, u
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,14 @@ from isckit.views.geometry import View, cut
 class EmbeddingNetwork(nn.Module):
     """Images to unit vectors. Mean and std are buffers, so the preprocessing travels with the weights."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, settings: config.Network) -> None:
         super().__init__()
         self.settings = settings
         self.dim = settings.dim
-        self.backbone = _backbone(settings)
+        self.backbone: Any = _backbone(settings)
         normalisation = _normalisation(self.backbone)
         for name in ("mean", "std"):
             self.register_buffer(name, 255 * torch.tensor(normalisation[name]).view(1, 3, 1, 1))
@@ -54,7 +58,7 @@ class EmbeddingNetwork(nn.Module):
         )
 
 
-def _backbone(settings: config.Network) -> nn.Module:
+def _backbone(settings: config.Network) -> Any:
     """timm backbone without classifier; random, from timm's hub, or strictly from a local file."""
     if settings.pretrained != "hub":
         # Without this timm asks the network even where nothing is to be fetched; must be set before its import.
@@ -68,15 +72,13 @@ def _backbone(settings: config.Network) -> nn.Module:
             allowed="a timm model name" + (f", such as {', '.join(near)}" if near else ""),
             remedy="correct the recipe's backbone",
         )
-    model = timm.create_model(
-        settings.backbone, pretrained=settings.pretrained == "hub", num_classes=0, global_pool=""
-    )
+    model = timm.create_model(settings.backbone, pretrained=settings.pretrained == "hub", num_classes=0, global_pool="")
     if settings.pretrained not in ("none", "hub"):
         _load_backbone(model, Path(settings.pretrained))
     return model
 
 
-def _load_backbone(model: nn.Module, path: Path) -> None:
+def _load_backbone(model: Any, path: Path) -> None:
     weights = read_weights(path)
     heads = model.pretrained_cfg.get("classifier") or ()
     prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))

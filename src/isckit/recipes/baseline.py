@@ -27,10 +27,17 @@ def baseline() -> Recipe:
     Cost: about 10M image pairs; not run at this scale. Score on DISC21: not measured.
     """
     network = Network(
-        backbone="tf_efficientnetv2_s.in21k_ft_in1k", pretrained="hub", dim=256, gem_p=1.0, gem_learnable=False,
-        image_size=256, canvas=512,
+        backbone="tf_efficientnetv2_s.in21k_ft_in1k",
+        pretrained="hub",
+        dim=256,
+        gem_p=1.0,
+        gem_learnable=False,
+        image_size=256,
+        canvas=512,
         train=Train(
-            epochs=10, batch_images=256, augment=Augment(weak="weak", strong="intermediate"),
+            epochs=10,
+            batch_images=256,
+            augment=Augment(weak="weak", strong="intermediate"),
             loss=Loss(kind="contrastive", positive_margin=0.0, negative_margin=1.0, memory=20_000),
             optim=Optim(name="sgd", lr=0.1, weight_decay=1e-6, warmup_epochs=0.1, schedule="linear"),
         ),
@@ -47,14 +54,24 @@ def mini() -> Recipe:
     """
     full = baseline()
     network = Network(
-        backbone="mobilenetv4_conv_small", pretrained="none", dim=256, gem_p=3.0, image_size=128, canvas=256,
+        backbone="mobilenetv4_conv_small",
+        pretrained="none",
+        dim=256,
+        gem_p=3.0,
+        image_size=128,
+        canvas=256,
         train=Train(
-            epochs=20, images_per_epoch=6_000, batch_images=128, augment=Augment(weak="weak", strong="strong"),
+            epochs=20,
+            images_per_epoch=6_000,
+            batch_images=128,
+            augment=Augment(weak="weak", strong="strong"),
             loss=Loss(kind="infonce", temperature=0.07, memory=4_096),
             optim=Optim(name="adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine"),
         ),
     )
-    return replace(full, name="baseline.mini", members=(network, Gist(weight=0.5)), extract=Extract(), matching=Matching())
+    return replace(
+        full, name="baseline.mini", members=(network, Gist(weight=0.5)), extract=Extract(), matching=Matching()
+    )
 
 
 def tiny() -> Recipe:
@@ -66,5 +83,7 @@ def tiny() -> Recipe:
         network.train, epochs=4, images_per_epoch=600, batch_images=50, loss=replace(network.train.loss, memory=1_000)
     )
     return replace(
-        small, name="baseline.tiny", members=(replace(network, image_size=96, canvas=192, train=train), small.members[1])
+        small,
+        name="baseline.tiny",
+        members=(replace(network, image_size=96, canvas=192, train=train), small.members[1]),
     )

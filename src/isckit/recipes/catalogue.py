@@ -32,7 +32,8 @@ def recipe(name: str, *, settings: list[str] | None = None) -> config.Recipe:
     else:
         near = difflib.get_close_matches(name, RECIPES, n=2, cutoff=0.3)
         raise BadInput(
-            seen=f"recipe {name!r}", allowed=f"{', '.join(RECIPES)}, or a recipe.json file",
+            seen=f"recipe {name!r}",
+            allowed=f"{', '.join(RECIPES)}, or a recipe.json file",
             remedy=f"did you mean {' or '.join(near)}?" if near else "list them with: isckit recipes list",
         )
     return config.override(value, settings or [])

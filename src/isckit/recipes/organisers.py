@@ -13,6 +13,9 @@ def gist() -> Recipe:
     Here the reduced vectors are L2-normalised like those of every ensemble.
     """
     return Recipe(
-        name="gist", members=(Gist(),), ensemble=Ensemble(fit_images=10_000), normalise=Normalise(steps=()),
+        name="gist",
+        members=(Gist(),),
+        ensemble=Ensemble(fit_images=10_000),
+        normalise=Normalise(steps=()),
         matching=Matching(query_views=(), reference_views=(), norm_factor=0.0),
     )

@@ -17,8 +17,22 @@ import numpy as np
 
 from isckit.types import BadInput, MissingInput, StaleArtifact, StorageFull
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "augly", "albumentations",
-            "opencv-python-headless", "pytorch-metric-learning", "faiss-gpu", "h5py", "pandas")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "augly",
+    "albumentations",
+    "opencv-python-headless",
+    "pytorch-metric-learning",
+    "faiss-gpu",
+    "h5py",
+    "pandas",
+)
 
 
 @contextlib.contextmanager
@@ -81,8 +95,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(seen=f"{path} is not JSON ({error})", allowed="a file written by this kit",
-                       remedy=f"delete {path} and run the step that makes it again") from error
+        raise BadInput(
+            seen=f"{path} is not JSON ({error})",
+            allowed="a file written by this kit",
+            remedy=f"delete {path} and run the step that makes it again",
+        ) from error
 
 
 def file_digest(path: Path) -> str:
@@ -130,7 +147,9 @@ def read_receipt(path: Path) -> dict[str, Any]:
         MissingInput: the artifact or its receipt does not exist.
     """
     if not path.exists():
-        raise MissingInput(seen=f"{path} does not exist", allowed="a finished artifact", remedy="run the step that makes it")
+        raise MissingInput(
+            seen=f"{path} does not exist", allowed="a finished artifact", remedy="run the step that makes it"
+        )
     return read_json(receipt_path(path))
 
 
@@ -148,7 +167,8 @@ def is_fresh(path: Path, made_from: Mapping[str, Any]) -> bool:
     if changed:
         key = changed[0]
         raise StaleArtifact(
-            seen=f"{path} was made from another {', '.join(changed)} ({key}: {recorded.get(key)} there, {wanted.get(key)} now)",
+            seen=f"{path} was made from another {', '.join(changed)} "
+            f"({key}: {recorded.get(key)} there, {wanted.get(key)} now)",
             allowed="an artifact made from the same inputs, or none yet",
             remedy=f"choose another --name, or remove {path}",
         )

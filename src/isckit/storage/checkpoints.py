@@ -33,11 +33,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         BadInput: corrupt, or a pickle that would run code.
     """
     if not path.is_file():
-        raise MissingInput(seen=f"no checkpoint {path}", allowed="an existing weight file", remedy="correct --checkpoint")
+        raise MissingInput(
+            seen=f"no checkpoint {path}", allowed="an existing weight file", remedy="correct --checkpoint"
+        )
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as handle:
-                return {key: handle.get_tensor(key) for key in handle.keys()}
+                return {key: handle.get_tensor(key) for key in handle}
         except (SafetensorError, OSError) as error:
             raise _corrupt(path, str(error)) from error
     try:

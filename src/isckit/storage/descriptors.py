@@ -49,8 +49,11 @@ def read_embeddings(path: Path) -> Embeddings:
         if views.dtype != np.int16 or not ((views >= 0) & (views < len(names))).all():
             raise ValueError(f"views of {views.dtype}, not all of them among {', '.join(names)}")
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise BadInput(seen=f"{path} is not a whole file of embeddings ({error})", allowed="a file written by this kit",
-                       remedy=f"delete {path} and run the extraction again") from error
+        raise BadInput(
+            seen=f"{path} is not a whole file of embeddings ({error})",
+            allowed="a file written by this kit",
+            remedy=f"delete {path} and run the extraction again",
+        ) from error
     return embeddings
 
 
@@ -63,8 +66,9 @@ def read_shards(folder: Path) -> Iterator[Embeddings]:
     """
     paths = sorted(folder.glob("shard-*.h5"))
     if not paths:
-        raise MissingInput(seen=f"no shard-*.h5 in {folder}", allowed="a folder of embeddings",
-                           remedy="run the extraction")
+        raise MissingInput(
+            seen=f"no shard-*.h5 in {folder}", allowed="a folder of embeddings", remedy="run the extraction"
+        )
     return map(read_embeddings, paths)
 
 
@@ -78,9 +82,17 @@ def read_all(folder: Path) -> Embeddings:
     shards = list(read_shards(folder))
     kinds = sorted({(str(shard.role), shard.vectors.shape[1]) for shard in shards})
     if len(kinds) > 1:
-        raise BadInput(seen=f"shards of several kinds in {folder}: {kinds}", allowed="one role and one dimension",
-                       remedy=f"delete {folder} and run the extraction again")
+        raise BadInput(
+            seen=f"shards of several kinds in {folder}: {kinds}",
+            allowed="one role and one dimension",
+            remedy=f"delete {folder} and run the extraction again",
+        )
     names = tuple(dict.fromkeys(name for shard in shards for name in shard.view_names))
     views = [np.array([names.index(name) for name in shard.view_names], np.int16)[shard.views] for shard in shards]
-    return Embeddings(shards[0].role, np.concatenate([shard.ids for shard in shards]),
-                      np.concatenate([shard.vectors for shard in shards]), names, np.concatenate(views))
+    return Embeddings(
+        shards[0].role,
+        np.concatenate([shard.ids for shard in shards]),
+        np.concatenate([shard.vectors for shard in shards]),
+        names,
+        np.concatenate(views),
+    )

@@ -53,7 +53,12 @@ def match(run: Run, queries: Embeddings, references: Embeddings, train: Embeddin
         statistic = background(left, train, first=settings.norm_first, last=settings.norm_last)
         left, right = with_score_dimension(left, right, statistic, factor=settings.norm_factor)
     hits = search(
-        left, right, n=VIEW_ROWS * rows, metric="ip", query_keys=np.arange(len(left)),
-        reference_keys=np.arange(len(right)), progress=True,
+        left,
+        right,
+        n=VIEW_ROWS * rows,
+        metric="ip",
+        query_keys=np.arange(len(left)),
+        reference_keys=np.arange(len(right)),
+        progress=True,
     )
     return aggregate(hits, queries, references, max_rows=rows, crop_penalty=settings.crop_penalty)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
+
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place, deterministic
@@ -37,7 +39,7 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
 
 def train_members(run: Run, images: ImageSet | None, *, place: Place, workers: int) -> None:
     """Train every network of the recipe that has a training plan; the others keep their initial weights."""
-    weights = {}
+    weights: dict[str, torch.Tensor] = {}
     for member in run.recipe.members:
         if isinstance(member, config.Network) and member.train is not None:
             assert images is not None
@@ -50,7 +52,8 @@ def train_members(run: Run, images: ImageSet | None, *, place: Place, workers: i
     if place.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
-            run.weights, made_from={"images": images.listing_digest() if images else ""},
+            run.weights,
+            made_from={"images": images.listing_digest() if images else ""},
             facts={"trained_on": Role.TRAIN.value, "device": str(place.device)},
         )
 
@@ -61,7 +64,7 @@ def needs_training(recipe: config.Recipe) -> bool:
 
 
 def views_of(recipe: config.Recipe, role: Role) -> tuple[View, ...]:
-    """The views described of an image set: of train only the whole image, for nothing is matched against crops of it."""
+    """The views described of an image set: of train only the whole image, as nothing is matched against crops of it."""
     sets = {Role.QUERY: recipe.matching.query_views, Role.REFERENCE: recipe.matching.reference_views}
     return view_set(sets.get(role, ()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.storage.artifacts import file_digest, is_fresh, read_json, read_receipt, write_receipt, write_text
 from isckit.storage.descriptors import read_embeddings, read_shards, write_embeddings
-from isckit.types import WHOLE, Embeddings, MissingInput, Role, StaleArtifact
+from isckit.types import WHOLE, Embeddings, MissingInput, StaleArtifact
 from isckit.vectors.ensemble import concatenate, project
 from isckit.vectors.pca import Pca, fit_pca, load_pca, save_pca
 from isckit.workspace import Workspace
@@ -53,7 +53,8 @@ def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
         if stands != recipe:
             raise StaleArtifact(
                 seen=f"run {name!r} was begun with another recipe: {'; '.join(differences(stands, recipe)[:4])}",
-                allowed="one recipe a run", remedy=f"choose another --name, or remove {path.parent}",
+                allowed="one recipe a run",
+                remedy=f"choose another --name, or remove {path.parent}",
             )
     else:
         write_text(path, config.to_json(recipe))
@@ -80,7 +81,11 @@ def resume(workspace: Workspace, name: str) -> Run:
 def differences(first: config.Recipe, second: config.Recipe) -> list[str]:
     """The values in which two recipes differ, in words."""
     a, b = _flat(config.to_dict(first)), _flat(config.to_dict(second))
-    return [f"{key}: {a.get(key)!r} there, {b.get(key)!r} now" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    return [
+        f"{key}: {a.get(key)!r} there, {b.get(key)!r} now"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+    ]
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:
@@ -140,7 +145,7 @@ def ensembled(run: Run, image_set: str, *, pca: Pca | None = None) -> Embeddings
     return _joined([project(part, pca) for part in _shards(run, image_set)])
 
 
-def _shards(run: Run, image_set: str) -> list[Embeddings] | object:
+def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
     for member in run.recipe.members:
         _receipt(run, image_set, member.name)
     folders = [read_shards(run.folder(image_set, member.name)) for member in run.recipe.members]
@@ -160,8 +165,11 @@ def _concatenated(run: Run, image_set: str, *, limit: int) -> Embeddings:
 def _joined(parts: list[Embeddings]) -> Embeddings:
     first = parts[0]
     return Embeddings(
-        first.role, np.concatenate([p.ids for p in parts]), np.concatenate([p.vectors for p in parts]),
-        first.view_names, np.concatenate([p.views for p in parts]),
+        first.role,
+        np.concatenate([p.ids for p in parts]),
+        np.concatenate([p.vectors for p in parts]),
+        first.view_names,
+        np.concatenate([p.views for p in parts]),
     )
 
 
@@ -171,7 +179,8 @@ def _receipt(run: Run, image_set: str, member: str) -> dict:
     if receipt is None or not receipt["facts"]["complete"]:
         raise MissingInput(
             seen=f"no complete embeddings of {image_set} by {member} in run {run.name!r}",
-            allowed="a finished extraction", remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
+            allowed="a finished extraction",
+            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
         )
     return receipt
 
@@ -193,6 +202,3 @@ def inputs(run: Run, image_set: str) -> dict[str, str]:
         image_set: _digest(_receipts(run, image_set)),
         "references": _digest(_receipts(run, "references")),
     }
-
-
-ROLE_OF_SET = {"train": Role.TRAIN, "references": Role.REFERENCE, "queries": Role.QUERY, "final_queries": Role.QUERY}

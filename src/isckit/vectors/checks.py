@@ -17,16 +17,21 @@ def lengths(vectors: np.ndarray, *, what: str, first_row: int = 0) -> np.ndarray
         BadInput: not a float32 matrix, or rows that hold NaN or infinity or are longer than LONGEST.
     """
     if vectors.ndim != 2 or vectors.dtype != np.float32:
-        raise BadInput(seen=f"{what}: array of shape {vectors.shape} and type {vectors.dtype}",
-                       allowed="a matrix of float32", remedy="convert with .astype(np.float32)")
+        raise BadInput(
+            seen=f"{what}: array of shape {vectors.shape} and type {vectors.dtype}",
+            allowed="a matrix of float32",
+            remedy="convert with .astype(np.float32)",
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     bad = np.flatnonzero(~(norms < LONGEST))
     if len(bad):
         rows = ", ".join(str(row + first_row) for row in bad[:5])
-        raise BadInput(seen=f"{what}: {len(bad)} rows with NaN, infinite or huge values (rows {rows}, counted from 0)",
-                       allowed=f"finite vectors shorter than {LONGEST:.0e}",
-                       remedy="find the images of these rows and extract them again")
+        raise BadInput(
+            seen=f"{what}: {len(bad)} rows with NaN, infinite or huge values (rows {rows}, counted from 0)",
+            allowed=f"finite vectors shorter than {LONGEST:.0e}",
+            remedy="find the images of these rows and extract them again",
+        )
     return norms
 
 
@@ -37,8 +42,11 @@ def same_dim(left: int, right: int, *, what: str) -> None:
         BadInput: the widths differ.
     """
     if left != right:
-        raise BadInput(seen=f"{what}: vectors of {left} and {right} dimensions", allowed="one dimension for both",
-                       remedy="take both from the same model and the same PCA")
+        raise BadInput(
+            seen=f"{what}: vectors of {left} and {right} dimensions",
+            allowed="one dimension for both",
+            remedy="take both from the same model and the same PCA",
+        )
 
 
 def refuse_unless_fittable(role: Role, *, what: str) -> None:
@@ -48,6 +56,8 @@ def refuse_unless_fittable(role: Role, *, what: str) -> None:
         RuleViolation: the role is neither train nor external.
     """
     if not role.may_be_fitted_on:
-        raise RuleViolation(seen=f"{what} would be fitted on {role} images",
-                            allowed="train or declared external images",
-                            remedy="extract the training images and fit on them")
+        raise RuleViolation(
+            seen=f"{what} would be fitted on {role} images",
+            allowed="train or declared external images",
+            remedy="extract the training images and fit on them",
+        )

@@ -19,8 +19,11 @@ def concatenate(parts: Sequence[Embeddings], weights: Sequence[float]) -> Embedd
             (the first difference is named), vectors of length zero.
     """
     if not parts or len(parts) != len(weights) or not all(0 < weight < np.inf for weight in weights):
-        raise BadInput(seen=f"{len(parts)} members with weights {list(weights)}",
-                       allowed="one positive weight a member", remedy="set members.NAME.weight")
+        raise BadInput(
+            seen=f"{len(parts)} members with weights {list(weights)}",
+            allowed="one positive weight a member",
+            remedy="set members.NAME.weight",
+        )
     for number, part in enumerate(parts[1:], start=1):
         _refuse_difference(parts[0], part, number)
     columns = [np.float32(weight) * l2(part.vectors, ids=part.ids) for part, weight in zip(parts, weights, strict=True)]
@@ -45,7 +48,12 @@ def _refuse_difference(first: Embeddings, other: Embeddings, number: int) -> Non
         if not len(rows):
             return
         row = rows[0]
-        seen = (f"{len(rows)} rows differ, the first is row {row}: {first.ids[row]} ({views[0][row]}) in member 0, "
-                f"{other.ids[row]} ({views[1][row]}) in member {number}")
-    raise BadInput(seen=seen, allowed="the same images and views in the same order from every member",
-                   remedy="extract all members from the same image set and views")
+        seen = (
+            f"{len(rows)} rows differ, the first is row {row}: {first.ids[row]} ({views[0][row]}) in member 0, "
+            f"{other.ids[row]} ({views[1][row]}) in member {number}"
+        )
+    raise BadInput(
+        seen=seen,
+        allowed="the same images and views in the same order from every member",
+        remedy="extract all members from the same image set and views",
+    )

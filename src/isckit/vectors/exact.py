@@ -36,8 +36,9 @@ class Rows(Protocol):
 class _Scorer:
     """Fast scores of tiles with their error bound, and exact scores of pairs. score = scale * product + offset."""
 
-    def __init__(self, queries: np.ndarray, references: Rows, metric: Metric, reference_block: int,
-                 names: tuple[str, str]) -> None:
+    def __init__(
+        self, queries: np.ndarray, references: Rows, metric: Metric, reference_block: int, names: tuple[str, str]
+    ) -> None:
         norms = lengths(queries, what=names[0])
         same_dim(queries.shape[1], references.shape[1], what=" and ".join(names))
         self.queries, self.references, self.l2, self.block = queries, references, metric == "l2", reference_block
@@ -81,10 +82,20 @@ class _Scorer:
         return scores
 
 
-def best_pairs(queries: np.ndarray, references: Rows, *, metric: Metric, quota: int, per_query: bool,
-               query_ranks: np.ndarray, reference_ranks: np.ndarray, query_block: int, reference_block: int,
-               progress: bool = False,
-               names: tuple[str, str] = ("queries", "references")) -> tuple[np.ndarray, np.ndarray]:
+def best_pairs(
+    queries: np.ndarray,
+    references: Rows,
+    *,
+    metric: Metric,
+    quota: int,
+    per_query: bool,
+    query_ranks: np.ndarray,
+    reference_ranks: np.ndarray,
+    query_block: int,
+    reference_block: int,
+    progress: bool = False,
+    names: tuple[str, str] = ("queries", "references"),
+) -> tuple[np.ndarray, np.ndarray]:
     """The best `quota` pairs of all, or of each query.
 
     Args:
@@ -101,12 +112,16 @@ def best_pairs(queries: np.ndarray, references: Rows, *, metric: Metric, quota: 
         BadInput: not float32, dimensions differ, NaN or infinite values (with row numbers), quota or block below 1.
     """
     if min(quota, query_block, reference_block) < 1:
-        raise BadInput(seen=f"{quota} pairs, blocks of {query_block} x {reference_block}", allowed="1 or more of each",
-                       remedy="ask for at least one pair and one row a block")
+        raise BadInput(
+            seen=f"{quota} pairs, blocks of {query_block} x {reference_block}",
+            allowed="1 or more of each",
+            remedy="ask for at least one pair and one row a block",
+        )
     scorer = _Scorer(queries, references, metric, reference_block, names)
     groups = np.arange(len(queries)) if per_query else np.zeros(len(queries), np.int64)
-    shortlist = Shortlist(quota=quota, groups=groups, query_ranks=query_ranks, reference_ranks=reference_ranks,
-                          exact=scorer.exact)
+    shortlist = Shortlist(
+        quota=quota, groups=groups, query_ranks=query_ranks, reference_ranks=reference_ranks, exact=scorer.exact
+    )
     buffer = np.empty(query_block * _TILE_COLUMNS, np.float32)
     total = -(-references.shape[0] // reference_block)
     for first, rows, sizes in tqdm(scorer.blocks(), total=total, desc="search", unit="block", disable=not progress):
@@ -120,8 +135,9 @@ def best_pairs(queries: np.ndarray, references: Rows, *, metric: Metric, quota: 
     return shortlist.finish(), shortlist.ties_cut
 
 
-def _propose(scorer: _Scorer, shortlist: Shortlist, tile: np.ndarray, queries: np.ndarray, first: int,
-             sizes: np.ndarray) -> None:
+def _propose(
+    scorer: _Scorer, shortlist: Shortlist, tile: np.ndarray, queries: np.ndarray, first: int, sizes: np.ndarray
+) -> None:
     """Hand over the pairs of a tile that may reach the floor of their group."""
     groups = shortlist.groups[queries]
     offsets = scorer.offsets[queries]

@@ -27,9 +27,21 @@ def nearest(x: np.ndarray, bank: Embeddings, *, k: int) -> tuple[np.ndarray, np.
     """
     refuse_unless_fittable(bank.role, what="a normalisation")
     if not 1 <= k <= len(bank.ids):
-        raise BadInput(seen=f"{k} neighbours from a bank of {len(bank.ids)} vectors", allowed=f"1 to {len(bank.ids)}",
-                       remedy="use a larger bank, or ask for fewer neighbours")
-    pairs, _ = best_pairs(x, bank.vectors, metric="ip", quota=k, per_query=True, query_ranks=np.arange(len(x)),
-                          reference_ranks=np.arange(len(bank.ids)), query_block=512, reference_block=65_536,
-                          names=("vectors", "bank"))
+        raise BadInput(
+            seen=f"{k} neighbours from a bank of {len(bank.ids)} vectors",
+            allowed=f"1 to {len(bank.ids)}",
+            remedy="use a larger bank, or ask for fewer neighbours",
+        )
+    pairs, _ = best_pairs(
+        x,
+        bank.vectors,
+        metric="ip",
+        quota=k,
+        per_query=True,
+        query_ranks=np.arange(len(x)),
+        reference_ranks=np.arange(len(bank.ids)),
+        query_block=512,
+        reference_block=65_536,
+        names=("vectors", "bank"),
+    )
     return pairs["low"].reshape(len(x), k), pairs["reference"].reshape(len(x), k)

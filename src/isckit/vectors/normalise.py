@@ -32,9 +32,11 @@ def l2(x: np.ndarray, *, ids: np.ndarray | None = None) -> np.ndarray:
         zero = start + np.flatnonzero(norms == 0)
         if len(zero):
             names = zero if ids is None else ids[zero]
-            raise BadInput(seen=f"vectors of length zero, the first at {', '.join(map(str, names[:5]))}",
-                           allowed="vectors that have a direction",
-                           remedy="look at these images: a constant image or a broken model gives such vectors")
+            raise BadInput(
+                seen=f"vectors of length zero, the first at {', '.join(map(str, names[:5]))}",
+                allowed="vectors that have a direction",
+                remedy="look at these images: a constant image or a broken model gives such vectors",
+            )
         result[start : start + _BLOCK] = rows / norms[:, None]
     return result
 

@@ -38,8 +38,11 @@ class Pca:
     def __post_init__(self) -> None:
         refuse_unless_fittable(self.fitted_on, what="a PCA")
         if self.mean.shape != self.components.shape[1:] or self.scales.shape != self.components.shape[:1]:
-            raise BadInput(seen=f"PCA of mean {self.mean.shape}, components {self.components.shape}, scales "
-                                f"{self.scales.shape}", allowed="(d,), (dim, d) and (dim,)", remedy="fit the PCA again")
+            raise BadInput(
+                seen=f"PCA of mean {self.mean.shape}, components {self.components.shape}, scales {self.scales.shape}",
+                allowed="(d,), (dim, d) and (dim,)",
+                remedy="fit the PCA again",
+            )
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """(n, d) float32 to (n, dim) float32.
@@ -96,8 +99,14 @@ def fit_pca(train: Embeddings, *, dim: int, whiten: float) -> Pca:
 def save_pca(path: Path, pca: Pca) -> None:
     """Write as npz, atomically."""
     with atomic(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, mean=pca.mean, components=pca.components, scales=pca.scales,
-                 fitted_on=np.array(str(pca.fitted_on)), train_ids_digest=np.array(pca.train_ids_digest))
+        np.savez(
+            handle,
+            mean=pca.mean,
+            components=pca.components,
+            scales=pca.scales,
+            fitted_on=np.array(str(pca.fitted_on)),
+            train_ids_digest=np.array(pca.train_ids_digest),
+        )
 
 
 def load_pca(path: Path) -> Pca:
@@ -115,15 +124,18 @@ def load_pca(path: Path) -> Pca:
             arrays = [np.asarray(file[name], np.float64) for name in ("mean", "components", "scales")]
             role, digest = Role(str(file["fitted_on"])), str(file["train_ids_digest"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise BadInput(seen=f"{path} is not a fitted PCA ({error})", allowed="a whole file written by this kit",
-                       remedy=f"delete {path} and fit again") from error
+        raise BadInput(
+            seen=f"{path} is not a fitted PCA ({error})",
+            allowed="a whole file written by this kit",
+            remedy=f"delete {path} and fit again",
+        ) from error
     return Pca(arrays[0], arrays[1], arrays[2], role, digest)
 
 
 def _too_wide(dim: int, most: int, train: Embeddings) -> BadInput:
     return BadInput(
         seen=f"PCA to {dim} dimensions from {train.vectors.shape[0]} vectors of {train.vectors.shape[1]} dimensions "
-             f"and rank {most}",
+        f"and rank {most}",
         allowed=f"1 to {most}" if most > 0 else "vectors that differ",
         remedy="fit on more train images, or choose a smaller ensemble.dim",
     )

@@ -20,8 +20,15 @@ class Shortlist:
     When ties or near-ties flood the list, exact scores and the full order cut it to the quota at once.
     """
 
-    def __init__(self, *, quota: int, groups: np.ndarray, query_ranks: np.ndarray, reference_ranks: np.ndarray,
-                 exact: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    def __init__(
+        self,
+        *,
+        quota: int,
+        groups: np.ndarray,
+        query_ranks: np.ndarray,
+        reference_ranks: np.ndarray,
+        exact: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> None:
         """Args: `groups` gives the group of each query row, `exact` the float64 scores of pairs of rows."""
         count = int(groups.max(initial=-1)) + 1
         self.quota, self.groups, self.exact = quota, groups, exact
@@ -74,8 +81,9 @@ class Shortlist:
         pairs, group = pairs[order], group[order]
         places = _places(group)
         last = places == self.quota - 1
-        self._count_ties(group[last], pairs["low"][last], group[places >= self.quota],
-                         pairs["low"][places >= self.quota])
+        self._count_ties(
+            group[last], pairs["low"][last], group[places >= self.quota], pairs["low"][places >= self.quota]
+        )
         return pairs[places < self.quota]
 
     def _count_ties(self, full: np.ndarray, cuts: np.ndarray, out: np.ndarray, out_scores: np.ndarray) -> None:
@@ -85,8 +93,13 @@ class Shortlist:
         self.ties_cut += np.bincount(out[out_scores == self._cuts[out]], minlength=len(self.ties_cut))
 
 
-def full_order(queries: np.ndarray, references: np.ndarray, scores: np.ndarray, query_ranks: np.ndarray,
-               reference_ranks: np.ndarray) -> tuple[np.ndarray, ...]:
+def full_order(
+    queries: np.ndarray,
+    references: np.ndarray,
+    scores: np.ndarray,
+    query_ranks: np.ndarray,
+    reference_ranks: np.ndarray,
+) -> tuple[np.ndarray, ...]:
     """Keys for np.lexsort: score descending, query rank, reference rank, and rows where even these are equal."""
     return references, queries, reference_ranks[references], query_ranks[queries], -scores
 

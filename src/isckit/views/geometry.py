@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class View:
-    """A window (top, left, height, width, as fractions), then `turns` counter-clockwise quarter turns, then a mirror."""
+    """A window (top, left, height, width; fractions), then `turns` counter-clockwise quarter turns, then a mirror."""
 
     name: str
     box: Box = (0.0, 0.0, 1.0, 1.0)
@@ -61,9 +61,9 @@ def view_set(names: tuple[str, ...]) -> tuple[View, ...]:
 
 def window(view: View, *, height: int, width: int) -> tuple[int, int, int, int]:
     """Pixel window (top, left, height, width) of a view on an image; at least one pixel, inside the image."""
-    top, left = (int(round(view.box[0] * height)), int(round(view.box[1] * width)))
-    bottom = int(round((view.box[0] + view.box[2]) * height))
-    right = int(round((view.box[1] + view.box[3]) * width))
+    top, left = (round(view.box[0] * height), round(view.box[1] * width))
+    bottom = round((view.box[0] + view.box[2]) * height)
+    right = round((view.box[1] + view.box[3]) * width)
     top, left = min(top, height - 1), min(left, width - 1)
     return top, left, max(1, bottom - top), max(1, right - left)
 

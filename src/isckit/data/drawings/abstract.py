@@ -134,5 +134,10 @@ def kaleidoscope(rng: Rng, h: int, w: int) -> np.ndarray:
         turn, u, v = rng.choice([0, np.pi / 4]), x, y
         u, v = u * np.cos(turn) - v * np.sin(turn), u * np.sin(turn) + v * np.cos(turn)
     zoom = rng.uniform(60, 150)
-    return cv2.remap(patch, (u * zoom).astype(np.float32), (v * zoom).astype(np.float32), cv2.INTER_LINEAR,
-                     borderMode=cv2.BORDER_REFLECT)
+    return cv2.remap(
+        patch,
+        (u * zoom).astype(np.float32),
+        (v * zoom).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )

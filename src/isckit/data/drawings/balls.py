@@ -50,9 +50,14 @@ class Scene:
         stripes = rng.choice([0.0, rng.uniform(5, 20)], n) * rng.choice([-1, 1], n)
         f = np.float32
         return Scene(
-            centres=centres.astype(f), radii=radii.astype(f), colours=palette(rng, n), stripes=stripes.astype(f),
-            sun=(sun / np.linalg.norm(sun)).astype(f), floor=palette(rng, 3, saturation=0.6),
-            tile=float(rng.uniform(0.7, 2.5)), pattern=int(rng.integers(0, 4)),
+            centres=centres.astype(f),
+            radii=radii.astype(f),
+            colours=palette(rng, n),
+            stripes=stripes.astype(f),
+            sun=(sun / np.linalg.norm(sun)).astype(f),
+            floor=palette(rng, 3, saturation=0.6),
+            tile=float(rng.uniform(0.7, 2.5)),
+            pattern=int(rng.integers(0, 4)),
         )
 
     def distances(self, origin: np.ndarray, ray: np.ndarray) -> np.ndarray:

@@ -30,11 +30,25 @@ _SKIES = (
     ((0.5, 0.53, 0.57), (0.68, 0.7, 0.72), (0.85, 0.85, 0.83)),
     ((0.02, 0.03, 0.1), (0.06, 0.1, 0.25), (0.2, 0.25, 0.42)),
 )
-_ROCKS = ((0.35, 0.4, 0.25), (0.45, 0.36, 0.28), (0.2, 0.35, 0.2), (0.6, 0.42, 0.3), (0.4, 0.42, 0.46),
-          (0.7, 0.62, 0.45))
+_ROCKS = (
+    (0.35, 0.4, 0.25),
+    (0.45, 0.36, 0.28),
+    (0.2, 0.35, 0.2),
+    (0.6, 0.42, 0.3),
+    (0.4, 0.42, 0.46),
+    (0.7, 0.62, 0.45),
+)
 _LEAVES = ((0.1, 0.22, 0.08), (0.22, 0.3, 0.1), (0.06, 0.16, 0.12), (0.45, 0.28, 0.08), (0.35, 0.12, 0.06))
-_WALLS = ((0.6, 0.32, 0.24), (0.85, 0.78, 0.62), (0.7, 0.7, 0.72), (0.5, 0.42, 0.36), (0.35, 0.42, 0.5),
-          (0.9, 0.88, 0.84), (0.8, 0.6, 0.4), (0.62, 0.72, 0.66))
+_WALLS = (
+    (0.6, 0.32, 0.24),
+    (0.85, 0.78, 0.62),
+    (0.7, 0.7, 0.72),
+    (0.5, 0.42, 0.36),
+    (0.35, 0.42, 0.5),
+    (0.9, 0.88, 0.84),
+    (0.8, 0.6, 0.4),
+    (0.62, 0.72, 0.66),
+)
 
 
 def landscape(rng: Rng, h: int, w: int) -> np.ndarray:
@@ -80,8 +94,13 @@ def _wood(rng: Rng, picture: np.ndarray) -> np.ndarray:
         else:
             cv2.line(picture, (int(x), int(foot)), (int(x), int(foot - tall * 0.6)), colour, max(1, int(tall / 14)))
             for dx, dy in rng.normal(0, 0.14, (25, 2)) * tall:
-                cv2.circle(picture, (int(x + dx), int(foot - tall * 0.7 + dy)), max(1, int(tall * 0.08)),
-                           (np.array(colour) * rng.uniform(0.7, 1.9)).tolist(), -1)
+                cv2.circle(
+                    picture,
+                    (int(x + dx), int(foot - tall * 0.7 + dy)),
+                    max(1, int(tall * 0.08)),
+                    (np.array(colour) * rng.uniform(0.7, 1.9)).tolist(),
+                    -1,
+                )
     below = (np.arange(h)[:, None] > ground)[..., None]
     return np.where(below, dark * (0.6 + 1.6 * noise(rng, h, w, cells=20, octaves=3))[..., None], picture)
 
@@ -92,7 +111,7 @@ def town(rng: Rng, h: int, w: int) -> np.ndarray:
     night, walls = rng.random() < 0.4, [tint(rng, *_WALLS, spread=0.07) for _ in range(6)]
     if night:
         picture *= 0.25
-    for row in (0.45, 0.6, 0.78, 1.0)[int(rng.integers(0, 3)):]:
+    for row in (0.45, 0.6, 0.78, 1.0)[int(rng.integers(0, 3)) :]:
         left = -rng.uniform(0, 0.1) * w
         while left < w:
             wide, top = w * rng.uniform(0.05, 0.2) * (0.5 + row), h * (row - rng.uniform(0.08, 0.45))

@@ -18,7 +18,7 @@ def portrait(rng: Rng, h: int, w: int) -> np.ndarray:
     x, y = w * rng.uniform(0.3, 0.7), h * rng.uniform(0.4, 0.5)
     long, slim = rng.uniform(1.15, 1.4), rng.uniform(0.75, 0.95)
     locks = _oval(picture, x, y - 0.1 * r, r * slim * 1.25, r * long * rng.uniform(1.1, 1.25))
-    locks[int(y + rng.uniform(-0.3, 1.4) * r):] = 0
+    locks[int(y + rng.uniform(-0.3, 1.4) * r) :] = 0
     parts = (
         (locks, hair * (0.7 + 0.5 * noise(rng, h, w, cells=10, octaves=3, stretch=0.2))[..., None]),
         (_oval(picture, x, y + 2.9 * r, 1.75 * r, 1.5 * r), shirt),

@@ -15,8 +15,11 @@ def still_life(rng: Rng, h: int, w: int) -> np.ndarray:
     colours = palette(rng, 4, saturation=0.7)
     edge = int(h * rng.uniform(0.5, 0.7))
     y = np.arange(h, dtype=np.float32)[:, None, None]
-    picture = np.where(y < edge, colours[2] * (0.65 + rng.uniform(0.2, 0.6) * wall)[..., None],
-                       colours[rng.integers(2)] * (0.8 + rng.uniform(0, 0.6) * cloth)[..., None])
+    picture = np.where(
+        y < edge,
+        colours[2] * (0.65 + rng.uniform(0.2, 0.6) * wall)[..., None],
+        colours[rng.integers(2)] * (0.8 + rng.uniform(0, 0.6) * cloth)[..., None],
+    )
     picture = picture * (0.7 + 0.5 * noise(rng, h, w, cells=1, octaves=2))[..., None]
     side = rng.choice([-1, 1])
     feet = np.sort(rng.uniform(edge + 0.05 * h, 0.97 * h, int(rng.integers(4, 11))))
@@ -31,8 +34,16 @@ def _fruit(rng: Rng, picture: np.ndarray, cx: float, foot: float, side: int, ban
     radius = min(h, w) * rng.uniform(0.06, 0.15)
     y, x = np.ogrid[:h, :w]
     u, v = (x - cx) / radius, (y - foot + radius * 0.9) / radius
-    return _body(rng, picture, inside=u**2 + v**2 < 1, across=np.broadcast_to(u, (h, w)),
-                 down=np.broadcast_to(v, (h, w)), shadow=(cx + side * radius * 0.7, foot, radius), side=side, bank=bank)
+    return _body(
+        rng,
+        picture,
+        inside=u**2 + v**2 < 1,
+        across=np.broadcast_to(u, (h, w)),
+        down=np.broadcast_to(v, (h, w)),
+        shadow=(cx + side * radius * 0.7, foot, radius),
+        side=side,
+        bank=bank,
+    )
 
 
 def _vase(rng: Rng, picture: np.ndarray, cx: float, foot: float, side: int, bank: np.ndarray) -> np.ndarray:
@@ -44,12 +55,29 @@ def _vase(rng: Rng, picture: np.ndarray, cx: float, foot: float, side: int, bank
     half = wide * np.maximum(profile[(level.clip(0, 1) * (h - 1)).astype(int)], 0.15)
     u = (x - cx) / half
     down = np.broadcast_to(0.6 * (level - 0.5), (h, w))
-    return _body(rng, picture, inside=(np.abs(u) < 1) & (level > 0) & (level < 1), across=u, down=down,
-                 shadow=(cx + side * wide, foot, wide), side=side, bank=bank)
+    return _body(
+        rng,
+        picture,
+        inside=(np.abs(u) < 1) & (level > 0) & (level < 1),
+        across=u,
+        down=down,
+        shadow=(cx + side * wide, foot, wide),
+        side=side,
+        bank=bank,
+    )
 
 
-def _body(rng: Rng, picture: np.ndarray, *, inside: np.ndarray, across: np.ndarray, down: np.ndarray,
-          shadow: tuple[float, float, float], side: int, bank: np.ndarray) -> np.ndarray:
+def _body(
+    rng: Rng,
+    picture: np.ndarray,
+    *,
+    inside: np.ndarray,
+    across: np.ndarray,
+    down: np.ndarray,
+    shadow: tuple[float, float, float],
+    side: int,
+    bank: np.ndarray,
+) -> np.ndarray:
     """Shade a round body lit from one side, with pattern, highlight and a soft shadow on the table."""
     h, w = picture.shape[:2]
     x, foot, radius = shadow
