@@ -122,7 +122,7 @@ class Ensemble:
     """Concatenated members -> PCA fitted on train -> L2. `whiten` is the eigenvalue power: 0 none, 0.5 full."""
 
     dim: Annotated[int, Field(gt=0, le=MAX_DIM)] = 256
-    whiten: NotNegative = 0.0
+    whiten: NotNegative = 0.25
     fit_images: Count = 200_000
 
 
@@ -145,12 +145,12 @@ class Normalise:
 class Matching:
     """Global top-N search over views. Score: similarity - factor * mean of train similarities at ranks n_first..n."""
 
-    query_views: tuple[str, ...] = ("mirror", "half_grid")
-    reference_views: tuple[str, ...] = ("quarters", "centre")
-    norm_factor: NotNegative = 2.0
+    query_views: tuple[str, ...] = ("mirror", "rotations", "centre_large", "two_thirds", "half_grid")
+    reference_views: tuple[str, ...] = ("centre_large", "two_thirds")
+    norm_factor: NotNegative = 1.5
     norm_first: Count = 1
-    norm_last: Count = 10
-    crop_penalty: NotNegative = 0.05
+    norm_last: Count = 5
+    crop_penalty: NotNegative = 0.1
     rows_per_query: Count = 10
     max_rows: Annotated[int, Field(gt=0, le=MAX_ROWS)] = MAX_ROWS
 
