@@ -19,7 +19,7 @@ from isckit.config import (
 )
 
 GIST_WEIGHT = 4.0
-"""GIST vectors of different images have cosines near 1, so their differences need weight to count beside a network's."""
+"""GIST vectors of different images have cosines near 1: their differences need weight to count beside a network's."""
 
 
 def baseline() -> Recipe:

@@ -117,7 +117,7 @@ def fit(run: Run) -> None:
     if is_fresh(pca_path, made_from) and is_fresh(bank_path, made_from):
         log.info("the ensemble is already fitted: %s", pca_path)
         return
-    train = _concatenated(run, "train", limit=run.recipe.ensemble.fit_images)
+    train = train_vectors(run)
     pca = fit_pca(train, dim=run.recipe.ensemble.dim, whiten=run.recipe.ensemble.whiten)
     save_pca(pca_path, pca)
     write_receipt(pca_path, made_from=made_from, facts={"fitted_on": train.role.value, "images": len(train.ids)})
@@ -153,9 +153,10 @@ def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
     return (concatenate(parts, weights) for parts in zip(*folders, strict=True))
 
 
-def _concatenated(run: Run, image_set: str, *, limit: int) -> Embeddings:
-    """Whole-image rows of all members, at most `limit` of them, drawn by the recipe's seed."""
-    joined = _joined([part.only(WHOLE) for part in _shards(run, image_set)])
+def train_vectors(run: Run) -> Embeddings:
+    """What the ensemble is fitted on: train images by all members, at most `fit_images`, drawn by the recipe's seed."""
+    limit = run.recipe.ensemble.fit_images
+    joined = _joined([part.only(WHOLE) for part in _shards(run, "train")])
     if len(joined.ids) <= limit:
         return joined
     rows = np.random.default_rng(run.recipe.seed).choice(len(joined.ids), limit, replace=False)
