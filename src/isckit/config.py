@@ -143,7 +143,11 @@ class Normalise:
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
 class Matching:
-    """Global top-N search over views. Score: similarity - factor * mean of train similarities at ranks n_first..n."""
+    """Global top-N search over views.
+
+    Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
+    norm_last, and crop_penalty less unless both are the whole image.
+    """
 
     query_views: tuple[str, ...] = ("mirror", "rotations", "centre_large", "two_thirds", "half_grid")
     reference_views: tuple[str, ...] = ("centre_large", "two_thirds")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from isckit.matching.aggregate import aggregate
+from isckit.matching.aggregate import aggregate, with_whole_dimension
 from isckit.matching.search import Hits, search
-from isckit.types import BadInput, Embeddings, Role
+from isckit.types import Embeddings, Role
 
 VIEWS = ("whole", "left", "right")
 
@@ -18,19 +18,19 @@ def with_views(role, prefix, images, seed, d=6):
     return Embeddings(role, ids, x, VIEWS, np.tile(np.arange(len(VIEWS), dtype=np.int16), images))
 
 
-def hits_of(queries, references, n):
-    return search(
-        queries.vectors, references.vectors, n=n, metric="ip", query_keys=queries.ids, reference_keys=references.ids
-    )
+def hits_of(queries, references, n, penalty=0.0):
+    left, right = with_whole_dimension(queries.vectors, references.vectors, queries, references, penalty=penalty)
+    return search(left, right, n=n, metric="ip", query_keys=queries.ids, reference_keys=references.ids)
 
 
-def by_loop(hits, queries, references, penalty):
+def by_loop(queries, references, penalty):
     best = {}
-    for q, r, score in zip(hits.query_rows, hits.reference_rows, hits.scores, strict=True):
-        cropped = queries.views[q] > 0 or references.views[r] > 0
-        pair = (str(queries.ids[q]), str(references.ids[r]))
-        best[pair] = max(best.get(pair, -np.inf), score - penalty * cropped)
-    return sorted(((q, r, float(s)) for (q, r), s in best.items()), key=lambda row: (-row[2], row[0], row[1]))
+    for q, x in enumerate(queries.vectors.astype(float)):
+        for r, y in enumerate(references.vectors.astype(float)):
+            cropped = queries.views[q] > 0 or references.views[r] > 0
+            pair = (str(queries.ids[q]), str(references.ids[r]))
+            best[pair] = max(best.get(pair, -np.inf), float(x @ y) + penalty * (not cropped))
+    return sorted(((q, r, s) for (q, r), s in best.items()), key=lambda row: (-row[2], row[0], row[1]))
 
 
 def rows_of(matches):
@@ -40,61 +40,35 @@ def rows_of(matches):
 @pytest.mark.parametrize("penalty", [0.0, 0.05, 3.0])
 def test_pairs_are_the_maximum_over_views_in_order(penalty):
     queries, references = with_views(Role.QUERY, "Q", 7, 1), with_views(Role.REFERENCE, "R", 11, 2)
-    every = hits_of(queries, references, 21 * 33)
-    wanted = by_loop(every, queries, references, penalty)
+    wanted = by_loop(queries, references, penalty)
+    made = rows_of(aggregate(hits_of(queries, references, 21 * 33, penalty), queries, references, max_rows=1000))
     assert len(wanted) == 77
-    assert rows_of(aggregate(every, queries, references, max_rows=1000, crop_penalty=penalty)) == wanted
-    assert rows_of(aggregate(every, queries, references, max_rows=20, crop_penalty=penalty)) == wanted[:20]
+    assert [row[:2] for row in made] == [row[:2] for row in wanted]
+    assert np.allclose([row[2] for row in made], [row[2] for row in wanted], atol=1e-6)
+    short = aggregate(hits_of(queries, references, 21 * 33, penalty), queries, references, max_rows=20)
+    assert rows_of(short) == made[:20]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.3])
 @pytest.mark.parametrize("n", [1, 40, 150, 400])
 def test_a_shorter_list_gives_a_prefix_with_the_same_scores(penalty, n):
     queries, references = with_views(Role.QUERY, "Q", 7, 3), with_views(Role.REFERENCE, "R", 11, 4)
-    full = rows_of(
-        aggregate(hits_of(queries, references, 10_000), queries, references, max_rows=1000, crop_penalty=penalty)
+    full, cut = (
+        rows_of(aggregate(hits_of(queries, references, size, penalty), queries, references, max_rows=1000))
+        for size in (10_000, n)
     )
-    cut = rows_of(aggregate(hits_of(queries, references, n), queries, references, max_rows=1000, crop_penalty=penalty))
     assert cut == full[: len(cut)]
     assert n < 40 or len(cut) > 3
-
-
-def test_a_pair_whose_better_view_may_have_been_cut_is_left_out():
-    queries = Embeddings(
-        Role.QUERY, np.array(["Q1", "Q1"]), np.ones((2, 1), np.float32), VIEWS, np.array([0, 1], np.int16)
-    )
-    references = Embeddings.whole(Role.REFERENCE, np.array(["R1", "R2"]), np.ones((2, 1), np.float32))
-    kept = Hits(np.array([0, 1]), np.array([0, 1]), np.array([0.9, 0.8]), 0, 0.8)
-    assert rows_of(aggregate(kept, queries, references, max_rows=9, crop_penalty=0.05)) == [("Q1", "R1", 0.9)]
-    nothing_cut = Hits(kept.query_rows, kept.reference_rows, kept.scores, 0, -np.inf)
-    assert rows_of(aggregate(nothing_cut, queries, references, max_rows=9, crop_penalty=0.05)) == [
-        ("Q1", "R1", 0.9),
-        ("Q1", "R2", 0.8 - 0.05),
-    ]
 
 
 def test_equal_scores_go_by_query_id_then_reference_id():
     queries = Embeddings.whole(Role.QUERY, np.array(["Q2", "Q1"]), np.ones((2, 1), np.float32))
     references = Embeddings.whole(Role.REFERENCE, np.array(["R2", "R1"]), np.ones((2, 1), np.float32))
-    matches = aggregate(hits_of(queries, references, 4), queries, references, max_rows=3, crop_penalty=1.0)
+    matches = aggregate(hits_of(queries, references, 4), queries, references, max_rows=3)
     assert [row[:2] for row in rows_of(matches)] == [("Q1", "R1"), ("Q1", "R2"), ("Q2", "R1")]
 
 
 def test_no_hits_give_no_matches():
     none = np.empty(0, np.int64)
     one = Embeddings.whole(Role.QUERY, np.array(["Q1"]), np.ones((1, 1), np.float32))
-    assert len(aggregate(Hits(none, none, np.empty(0), 0, -np.inf), one, one, max_rows=3, crop_penalty=0.0)) == 0
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"max_rows": 0, "crop_penalty": 0.0},
-        {"max_rows": 1, "crop_penalty": -0.1},
-        {"max_rows": 1, "crop_penalty": np.nan},
-    ],
-)
-def test_senseless_settings_are_refused(settings):
-    one = Embeddings.whole(Role.QUERY, np.array(["Q1"]), np.ones((1, 1), np.float32))
-    with pytest.raises(BadInput):
-        aggregate(hits_of(one, one, 1), one, one, **settings)
+    assert len(aggregate(Hits(none, none, np.empty(0), 0, -np.inf), one, one, max_rows=3)) == 0
