@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Phase 1, both tracks, from images to scored, checked and frozen submissions.
-#   ./run_phase1.sh [--data DIR] [--recipe NAME] [--name NAME] [--checkpoint FILE] [--set KEY=VALUE]... [--setup-only]
+#   ./run_phase1.sh [--data DIR] [--recipe NAME|FILE.json] [--name NAME] [--checkpoint FILE] [--set KEY=VALUE]... [--setup-only]
 # Without --data it makes and uses the built-in mini set. The same command goes on where an interrupted one stopped.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
             [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see the head of $0" >&2; exit 2; }
             case "$1" in
                 --data) data=$(realpath -m "$2") ;;
-                --recipe) recipe=$2 ;;
+                --recipe) recipe=$(if [ -f "$2" ]; then realpath "$2"; else echo "$2"; fi) ;;
                 --name) name=$2 ;;
                 --checkpoint) checkpoint=$(realpath -m "$2") ;;
                 --set) settings+=(--set "$2") ;;

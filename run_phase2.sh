@@ -12,7 +12,8 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --data) data=$(realpath -m "$2") ;;
         --name) name=$2 ;;
-        --recipe | --set) asked+=("$1" "$2") ;;
+        --set) asked+=("$1" "$2") ;;
+        --recipe) asked+=("$1" "$(if [ -f "$2" ]; then realpath "$2"; else echo "$2"; fi)") ;;
         --checkpoint) asked+=("$1" "$(realpath -m "$2")") ;;
         *) echo "seen: $1; allowed: --data --name --recipe --checkpoint --set" >&2; exit 2 ;;
     esac
