@@ -39,7 +39,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as handle:
-                return {key: handle.get_tensor(key) for key in handle}
+                return {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118  a safetensors handle is no mapping
         except (SafetensorError, OSError) as error:
             raise _corrupt(path, str(error)) from error
     try:
