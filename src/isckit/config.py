@@ -146,7 +146,7 @@ class Matching:
     """Global top-N search over views.
 
     Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
-    norm_last, and crop_penalty less unless both are the whole image.
+    norm_last, and crop_penalty less for each of the two that is not the whole image.
     """
 
     query_views: tuple[str, ...] = ("mirror", "rotations", "centre_large", "two_thirds", "half_grid")
@@ -154,7 +154,7 @@ class Matching:
     norm_factor: NotNegative = 1.5
     norm_first: Count = 1
     norm_last: Count = 5
-    crop_penalty: NotNegative = 0.1
+    crop_penalty: NotNegative = 0.12
     rows_per_query: Count = 10
     max_rows: Annotated[int, Field(gt=0, le=MAX_ROWS)] = MAX_ROWS
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isckit.matching.aggregate import aggregate, with_whole_dimension
+from isckit.matching.aggregate import aggregate, with_crop_penalty
 from isckit.matching.search import Hits, search
 from isckit.types import Embeddings, Role
 
@@ -19,7 +19,7 @@ def with_views(role, prefix, images, seed, d=6):
 
 
 def hits_of(queries, references, n, penalty=0.0):
-    left, right = with_whole_dimension(queries.vectors, references.vectors, queries, references, penalty=penalty)
+    left, right = with_crop_penalty(queries.vectors, references.vectors, queries, references, penalty=penalty)
     return search(left, right, n=n, metric="ip", query_keys=queries.ids, reference_keys=references.ids)
 
 
@@ -27,9 +27,9 @@ def by_loop(queries, references, penalty):
     best = {}
     for q, x in enumerate(queries.vectors.astype(float)):
         for r, y in enumerate(references.vectors.astype(float)):
-            cropped = queries.views[q] > 0 or references.views[r] > 0
+            crops = int(queries.views[q] > 0) + int(references.views[r] > 0)
             pair = (str(queries.ids[q]), str(references.ids[r]))
-            best[pair] = max(best.get(pair, -np.inf), float(x @ y) + penalty * (not cropped))
+            best[pair] = max(best.get(pair, -np.inf), float(x @ y) - penalty * crops)
     return sorted(((q, r, s) for (q, r), s in best.items()), key=lambda row: (-row[2], row[0], row[1]))
 
 

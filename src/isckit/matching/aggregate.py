@@ -8,22 +8,22 @@ from isckit.matching.search import Hits
 from isckit.types import WHOLE, Embeddings, Matches
 
 
-def with_whole_dimension(
+def with_crop_penalty(
     left: np.ndarray, right: np.ndarray, queries: Embeddings, references: Embeddings, *, penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add a coordinate by which pairs of two whole images score `penalty` more than pairs in which a view is a crop.
+    """Add two coordinates that take `penalty` off a pair's score for each of its views that is not the whole image.
 
-    As a coordinate it is part of the search, so the list is cut by the final scores; up to a constant it is a penalty
-    on crops, whose many pairs have more chances to look alike (D2LV: Wang et al. 2021).
+    Crops have many more chances to look alike, two crops still more (the idea is D2LV's; Wang et al. 2021). Written as
+    coordinates the penalty is part of the search, so the list is cut by the final scores.
 
     Args:
         left, right: (n, d) and (m, d) float32, the vectors searched with, a row a view.
         queries, references: whose views these rows are.
         penalty: at least 0.
     """
-    sides = zip((left, right), (queries, references), strict=True)
-    first, second = (np.column_stack([v, np.sqrt(penalty) * _whole(e)]).astype(np.float32) for v, e in sides)
-    return first, second
+    ones = np.ones(len(left)), np.ones(len(right))
+    first = np.column_stack([left, -penalty * _crops(queries), ones[0]])
+    return first.astype(np.float32), np.column_stack([right, ones[1], -penalty * _crops(references)]).astype(np.float32)
 
 
 def aggregate(hits: Hits, queries: Embeddings, references: Embeddings, *, max_rows: int) -> Matches:
@@ -44,6 +44,6 @@ def aggregate(hits: Hits, queries: Embeddings, references: Embeddings, *, max_ro
     return Matches(query_names[query[best]], reference_names[reference[best]], hits.scores[best])
 
 
-def _whole(embeddings: Embeddings) -> np.ndarray:
-    """(n,) bool: which rows are the whole image."""
-    return np.array([name == WHOLE for name in embeddings.view_names], bool)[embeddings.views]
+def _crops(embeddings: Embeddings) -> np.ndarray:
+    """(n,) bool: which rows are another view than the whole image."""
+    return np.array([name != WHOLE for name in embeddings.view_names], bool)[embeddings.views]

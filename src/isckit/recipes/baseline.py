@@ -18,7 +18,7 @@ from isckit.config import (
     replace,
 )
 
-GIST_WEIGHT = 4.0
+GIST_WEIGHT = 3.0
 """GIST vectors of different images have cosines near 1: their differences need weight to count beside a network's."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isckit.matching.aggregate import aggregate, with_whole_dimension
+from isckit.matching.aggregate import aggregate, with_crop_penalty
 from isckit.matching.score_norm import background, with_score_dimension
 from isckit.matching.search import search
 from isckit.storage.artifacts import is_fresh, write_receipt
@@ -52,7 +52,7 @@ def match(run: Run, queries: Embeddings, references: Embeddings, train: Embeddin
     if settings.norm_factor:
         statistic = background(left, train, first=settings.norm_first, last=settings.norm_last)
         left, right = with_score_dimension(left, right, statistic, factor=settings.norm_factor)
-    left, right = with_whole_dimension(left, right, queries, references, penalty=settings.crop_penalty)
+    left, right = with_crop_penalty(left, right, queries, references, penalty=settings.crop_penalty)
     hits = search(
         left,
         right,
