@@ -3,22 +3,22 @@
 
 isckit_setup() {
     local here=$1 requirements=$2
-    local stamp="$here/.venv/.isckit-$requirements"
-    if [ -f "$stamp" ] && cmp -s "$here/$requirements" "$stamp"; then return; fi
-    local python=${ISCKIT_PYTHON:-python3}
+    local stamp="$here/.venv/.isckit-$requirements" python=${ISCKIT_PYTHON:-python3} venv="$here/.venv/bin/python"
+    if cat "$here/$requirements" "$here/pyproject.toml" | cmp -s - "$stamp"; then return; fi
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "seen: $("$python" --version 2>&1); allowed: Python 3.11 or newer; what to do: set ISCKIT_PYTHON" >&2
         return 2
     }
     echo "setting up $here/.venv from $requirements (once)" >&2
     if command -v uv >/dev/null 2>&1; then
-        [ -x "$here/.venv/bin/python" ] || uv venv --quiet --python "$(command -v "$python")" "$here/.venv"
-        uv pip install --quiet --python "$here/.venv/bin/python" -r "$here/$requirements"
-        uv pip install --quiet --python "$here/.venv/bin/python" --no-deps -e "$here"
+        [ -x "$venv" ] || uv venv --quiet --python "$(command -v "$python")" "$here/.venv"
+        uv pip install --quiet --python "$venv" -r "$here/$requirements"
+        uv pip install --quiet --python "$venv" --no-deps -e "$here"
     else
-        [ -x "$here/.venv/bin/python" ] || "$python" -m venv "$here/.venv"
-        "$here/.venv/bin/python" -m pip install --quiet -r "$here/$requirements"
-        "$here/.venv/bin/python" -m pip install --quiet --no-deps -e "$here"
+        [ -x "$venv" ] || "$python" -m venv "$here/.venv"
+        "$venv" -m pip --version >/dev/null 2>&1 || "$venv" -m ensurepip >/dev/null # an environment made by uv has no pip
+        "$venv" -m pip install --quiet -r "$here/$requirements"
+        "$venv" -m pip install --quiet --no-deps -e "$here"
     fi
-    cp "$here/$requirements" "$stamp"
+    cat "$here/$requirements" "$here/pyproject.toml" >"$stamp"
 }

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isckit.cli import main
+from isckit.cli.main import main
 
 SETTINGS = [
     "members.network.backbone=test_resnet",

@@ -48,7 +48,7 @@ def copy(done, tmp_path):
 @pytest.fixture
 def refused(capsys):
     """Assert that a command line is refused: exit code 2, one clear message, no traceback."""
-    from isckit.cli import main
+    from isckit.cli.main import main
 
     def check(*arguments, saying):
         code = main([str(a) for a in arguments])

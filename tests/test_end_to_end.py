@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from chain import files, run_phase, verbs
 
-from isckit.cli import main
+from isckit.cli.main import main
 from isckit.judge.curve import average_precision_textbook
 from isckit.submission import read_descriptors, read_matches
 

@@ -93,5 +93,5 @@ def test_a_check_does_not_import_torch():
     import subprocess
     import sys
 
-    code = "import sys, isckit.cli, isckit.judge.form, isckit.submission; sys.exit('torch' in sys.modules)"
+    code = "import sys, isckit.cli.main, isckit.judge.form, isckit.submission; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

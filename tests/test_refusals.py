@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from chain import files, verbs
 
-from isckit.cli import main
+from isckit.cli.main import main
 from isckit.workspace import Workspace
 
 # --- phase 2 refuses what phase 1 did not record
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy):
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-        "from isckit.cli import main; sys.exit(main(sys.argv[1:]))"
+        "from isckit.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     for verb in ("descriptor", "matching"):
         command = [sys.executable, "-c", code, verb, "--name", "run", "--root", str(copy)]

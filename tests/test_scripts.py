@@ -29,7 +29,7 @@ def test_phase_2_neither_trains_nor_fits():
 def test_the_verbs_are_the_documented_ones():
     import typer.main
 
-    from isckit.cli import app
+    from isckit.cli.main import app
 
     readme = (ROOT / "README.md").read_text()
     names = set(typer.main.get_command(app).commands)

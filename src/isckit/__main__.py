@@ -2,6 +2,6 @@
 
 import sys
 
-from isckit.cli import main
+from isckit.cli.main import main
 
 sys.exit(main())

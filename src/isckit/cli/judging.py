@@ -1,0 +1,67 @@
+"""Verbs that look and judge: doctor, score, check, manifest."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
+from isckit.workspace import Workspace
+
+
+@guarded
+def doctor(
+    data: Data,
+    decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
+    sample: int = 200,
+    workers: Workers = CPUS,
+) -> None:
+    """Say what a data folder holds, what is broken or missing, and what can be run with it."""
+    from isckit.data.doctor import examine, render
+    from isckit.data.layouts import open_disc
+
+    typer.echo(render(examine(open_disc(data), decode=decode, sample=sample, workers=workers)))
+
+
+@guarded
+def score(
+    target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
+    ground_truth: Annotated[Path | None, typer.Option(help="Ground truth CSV.")] = None,
+    data: MaybeData = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the precision-recall picture here.")] = None,
+    protocol: Annotated[str, typer.Option(help="descriptors: global (official) or knn")] = "global",
+    k: Annotated[int, typer.Option(help="Neighbours of the knn protocol.")] = 10,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.")] = 200,
+) -> None:
+    """Score a submission against ground truth: uAP, Recall@P90, recall@1 and @10, with an interval and a picture."""
+    from isckit.judge.report import score_file, score_folder
+
+    options = {"protocol": protocol, "k": k, "bootstrap": bootstrap}
+    if target.is_dir():
+        typer.echo(score_folder(target, ground_truth=ground_truth, data=data, **options))
+    else:
+        typer.echo(score_file(target, ground_truth=ground_truth, data=data, json=json, plot=plot, **options))
+
+
+@guarded
+def check(
+    target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
+    phase: Annotated[int | None, typer.Option(help="1 or 2; a folder knows its own.")] = None,
+    data: MaybeData = None,
+) -> None:
+    """Check form and rules; every fault is listed. Exit code 1 when there is one."""
+    from isckit.judge.report import check_target
+
+    text, clean = check_target(target, phase=phase, data=data)
+    typer.echo(text)
+    if not clean:
+        raise typer.Exit(1)
+
+
+@guarded
+def manifest(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
+    """Write the manifest of a submission: recipe, digests, versions, scores."""
+    from isckit.judge.audit import write_manifest
+
+    typer.echo(written(write_manifest(Workspace(root).submission(phase, name))))

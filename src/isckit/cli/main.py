@@ -1,0 +1,42 @@
+"""`isckit VERB`: thin doors. Each verb reads its arguments, calls one function, and prints what a person wants to know.
+
+Heavy libraries are imported inside the verbs, so that help, checks and scores start at once.
+"""
+
+import logging
+import sys
+
+import typer
+
+from isckit.cli import judging, material, runs
+
+app = typer.Typer(
+    name="isckit",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Submission kit for the Image Similarity Challenge 2021 (DISC21): describe, match, score, check.",
+)
+data = typer.Typer(no_args_is_help=True, help="Make data sets.")
+recipes = typer.Typer(no_args_is_help=True, help="List and show recipes.")
+app.command()(judging.doctor)
+for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching, runs.freeze, runs.frozen):
+    app.command()(verb)
+for verb in (judging.score, judging.check, judging.manifest):
+    app.command()(verb)
+data.command()(material.synthetic)
+data.command()(material.sheet)
+recipes.command("list")(material.recipes_list)
+recipes.command("show")(material.recipes_show)
+app.add_typer(data, name="data")
+app.add_typer(recipes, name="recipes")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 well, 1 the judged thing failed, 2 wrong input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app(args=argv, prog_name="isckit")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

@@ -1,0 +1,135 @@
+"""Verbs that make a run: train, extract, fit, descriptor, matching, freeze, frozen."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from isckit.cli.options import (
+    CPUS,
+    HERE,
+    Checkpoint,
+    Data,
+    MaybeData,
+    Name,
+    Phase,
+    RecipeName,
+    Root,
+    Sets,
+    Settings,
+    Workers,
+    guarded,
+    written,
+)
+from isckit.types import MissingInput
+from isckit.workspace import Workspace
+
+
+@guarded
+def train(
+    name: Name,
+    data: MaybeData = None,
+    recipe: RecipeName = "baseline.mini",
+    settings: Settings = None,
+    checkpoint: Checkpoint = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Train the members of a recipe, or install given weights; does nothing where the run has weights already."""
+    from isckit.data.layouts import open_disc, require
+    from isckit.engine.distributed import place
+    from isckit.engine.scan import sound
+    from isckit.recipes.catalogue import recipe as find
+    from isckit.tracks import members
+    from isckit.tracks.run import begin
+
+    run = begin(Workspace(root), name, find(recipe, settings=settings))
+    with place() as here:
+        if checkpoint is not None:
+            members.install(run, checkpoint, place=here)
+        elif run.weights.is_file():
+            logging.info("the run has weights already: %s", run.weights)
+        else:
+            images = None
+            if members.needs_training(run.recipe):
+                if data is None:
+                    raise MissingInput(
+                        seen="a recipe that trains, and no --data",
+                        allowed="a folder with train images",
+                        remedy="pass --data DIR",
+                    )
+                images = sound(
+                    require(open_disc(data), "train"), on_broken=run.recipe.extract.on_broken, workers=workers
+                )
+            members.train_members(run, images, place=here, workers=workers)
+
+
+@guarded
+def extract(
+    name: Name,
+    data: Data,
+    sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Extract the embeddings of image sets; resumes after an interruption."""
+    from isckit.data.layouts import open_disc, require
+    from isckit.engine.distributed import place
+    from isckit.tracks.members import extract_set
+    from isckit.tracks.run import resume
+
+    run, disc = resume(Workspace(root), name), open_disc(data)
+    with place() as here:
+        for image_set in sets:
+            extract_set(run, require(disc, image_set.value), place=here, workers=workers)
+
+
+@guarded
+def fit(name: Name, root: Root = HERE) -> None:
+    """Fit the ensemble (PCA to at most 256 dimensions, bank of train vectors) on the train embeddings."""
+    from isckit.tracks import run as runs
+
+    runs.fit(runs.resume(Workspace(root), name))
+
+
+@guarded
+def descriptor(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
+    """Write the Descriptor track's HDF5."""
+    from isckit.tracks.descriptor import descriptor_track
+    from isckit.tracks.run import resume
+
+    typer.echo(written(descriptor_track(resume(Workspace(root), name), phase=phase)))
+
+
+@guarded
+def matching(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
+    """Write the Matching track's CSV."""
+    from isckit.tracks.matching import matching_track
+    from isckit.tracks.run import resume
+
+    typer.echo(written(matching_track(resume(Workspace(root), name), phase=phase)))
+
+
+@guarded
+def freeze(name: Name, root: Root = HERE) -> None:
+    """Record the state of a run at the end of phase 1."""
+    from isckit.judge import freeze as freezer
+
+    typer.echo(written(freezer.freeze(Workspace(root), name)))
+
+
+@guarded
+def frozen(
+    name: Name,
+    recipe: Annotated[str | None, typer.Option(help="Refuse unless the run has this recipe.")] = None,
+    settings: Settings = None,
+    checkpoint: Checkpoint = None,
+    root: Root = HERE,
+) -> None:
+    """Refuse (exit code 2) unless a run is as phase 1 recorded it."""
+    from isckit.judge.freeze import require_frozen
+    from isckit.recipes.catalogue import recipe as find
+
+    asked = find(recipe, settings=settings) if recipe else None
+    require_frozen(Workspace(root), name, recipe=asked, checkpoint=checkpoint)
+    typer.echo(f"run {name!r} is as phase 1 recorded it")
