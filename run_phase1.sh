@@ -9,7 +9,7 @@ source "$here/setup.sh"
 data="" recipe="" name="" checkpoint="" settings=()
 while [ $# -gt 0 ]; do
     case "$1" in
-        --setup-only) isckit_setup "$here" requirements.txt; exit ;;
+        --setup-only) isckit_setup requirements.txt; exit ;;
         --data | --recipe | --name | --checkpoint | --set)
             [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see the head of $0" >&2; exit 2; }
             case "$1" in
@@ -24,13 +24,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-isckit_setup "$here" requirements.txt
+isckit_setup requirements.txt
 cd "$here"
-isckit() { "$here/.venv/bin/isckit" "$@"; }
-gpus=$(nvidia-smi -L 2>/dev/null | wc -l || true)
-everywhere() { # on every GPU of the machine where there are several
-    if [ "$gpus" -gt 1 ]; then .venv/bin/torchrun --standalone --nproc-per-node "$gpus" -m isckit "$@"; else isckit "$@"; fi
-}
 
 if [ -z "$data" ]; then
     data=data/mini recipe=${recipe:-baseline.tiny} name=${name:-mini}

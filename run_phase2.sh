@@ -20,13 +20,8 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
-isckit_setup "$here" requirements.txt
+isckit_setup requirements.txt
 cd "$here"
-isckit() { "$here/.venv/bin/isckit" "$@"; }
-gpus=$(nvidia-smi -L 2>/dev/null | wc -l || true)
-everywhere() { # on every GPU of the machine where there are several
-    if [ "$gpus" -gt 1 ]; then .venv/bin/torchrun --standalone --nproc-per-node "$gpus" -m isckit "$@"; else isckit "$@"; fi
-}
 
 if [ -z "$data" ]; then data=data/mini name=${name:-mini}; fi
 name=${name:-baseline.mini}

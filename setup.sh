@@ -1,8 +1,9 @@
-# Sourced by every entry script: makes .venv beside this file and installs the pinned requirements, once.
+# Sourced by every entry script, with $here set to this folder. isckit_setup makes .venv beside this file and installs the
+# pinned requirements, once; isckit and everywhere run a verb.
 # Uses uv where it is present, else pip. Set ISCKIT_PYTHON to choose the interpreter.
 
-isckit_setup() {
-    local here=$1 requirements=$2
+isckit_setup() { # requirements file
+    local requirements=$1
     local stamp="$here/.venv/.isckit-$requirements" python=${ISCKIT_PYTHON:-python3} venv="$here/.venv/bin/python"
     if cat "$here/$requirements" "$here/pyproject.toml" | cmp -s - "$stamp"; then return; fi
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -21,4 +22,16 @@ isckit_setup() {
         "$venv" -m pip install --quiet --no-deps -e "$here"
     fi
     cat "$here/$requirements" "$here/pyproject.toml" >"$stamp"
+}
+
+isckit() { "$here/.venv/bin/isckit" "$@"; }
+
+everywhere() { # on every GPU of the machine where there are several
+    local gpus
+    gpus=$(nvidia-smi -L 2>/dev/null | wc -l || true)
+    if [ "$gpus" -gt 1 ]; then
+        "$here/.venv/bin/torchrun" --standalone --nproc-per-node "$gpus" -m isckit "$@"
+    else
+        isckit "$@"
+    fi
 }

@@ -46,7 +46,7 @@ def copy(done, tmp_path):
 
 
 @pytest.fixture
-def refused(capsys):
+def assert_refused(capsys):
     """Assert that a command line is refused: exit code 2, one clear message, no traceback."""
     from isckit.cli.main import main
 

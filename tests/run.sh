@@ -3,7 +3,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$here/setup.sh"
-isckit_setup "$here" requirements-dev.txt
+isckit_setup requirements-dev.txt
 cd "$here"
 .venv/bin/python -m ruff format --check --quiet src tests benchmarks
 .venv/bin/python -m ruff check src tests benchmarks

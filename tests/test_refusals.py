@@ -20,34 +20,34 @@ from isckit.workspace import Workspace
 # --- phase 2 refuses what phase 1 did not record
 
 
-def test_phase_2_refuses_other_weights(copy, refused):
+def test_phase_2_refuses_other_weights(copy, assert_refused):
     weights = Workspace(copy).weights("run")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    refused("frozen", "--name", "run", "--root", copy, saying="weights")
+    assert_refused("frozen", "--name", "run", "--root", copy, saying="weights")
 
 
-def test_phase_2_refuses_another_recipe(copy, refused):
-    refused("frozen", "--name", "run", "--recipe", "gist", "--root", copy, saying="recipe asked for")
+def test_phase_2_refuses_another_recipe(copy, assert_refused):
+    assert_refused("frozen", "--name", "run", "--recipe", "gist", "--root", copy, saying="recipe asked for")
     path = Workspace(copy).recipe("run")
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
-    refused("frozen", "--name", "run", "--root", copy, saying="recipe")
+    assert_refused("frozen", "--name", "run", "--root", copy, saying="recipe")
 
 
-def test_phase_2_refuses_another_checkpoint(copy, tmp_path, refused):
+def test_phase_2_refuses_another_checkpoint(copy, tmp_path, assert_refused):
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"x")
-    refused("frozen", "--name", "run", "--checkpoint", other, "--root", copy, saying="checkpoint asked for")
+    assert_refused("frozen", "--name", "run", "--checkpoint", other, "--root", copy, saying="checkpoint asked for")
 
 
-def test_phase_2_refuses_other_reference_descriptors(copy, refused):
+def test_phase_2_refuses_other_reference_descriptors(copy, assert_refused):
     freeze = Workspace(copy).freeze("run")
     freeze.write_text(json.dumps(json.loads(freeze.read_text()) | {"reference_rows": "0" * 64}))
     Workspace(copy).descriptors(2, "run").unlink()
-    refused("descriptor", "--name", "run", "--phase", "2", "--root", copy, saying="reference descriptors")
+    assert_refused("descriptor", "--name", "run", "--phase", "2", "--root", copy, saying="reference descriptors")
 
 
-def test_phase_2_without_phase_1_is_refused(tmp_path, refused):
-    refused("frozen", "--name", "nobody", "--root", tmp_path, saying="run_phase1.sh")
+def test_phase_2_without_phase_1_is_refused(tmp_path, assert_refused):
+    assert_refused("frozen", "--name", "nobody", "--root", tmp_path, saying="run_phase1.sh")
 
 
 # --- the rules
@@ -81,33 +81,35 @@ def test_the_rules_see_a_phase_2_with_other_weights(copy, capsys):
 # --- bad input
 
 
-def test_another_recipe_under_the_same_name_is_refused_and_nothing_changes(copy, mini, refused):
+def test_another_recipe_under_the_same_name_is_refused_and_nothing_changes(copy, mini, assert_refused):
     before = files(copy)
-    refused(*verbs(copy, mini, phase=1)[0], "--set", "ensemble.dim=20", saying=["ensemble.dim", "another --name"])
+    assert_refused(
+        *verbs(copy, mini, phase=1)[0], "--set", "ensemble.dim=20", saying=["ensemble.dim", "another --name"]
+    )
     assert files(copy) == before
 
 
-def test_an_unknown_recipe_key_is_refused(mini, tmp_path, refused):
-    refused(*verbs(tmp_path, mini, phase=1)[0], "--set", "ensemble.dims=3", saying="ensemble.dim")
+def test_an_unknown_recipe_key_is_refused(mini, tmp_path, assert_refused):
+    assert_refused(*verbs(tmp_path, mini, phase=1)[0], "--set", "ensemble.dims=3", saying="ensemble.dim")
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
-def test_a_missing_or_empty_data_folder_is_refused(tmp_path, refused, kind):
+def test_a_missing_or_empty_data_folder_is_refused(tmp_path, assert_refused, kind):
     folder = tmp_path / "data"
     if kind == "empty":
         folder.mkdir()
-    refused(*verbs(tmp_path, folder, phase=1)[0], saying=str(folder))
+    assert_refused(*verbs(tmp_path, folder, phase=1)[0], saying=str(folder))
 
 
 @pytest.mark.parametrize(("wrong", "named"), [("R000007.jpg", "R000007"), ("T000001.png", "T000001")])
-def test_mixed_up_and_double_ids_are_refused(mini, tmp_path, refused, wrong, named):
+def test_mixed_up_and_double_ids_are_refused(mini, tmp_path, assert_refused, wrong, named):
     data = Path(shutil.copytree(mini, tmp_path / "data"))
     shutil.copy(data / "images/train/T000000.jpg", data / "images/train" / wrong)
-    refused(*verbs(tmp_path, data, phase=1)[0], saying=named)
+    assert_refused(*verbs(tmp_path, data, phase=1)[0], saying=named)
 
 
 @pytest.mark.parametrize("verb", ["train", "extract"])
-def test_broken_images_stop_a_run_with_the_whole_list(mini, tmp_path, refused, capsys, verb):
+def test_broken_images_stop_a_run_with_the_whole_list(mini, tmp_path, assert_refused, capsys, verb):
     data = Path(shutil.copytree(mini, tmp_path / "data"))
     names = ["T000003", "T000007"] if verb == "train" else ["R000003", "R000020"]
     folder = data / "images" / ("train" if verb == "train" else "references")
@@ -117,7 +119,7 @@ def test_broken_images_stop_a_run_with_the_whole_list(mini, tmp_path, refused, c
     if verb == "extract":
         assert main(chain[0]) == 0
         capsys.readouterr()
-    refused(*chain[["train", "extract"].index(verb)], saying=[*names, "2 broken images", "on_broken=replace"])
+    assert_refused(*chain[["train", "extract"].index(verb)], saying=[*names, "2 broken images", "on_broken=replace"])
 
 
 def test_broken_images_are_replaced_and_reported_where_asked_for(mini, tmp_path):
@@ -131,12 +133,14 @@ def test_broken_images_are_replaced_and_reported_where_asked_for(mini, tmp_path)
     assert receipt["facts"]["replaced"] == ["R000003"]
 
 
-def test_ground_truth_of_another_phase_is_refused(done, mini, refused):
+def test_ground_truth_of_another_phase_is_refused(done, mini, assert_refused):
     truth = mini / "list_files/final_ground_truth.csv"
-    refused("score", done / "submissions/phase1/run/matching.csv", "--ground-truth", truth, saying="another phase")
+    assert_refused(
+        "score", done / "submissions/phase1/run/matching.csv", "--ground-truth", truth, saying="another phase"
+    )
 
 
-def test_nan_in_vectors_and_scores_is_found_and_never_scored(copy, mini, refused, capsys):
+def test_nan_in_vectors_and_scores_is_found_and_never_scored(copy, mini, assert_refused, capsys):
     folder = copy / "submissions/phase1/run"
     with h5py.File(folder / "descriptors.h5", "r+") as file:
         file["query"][3, 5] = np.nan
@@ -146,11 +150,13 @@ def test_nan_in_vectors_and_scores_is_found_and_never_scored(copy, mini, refused
     assert main(["check", str(folder), "--data", str(mini)]) == 1
     assert capsys.readouterr().out.count("NaN") >= 2
     for name in ("descriptors.h5", "matching.csv"):
-        refused("score", folder / name, "--ground-truth", mini / "list_files/dev_ground_truth.csv", saying="seen:")
+        assert_refused(
+            "score", folder / name, "--ground-truth", mini / "list_files/dev_ground_truth.csv", saying="seen:"
+        )
 
 
 @pytest.mark.parametrize("damage", ["noise", "pickle", "foreign"])
-def test_a_bad_checkpoint_is_refused_and_leaves_no_weights(mini, tmp_path, refused, damage):
+def test_a_bad_checkpoint_is_refused_and_leaves_no_weights(mini, tmp_path, assert_refused, damage):
     import torch
 
     path = tmp_path / ("w.safetensors" if damage == "noise" else "w.pth")
@@ -158,16 +164,16 @@ def test_a_bad_checkpoint_is_refused_and_leaves_no_weights(mini, tmp_path, refus
         path.write_bytes(os.urandom(1000))
     else:
         torch.save({"a": Path("x")} if damage == "pickle" else {"a": torch.zeros(2)}, path)
-    refused(*verbs(tmp_path, mini, phase=1)[0], "--checkpoint", path, saying="seen:")
+    assert_refused(*verbs(tmp_path, mini, phase=1)[0], "--checkpoint", path, saying="seen:")
     assert not Workspace(tmp_path).weights("run").exists()
 
 
-def test_a_verb_too_early_names_the_one_before(mini, tmp_path, refused, capsys):
+def test_a_verb_too_early_names_the_one_before(mini, tmp_path, assert_refused, capsys):
     chain = verbs(tmp_path, mini, phase=1)
-    refused(*chain[1], saying="isckit train")
+    assert_refused(*chain[1], saying="isckit train")
     assert main(chain[0]) == 0
     capsys.readouterr()
-    refused(*chain[2], saying="isckit extract")
+    assert_refused(*chain[2], saying="isckit extract")
 
 
 def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy):
