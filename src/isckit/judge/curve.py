@@ -126,6 +126,6 @@ def plot_curve(curve: Curve, path: Path) -> None:
         title=f"µAP {curve.average_precision:.5f}, {curve.n_pos:,} true pairs",
     )
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    axes.legend(loc="best")
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
