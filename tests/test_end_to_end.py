@@ -13,6 +13,7 @@ from chain import files, run_phase, verbs
 
 from isckit.cli.main import main
 from isckit.judge.curve import average_precision_textbook
+from isckit.recipes.catalogue import recipe
 from isckit.submission import read_descriptors, read_matches
 
 
@@ -109,3 +110,25 @@ def test_a_given_checkpoint_is_used_instead_of_training(done, mini, tmp_path):
     assert main([*verbs(tmp_path, mini, phase=1)[0], "--checkpoint", str(weights)]) == 0
     assert (tmp_path / "checkpoints/run/weights.safetensors").read_bytes() == weights.read_bytes()
     assert not (tmp_path / "checkpoints/run/training").exists()
+
+
+def test_a_truth_of_positives_with_its_query_list_scores_like_the_full_one(done, mini, tmp_path, capsys):
+    full = mini / "list_files/dev_ground_truth.csv"
+    lines = full.read_text().split()[1:]
+    positives, listed = tmp_path / "positives.csv", tmp_path / "queries"
+    positives.write_text("".join(f"{line}\n" for line in lines if not line.endswith(",")))
+    listed.write_text("".join(f"{line.split(',')[0]}\n" for line in lines))
+    for track in ("matching.csv", "descriptors.h5"):
+        target = str(done / "submissions/phase1/run" / track)
+        figures = []
+        for truth in ([str(full)], [str(positives), "--listed", str(listed)], [str(positives)]):
+            out = tmp_path / "score.json"
+            assert main(["score", target, "--ground-truth", *truth, "--json", str(out), "--bootstrap", "0"]) == 0
+            figures.append({k: v for k, v in json.loads(out.read_text()).items() if k != "inputs"})
+        assert figures[0] == figures[1]
+        assert figures[2]["n_distractors"] == 0 and "no distractor" in capsys.readouterr().out
+
+
+def test_a_checkpoint_names_its_own_recipe(done):
+    weights = done / "checkpoints/run/weights.safetensors"
+    assert recipe(str(weights)) == recipe(str(done / "checkpoints/run/recipe.json"))

@@ -96,6 +96,5 @@ class Workspace:
 DESCRIPTORS = "descriptors.h5"
 MATCHES = "matching.csv"
 SCORE = "score.json"
-CHECK = "check.json"
 RULES = "rules.json"
 MANIFEST = "manifest.json"

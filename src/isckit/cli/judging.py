@@ -27,6 +27,7 @@ def doctor(
 def score(
     target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
     ground_truth: Annotated[Path | None, typer.Option(help="Ground truth CSV.")] = None,
+    listed: Annotated[Path | None, typer.Option(help="Query ids, for a ground truth of positives only.")] = None,
     data: MaybeData = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the precision-recall picture here.")] = None,
@@ -37,7 +38,7 @@ def score(
     """Score a submission against ground truth: uAP, Recall@P90, recall@1 and @10, with an interval and a picture."""
     from isckit.judge.report import score_file, score_folder
 
-    options = {"protocol": protocol, "k": k, "bootstrap": bootstrap}
+    options = {"listed": listed, "protocol": protocol, "k": k, "bootstrap": bootstrap}
     if target.is_dir():
         typer.echo(score_folder(target, ground_truth=ground_truth, data=data, **options))
     else:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from isckit import config
-from isckit.data.ground_truth import read_ground_truth
+from isckit.data.ground_truth import read_ground_truth, read_query_list
 from isckit.data.layouts import Disc, open_disc
 from isckit.judge.bootstrap import bootstrap as resample
 from isckit.judge.curve import plot_curve
@@ -63,7 +63,8 @@ def score_file(
             allowed="a ground truth CSV",
             remedy="pass --ground-truth CSV, or a submission folder with --data DIR",
         )
-    report = score(path, ground_truth, **options)
+    references = _ids(open_disc(data) if data else None, "references")
+    report = score(path, ground_truth, references=references, **options)
     if json:
         write_text(json, report.to_json())
     if plot:
@@ -87,6 +88,7 @@ def score(
     *,
     queries: np.ndarray | None = None,
     references: np.ndarray | None = None,
+    listed: Path | None = None,
     protocol: str,
     k: int,
     bootstrap: int,
@@ -98,6 +100,7 @@ def score(
         ground_truth: the truth CSV.
         queries: ids of all queries of the phase, where known.
         references: ids of all references, where known.
+        listed: a file of query ids, where the truth names positives only; the others among them are distractors.
         protocol: candidate rule for descriptors, "global" or "knn".
         k: neighbours of "knn".
         bootstrap: number of resamples, 0 for no interval.
@@ -106,7 +109,7 @@ def score(
         raise MissingInput(
             seen=f"no file {path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="correct the path"
         )
-    truth = read_ground_truth(ground_truth)
+    truth = read_ground_truth(ground_truth, queries=read_query_list(listed) if listed else None)
     if path.suffix == ".csv":
         matches = read_matches(path)
         report = score_matches(matches, truth, phase_queries=queries, reference_ids=references)

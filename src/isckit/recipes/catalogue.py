@@ -20,7 +20,7 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
 
 
 def recipe(name: str, *, settings: list[str] | None = None) -> config.Recipe:
-    """A recipe by name or from a JSON file, with `a.b=value` settings applied.
+    """A recipe by name, from a JSON file or from a checkpoint of this kit, with `a.b=value` settings applied.
 
     Raises:
         BadInput: an unknown name or key, with the nearest right ones.
@@ -29,11 +29,26 @@ def recipe(name: str, *, settings: list[str] | None = None) -> config.Recipe:
         value = RECIPES[name]()
     elif name.endswith(".json"):
         value = config.from_dict(read_json(Path(name)))
+    elif name.endswith(".safetensors"):
+        value = _of_checkpoint(Path(name))
     else:
         near = difflib.get_close_matches(name, RECIPES, n=2, cutoff=0.3)
         raise BadInput(
             seen=f"recipe {name!r}",
-            allowed=f"{', '.join(RECIPES)}, or a recipe.json file",
+            allowed=f"{', '.join(RECIPES)}, a recipe.json, or a checkpoint",
             remedy=f"did you mean {' or '.join(near)}?" if near else "list them with: isckit recipes list",
         )
     return config.override(value, settings or [])
+
+
+def _of_checkpoint(path: Path) -> config.Recipe:
+    from isckit.storage.checkpoints import read_recipe
+
+    values = read_recipe(path)
+    if values is None:
+        raise BadInput(
+            seen=f"{path} carries no recipe",
+            allowed="weights written by this kit",
+            remedy="name the recipe, or its recipe.json",
+        )
+    return config.from_dict(values)
