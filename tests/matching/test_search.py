@@ -56,7 +56,7 @@ def brute(q, r, metric, qk, rk):
     return scores[order], query[order], reference[order]
 
 
-def same(a, b):
+def assert_same(a, b):
     assert np.array_equal(a.query_rows, b.query_rows)
     assert np.array_equal(a.reference_rows, b.reference_rows)
     assert a.scores.tobytes() == b.scores.tobytes()
@@ -135,9 +135,9 @@ def test_result_is_bit_identical_for_all_blocks_and_threads(kind, per_query):
     }
     first = search(q, r, **given_)
     for blocks in ((1, 500), (60, 1), (7, 33), (64, 512)):
-        same(first, search(q, r, query_block=blocks[0], reference_block=blocks[1], **given_))
+        assert_same(first, search(q, r, query_block=blocks[0], reference_block=blocks[1], **given_))
     with threadpool_limits(1):
-        same(first, search(q, r, **given_))
+        assert_same(first, search(q, r, **given_))
 
 
 def test_near_ties_that_float32_confuses_are_ordered_by_float64():
@@ -233,7 +233,7 @@ def test_references_stream_from_hdf5_with_the_same_result(tmp_path):
         file["vectors"] = r
     given_ = {"n": 77, "metric": "l2", "query_keys": keys("Q", 20), "reference_keys": keys("R", 300)}
     with h5py.File(tmp_path / "r.h5") as file:
-        same(search(q, file["vectors"], reference_block=64, **given_), search(q, r, **given_))
+        assert_same(search(q, file["vectors"], reference_block=64, **given_), search(q, r, **given_))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])

@@ -70,29 +70,3 @@ def read_shards(folder: Path) -> Iterator[Embeddings]:
             seen=f"no shard-*.h5 in {folder}", allowed="a folder of embeddings", remedy="run the extraction"
         )
     return map(read_embeddings, paths)
-
-
-def read_all(folder: Path) -> Embeddings:
-    """All shards of a folder as one.
-
-    Raises:
-        MissingInput: there is none.
-        BadInput: one is truncated or foreign, or they differ in role or dimension.
-    """
-    shards = list(read_shards(folder))
-    kinds = sorted({(str(shard.role), shard.vectors.shape[1]) for shard in shards})
-    if len(kinds) > 1:
-        raise BadInput(
-            seen=f"shards of several kinds in {folder}: {kinds}",
-            allowed="one role and one dimension",
-            remedy=f"delete {folder} and run the extraction again",
-        )
-    names = tuple(dict.fromkeys(name for shard in shards for name in shard.view_names))
-    views = [np.array([names.index(name) for name in shard.view_names], np.int16)[shard.views] for shard in shards]
-    return Embeddings(
-        shards[0].role,
-        np.concatenate([shard.ids for shard in shards]),
-        np.concatenate([shard.vectors for shard in shards]),
-        names,
-        np.concatenate(views),
-    )
