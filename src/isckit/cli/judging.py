@@ -63,6 +63,6 @@ def check(
 @guarded
 def manifest(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
     """Write the manifest of a submission: recipe, digests, versions, scores."""
-    from isckit.judge.audit import write_manifest
+    from isckit.judge.audit.manifest import write_manifest
 
     typer.echo(written(write_manifest(Workspace(root).submission(phase, name))))

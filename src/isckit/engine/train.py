@@ -69,7 +69,16 @@ def train(
         torch.manual_seed(seed * 1_000_003 + epoch)
         loader = _loader(settings, images, seed=seed, epoch=epoch, count=per_epoch, place=place, workers=workers)
         record: dict[str, Any] = _epoch(model, loss, optimiser, loader, plan, epoch=epoch, place=place)
-        record |= {"role": images.role.value, "images": len(images), "ids": ids_digest(images.ids)}
+        rows = np.unique(epoch_rows(per_epoch, images=len(images), seed=seed, epoch=epoch))
+        # Overlay partners are drawn from the same images: no other set is at hand here.
+        record["consumed"] = {
+            images.role.value: {
+                "augmented": True,
+                "draws": per_epoch,
+                "images": len(rows),
+                "ids": ids_digest(images.ids[rows]),
+            }
+        }
         if place.first:
             lines.append(json.dumps({"epoch": epoch, **record}, sort_keys=True))
             write_state(

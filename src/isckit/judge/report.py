@@ -15,8 +15,10 @@ from isckit.data.layouts import Disc, open_disc
 from isckit.judge.bootstrap import bootstrap as resample
 from isckit.judge.curve import plot_curve
 from isckit.judge.form import Fault, check_descriptors_form, check_matches_form
-from isckit.judge.rules import Finding, examine
-from isckit.judge.rules import to_json as findings_to_json
+from isckit.judge.rules.examine import examine, table
+from isckit.judge.rules.examine import to_json as findings_to_json
+from isckit.judge.rules.finding import Case
+from isckit.judge.rules.form import form_faults
 from isckit.judge.score import ScoreReport, descriptor_matches, score_halves, score_matches
 from isckit.storage.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import open_descriptors, read_matches
@@ -142,19 +144,19 @@ def check_target(target: Path, *, phase: int | None, data: Path | None) -> tuple
         raise MissingInput(
             seen=f"no {target}", allowed="a .csv, a .h5 or a submission folder", remedy="correct the path"
         )
-    _, own_phase, _ = Workspace.locate(target)
+    workspace, own_phase, name = Workspace.locate(target)
     if phase not in (None, own_phase):
         raise BadInput(seen=f"--phase {phase} for {target}", allowed=f"phase {own_phase}", remedy="leave --phase away")
-    files = [target / name for name in TRACKS.values() if (target / name).is_file()]
-    if not files:
+    case = Case(workspace, own_phase, name, disc=disc)
+    form = form_faults(case)
+    if not form:
         raise MissingInput(
             seen=f"{target} holds neither {DESCRIPTORS} nor {MATCHES}",
             allowed="a folder with at least one of them",
             remedy="run isckit descriptor or isckit matching",
         )
-    form = {path.name: _form(path, phase=own_phase, disc=disc) for path in files}
-    findings = examine(target)
-    clean = not any(form.values()) and all(finding.passed for finding in findings)
+    findings = examine(case)
+    clean = all(finding.status != "failed" for _, finding in findings)
     write_json(
         target / RULES,
         {
@@ -164,7 +166,7 @@ def check_target(target: Path, *, phase: int | None, data: Path | None) -> tuple
         },
     )
     texts = [_faults_text(target / name, faults) for name, faults in form.items()]
-    return "\n".join([*texts, _findings_text(findings)]), clean
+    return "\n".join([*texts, table(findings)]), clean
 
 
 def _form(path: Path, *, phase: int | None, disc: Disc | None) -> list[Fault]:
@@ -190,12 +192,3 @@ def _faults_text(path: Path, faults: list[Fault]) -> str:
         return f"{path}: form without fault"
     lines = [f"  {fault}" for fault in faults]
     return "\n".join([f"{path}: {len(faults)} kinds of fault", *lines])
-
-
-def _findings_text(findings: list[Finding]) -> str:
-    rows = [
-        f"  {'passed' if f.passed else 'FAILED':7} {f.rule:18} {f.level:9} {f.examined}"
-        + (f": {f.detail}" if f.detail else "")
-        for f in findings
-    ]
-    return "\n".join(["rules (evidence: proven, sampled or declared)", *rows])

@@ -1,0 +1,51 @@
+"""Every rule of the competition on one submission: none stops the others; each says how far its evidence reaches."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from isckit.judge.rules.finding import Case, Finding, Rule
+from isckit.judge.rules.fitting import fitted_on_train
+from isckit.judge.rules.form import limits_on_form
+from isckit.judge.rules.freezing import frozen
+from isckit.judge.rules.training import no_augmentation
+from isckit.types import KitError
+
+RULES = (
+    Rule("5.1", "no-augmentation", "no image made from a query or reference trains anything", no_augmentation),
+    Rule("5.5-fit", "fitted-on-train", "whatever is fitted is fitted on train images", fitted_on_train),
+    Rule("5.7", "form", "the files keep to the official formats and limits", limits_on_form),
+    Rule("5.8", "phase-2-freeze", "phase 2 uses what phase 1 deposited", frozen),
+)
+
+
+def examine(case: Case) -> list[tuple[Rule, Finding]]:
+    """Run every rule on a submission; a rule whose program meets a fault of the submission has failed."""
+    return [(rule, _examined(rule, case)) for rule in RULES]
+
+
+def _examined(rule: Rule, case: Case) -> Finding:
+    try:
+        return rule.program(case)
+    except KitError as error:
+        return Finding("failed", "none", "nothing", error.seen)
+
+
+def to_json(findings: list[tuple[Rule, Finding]]) -> list[dict[str, Any]]:
+    """Findings as plain values."""
+    return [
+        {"rule": rule.number, "title": rule.title, "statement": rule.statement} | asdict(finding)
+        for rule, finding in findings
+    ]
+
+
+def table(findings: list[tuple[Rule, Finding]]) -> str:
+    """Findings as lines of text."""
+    marks = {"passed": "passed", "failed": "FAILED", "unknown": "unknown"}
+    rows = [
+        f"  {marks[f.status]:7}  {rule.number:7} {rule.title:16} {f.level:8}  {f.examined}"
+        + (f": {f.detail}" if f.detail else "")
+        for rule, f in findings
+    ]
+    return "\n".join(["rules (evidence: proven, sampled, declared or none)", *rows])
