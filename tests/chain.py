@@ -31,7 +31,7 @@ def verbs(root: Path, data: Path, *, phase: int, name: str = "run") -> list[list
     extract = ["extract", "--name", name, "--data", data, *chosen, "--workers", "0"]
     tracks = [[track, "--name", name, "--phase", phase] for track in ("descriptor", "matching")]
     judged = [
-        ["check", folder, "--data", data],
+        ["check", folder, "--data", data, "--sample", 0],
         ["score", folder, "--data", data, "--bootstrap", "20"],
         ["manifest", "--name", name, "--phase", phase],
     ]

@@ -8,7 +8,8 @@ import isckit
 ROOT = Path(isckit.__path__[0])
 LAYERS = [
     ["types", "workspace", "config"],
-    ["storage", "data"],
+    ["storage"],
+    ["data"],
     ["views", "augment"],
     ["models", "losses"],
     ["engine", "vectors"],

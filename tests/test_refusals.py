@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from chain import files, verbs
+from frozen_run import reseal
 
 from isckit.cli.main import main
 from isckit.workspace import Workspace
@@ -40,10 +41,23 @@ def test_phase_2_refuses_another_checkpoint(copy, tmp_path, assert_refused):
 
 
 def test_phase_2_refuses_other_reference_descriptors(copy, assert_refused):
+    reseal(Workspace(copy).freeze("run"), reference_rows="0" * 64)
+    Workspace(copy).descriptors(2, "run").unlink()
+    assert_refused("descriptor", "--name", "run", "--phase", "2", "--root", copy, saying="reference descriptors")
+
+
+def test_phase_2_refuses_an_edited_freeze(copy, assert_refused):
     freeze = Workspace(copy).freeze("run")
     freeze.write_text(json.dumps(json.loads(freeze.read_text()) | {"reference_rows": "0" * 64}))
     Workspace(copy).descriptors(2, "run").unlink()
-    assert_refused("descriptor", "--name", "run", "--phase", "2", "--root", copy, saying="reference descriptors")
+    assert_refused("frozen", "--name", "run", "--root", copy, saying="was edited")
+    assert_refused("descriptor", "--name", "run", "--phase", "2", "--root", copy, saying="was edited")
+
+
+def test_phase_2_warns_of_other_code_and_goes_on(copy, caplog):
+    reseal(Workspace(copy).freeze("run"), code={"config.py": "0" * 64})
+    assert main(["frozen", "--name", "run", "--root", str(copy)]) == 0
+    assert "code file config.py changed" in caplog.text and "isckit check will fail" in caplog.text
 
 
 def test_phase_2_without_phase_1_is_refused(tmp_path, assert_refused):

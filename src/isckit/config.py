@@ -161,12 +161,14 @@ class Matching:
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
 class External:
-    """A source outside the competition's data: weights or images, with the licence the user vouches for."""
+    """Weights or images from outside, under a licence (SPDX id) that the user vouches for; `use` names members."""
 
     name: str
     address: str
     licence: str
     use: str
+    version: str = ""
+    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)

@@ -92,6 +92,11 @@ class Workspace:
         """Matching track file."""
         return self.submission(phase, name) / MATCHES
 
+    @property
+    def ledger(self) -> Path:
+        """What was handed in, a line each time."""
+        return self.root / "submissions" / "ledger.jsonl"
+
 
 DESCRIPTORS = "descriptors.h5"
 MATCHES = "matching.csv"

@@ -50,11 +50,26 @@ def check(
     target: Annotated[Path, typer.Argument(help="matching .csv, descriptor .h5, or a submission folder")],
     phase: Annotated[int | None, typer.Option(help="1 or 2; a folder knows its own.")] = None,
     data: MaybeData = None,
+    against: Annotated[Path | None, typer.Option(help="Deposited freeze.json; with --foreign, phase 1's .h5.")] = None,
+    project: Annotated[Path | None, typer.Option(help="Package to be published; else the kit's checkout.")] = None,
+    sample: Annotated[int, typer.Option(help="Queries in each experiment; 0 to trust the records.", min=0)] = 24,
+    foreign: Annotated[bool, typer.Option("--foreign", help="The file was made by something else.")] = False,
+    pipeline: Annotated[str | None, typer.Option(help="Inference command with {queries} {references} {out}.")] = None,
+    training: Annotated[str | None, typer.Option(help="Training command with {data} {root} {recipe}.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Relative difference allowed, else the device's.")] = None,
 ) -> None:
-    """Check form and rules; every fault is listed. Exit code 1 when there is one."""
-    from isckit.judge.report import check_target
+    """Check form and every rule, with experiments where --data is given. Exit code 1 when something is wrong."""
+    from isckit.judge.check import check_file, check_folder, check_foreign
+    from isckit.judge.contestant import INFER, TRAIN
+    from isckit.judge.rules.finding import Probe
 
-    text, clean = check_target(target, phase=phase, data=data)
+    probe = Probe(pipeline or INFER, training or TRAIN, sample if data else 0, tolerance=tolerance)
+    if foreign:
+        text, clean = check_foreign(target, phase=phase, data=data, against=against, probe=probe if pipeline else None)
+    elif target.is_file():
+        text, clean = check_file(target, phase=phase, data=data)
+    else:
+        text, clean = check_folder(target, phase=phase, data=data, against=against, project=project, probe=probe)
     typer.echo(text)
     if not clean:
         raise typer.Exit(1)

@@ -20,7 +20,7 @@ app = typer.Typer(
 data = typer.Typer(no_args_is_help=True, help="Make data sets.")
 recipes = typer.Typer(no_args_is_help=True, help="List and show recipes.")
 app.command()(judging.doctor)
-for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching, runs.freeze, runs.frozen):
+for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching, runs.infer, runs.freeze, runs.frozen):
     app.command()(verb)
 for verb in (judging.score, judging.check, judging.manifest):
     app.command()(verb)

@@ -1,6 +1,7 @@
 """Verbs that make a run: train, extract, fit, descriptor, matching, freeze, frozen."""
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,7 @@ def train(
     recipe: RecipeName = "baseline.mini",
     settings: Settings = None,
     checkpoint: Checkpoint = None,
+    witness: Annotated[Path | None, typer.Option(help="Write down here what the training loader yields.")] = None,
     root: Root = HERE,
     workers: Workers = CPUS,
 ) -> None:
@@ -61,7 +63,7 @@ def train(
                 images = sound(
                     require(open_disc(data), "train"), on_broken=run.recipe.extract.on_broken, workers=workers
                 )
-            members.train_members(run, images, place=here, workers=workers)
+            members.train_members(run, images, place=here, workers=workers, witness=witness)
 
 
 @guarded
@@ -108,6 +110,30 @@ def matching(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
     from isckit.tracks.run import resume
 
     typer.echo(written(matching_track(resume(Workspace(root), name), phase=phase)))
+
+
+@guarded
+def infer(
+    name: Name,
+    queries: Annotated[Path, typer.Option(help="Folder of query images.")],
+    references: Annotated[Path, typer.Option(help="Folder of reference images.")],
+    out: Annotated[Path, typer.Option(help="Folder to write descriptors.h5 and matching.csv to.")],
+    batch: Annotated[int | None, typer.Option(help="Images a batch; else the recipe's.", min=1)] = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Describe and match any two folders of images with a finished run."""
+    from isckit.data.layouts import open_folder
+    from isckit.engine.distributed import place
+    from isckit.tracks.infer import infer as describe_and_match
+    from isckit.tracks.run import resume
+    from isckit.types import Role
+
+    run = resume(Workspace(root), name)
+    sets = open_folder(queries, Role.QUERY), open_folder(references, Role.REFERENCE)
+    with place() as here:
+        for path in describe_and_match(run, *sets, out, batch=batch, place=here, workers=workers):
+            typer.echo(written(path))
 
 
 @guarded

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, placeholder
+from isckit.data.witness import Witness
 from isckit.types import RuleViolation
 
 Augmentation = Callable[..., np.ndarray]
@@ -40,6 +41,7 @@ class TrainPairs(Dataset):
         views: Sequence[Augmentation],
         size: int,
         rng: Callable[[int, int], np.random.Generator],
+        witness: Witness | None = None,
     ) -> None:
         if not images.role.may_be_fitted_on:
             raise RuleViolation(
@@ -48,6 +50,7 @@ class TrainPairs(Dataset):
                 remedy="train on the train images",
             )
         self.images, self.rows, self.views, self.size, self.rng = images, rows, views, size, rng
+        self.witness = witness
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,12 +58,15 @@ class TrainPairs(Dataset):
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         row = int(self.rows[position])
         image = self._image(row)
-        views = []
+        views, others = [], []
         for number, augment in enumerate(self.views):
             rng = self.rng(position, number)
-            other = _other(rng, len(self.images), row)
-            views.append(augment(image, rng, lambda other=other: self._image(other), self.size))
-        return torch.from_numpy(np.stack(views).transpose(0, 3, 1, 2).copy()), row
+            others.append(_other(rng, len(self.images), row))
+            views.append(augment(image, rng, lambda other=others[-1]: self._image(other), self.size))
+        pixels = np.stack(views).transpose(0, 3, 1, 2).copy()
+        if self.witness is not None:
+            self.witness.note(self.images.role.value, self.images.ids[[row, *others]].tolist(), pixels)
+        return torch.from_numpy(pixels), row
 
     def _image(self, row: int) -> np.ndarray:
         return decode(self.images.read(row), name=str(self.images.ids[row]))

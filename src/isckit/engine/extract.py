@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
 from isckit.storage.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
 from isckit.storage.descriptors import write_embeddings
+from isckit.storage.meter import measured
 from isckit.types import Embeddings
 from isckit.views.geometry import View
 
@@ -69,8 +69,39 @@ def extract(
     for target in targets:
         target.folder.mkdir(parents=True, exist_ok=True)
         write_receipt(target.folder, made_from=target.made_from, facts={"complete": False})
-    started = time.perf_counter()
+    with measured() as cost:
+        broken, described = _write_shards(targets, images, views, settings, place, workers)
+        broken = place.merged(broken)
+        described = sum(map(int, place.merged({str(place.rank): str(described)}).values()))
+    if broken and settings.on_broken == "stop":
+        raise stop_message(sorted(broken.items()))
+    if place.first:
+        facts = {
+            "complete": True,
+            "images": len(images),
+            "ids": ids_digest(images.ids),
+            "role": images.role.value,
+            "replaced": sorted(broken),
+            "cost": cost.record(images=described),
+            "device": str(place.device),
+            "threads": torch.get_num_threads(),
+        }
+        for target in targets:
+            write_receipt(target.folder, made_from=target.made_from, facts=facts)
+    place.barrier()
+
+
+def _write_shards(
+    targets: Sequence[Target],
+    images: ImageSet,
+    views: tuple[View, ...],
+    settings: config.Extract,
+    place: Place,
+    workers: int,
+) -> tuple[dict[str, str], int]:
+    """Write this process's shards that are not there yet: broken images with their reasons, images looked at."""
     broken: dict[str, str] = {}
+    described = 0
     rows = np.arange(len(images))
     bar = tqdm(total=len(rows), desc=f"describe {images.name}", unit="img", disable=not place.first)
     for number, start in enumerate(range(0, len(rows), settings.shard_images)):
@@ -81,26 +112,12 @@ def extract(
             continue
         vectors, reasons = _describe(targets, images, shard, views, settings, place, workers, bar)
         broken |= reasons
+        described += len(shard)
         if not reasons or settings.on_broken == "replace":
             for path, rows_of_images in zip(paths, vectors, strict=True):
                 write_embeddings(path, _keyed(images, shard, views, rows_of_images))
     bar.close()
-    broken = place.merged(broken)
-    if broken and settings.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    if place.first:
-        facts = {
-            "complete": True,
-            "images": len(images),
-            "ids": ids_digest(images.ids),
-            "role": images.role.value,
-            "replaced": sorted(broken),
-            "seconds": time.perf_counter() - started,
-            "device": str(place.device),
-        }
-        for target in targets:
-            write_receipt(target.folder, made_from=target.made_from, facts=facts)
-    place.barrier()
+    return broken, described
 
 
 def _describe(

@@ -20,6 +20,7 @@ from isckit import config
 from isckit.augment.pipelines import find, view_rng
 from isckit.data.datasets import TrainPairs, worker_init
 from isckit.data.image_sets import ImageSet
+from isckit.data.witness import Witness
 from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.losses.cross_batch import CrossBatchLoss
 from isckit.models.network import EmbeddingNetwork
@@ -31,11 +32,19 @@ STATE, METRICS = "last.pt", "metrics.jsonl"
 
 
 def train(
-    settings: config.Network, images: ImageSet, *, seed: int, folder: Path, place: Place, workers: int
+    settings: config.Network,
+    images: ImageSet,
+    *,
+    seed: int,
+    folder: Path,
+    place: Place,
+    workers: int,
+    witness: Path | None = None,
 ) -> dict[str, torch.Tensor]:
     """Train a network on augmented pairs of train images and return its weights.
 
     The state after every epoch lies in `folder`; a run that was killed goes on from there and ends in the same bytes.
+    Every item that the loader yields is written down in the file `witness`, where one is given.
 
     Raises:
         RuleViolation: `images` are queries or references.
@@ -67,18 +76,12 @@ def train(
     per_epoch = plan.images_per_epoch or max(len(images), plan.batch_images)
     for epoch in range(done, plan.epochs):
         torch.manual_seed(seed * 1_000_003 + epoch)
-        loader = _loader(settings, images, seed=seed, epoch=epoch, count=per_epoch, place=place, workers=workers)
+        seen_by = Witness(witness, epoch) if witness else None
+        loader = _loader(
+            settings, images, seed=seed, epoch=epoch, count=per_epoch, place=place, workers=workers, witness=seen_by
+        )
         record: dict[str, Any] = _epoch(model, loss, optimiser, loader, plan, epoch=epoch, place=place)
-        rows = np.unique(epoch_rows(per_epoch, images=len(images), seed=seed, epoch=epoch))
-        # Overlay partners are drawn from the same images: no other set is at hand here.
-        record["consumed"] = {
-            images.role.value: {
-                "augmented": True,
-                "draws": per_epoch,
-                "images": len(rows),
-                "ids": ids_digest(images.ids[rows]),
-            }
-        }
+        record["consumed"] = _consumed(images, epoch_rows(per_epoch, images=len(images), seed=seed, epoch=epoch))
         if place.first:
             lines.append(json.dumps({"epoch": epoch, **record}, sort_keys=True))
             write_state(
@@ -95,6 +98,13 @@ def train(
             write_text(folder / METRICS, "\n".join(lines) + "\n")
         place.barrier()
     return network.state_dict()
+
+
+def _consumed(images: ImageSet, rows: np.ndarray) -> dict[str, Any]:
+    """The images drawn in an epoch, by role, for the referee; overlay partners come from the same set."""
+    drawn = np.unique(rows)
+    digest = ids_digest(images.ids[drawn])
+    return {images.role.value: {"augmented": True, "draws": len(rows), "images": len(drawn), "ids": digest}}
 
 
 def _epoch(
@@ -130,7 +140,8 @@ def _epoch(
             totals[key] += number / len(loader)
         bar.set_postfix({"loss": f"{value.item():.3f}", "img/s": f"{seen / (time.perf_counter() - started):.0f}"})
     _refuse_collapse(totals, epoch)
-    return totals | {"images_per_second": seen / (time.perf_counter() - started), "bf16": amp}
+    seconds = time.perf_counter() - started
+    return totals | {"seconds": seconds, "images_per_second": seen / seconds, "bf16": amp}
 
 
 def _statistics(value: torch.Tensor, embeddings: torch.Tensor) -> dict[str, float]:
@@ -170,7 +181,15 @@ def epoch_rows(count: int, *, images: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def _loader(
-    settings: config.Network, images: ImageSet, *, seed: int, epoch: int, count: int, place: Place, workers: int
+    settings: config.Network,
+    images: ImageSet,
+    *,
+    seed: int,
+    epoch: int,
+    count: int,
+    place: Place,
+    workers: int,
+    witness: Witness | None,
 ) -> DataLoader:
     assert settings.train is not None
     plan = settings.train
@@ -185,6 +204,7 @@ def _loader(
         views=[find(plan.augment.weak), find(plan.augment.strong)],
         size=settings.image_size,
         rng=functools.partial(view_rng, seed, epoch),
+        witness=witness,
     )
     return DataLoader(
         pairs,

@@ -1,4 +1,4 @@
-"""Judging files and submission folders: score them, check them, and write what was found beside them."""
+"""Scoring files and submission folders, and writing what was found beside them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,11 @@ from isckit.data.ground_truth import read_ground_truth, read_query_list
 from isckit.data.layouts import Disc, open_disc
 from isckit.judge.bootstrap import bootstrap as resample
 from isckit.judge.curve import plot_curve
-from isckit.judge.form import Fault, check_descriptors_form, check_matches_form
-from isckit.judge.rules.examine import examine, table
-from isckit.judge.rules.examine import to_json as findings_to_json
-from isckit.judge.rules.finding import Case
-from isckit.judge.rules.form import form_faults
 from isckit.judge.score import ScoreReport, descriptor_matches, score_halves, score_matches
 from isckit.storage.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import DESCRIPTORS, MATCHES, RULES, SCORE, Workspace, query_set
+from isckit.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 
 TRACKS = {"descriptor": DESCRIPTORS, "matching": MATCHES}
 
@@ -130,52 +125,6 @@ def score(
     )
 
 
-def check_target(target: Path, *, phase: int | None, data: Path | None) -> tuple[str, bool]:
-    """Check a file's form, or a submission folder's form and rules; writes rules.json into a folder.
-
-    Returns:
-        Text for people, and whether nothing is wrong.
-    """
-    disc = open_disc(data) if data else None
-    if target.is_file():
-        faults = _form(target, phase=phase, disc=disc)
-        return _faults_text(target, faults), not faults
-    if not target.is_dir():
-        raise MissingInput(
-            seen=f"no {target}", allowed="a .csv, a .h5 or a submission folder", remedy="correct the path"
-        )
-    workspace, own_phase, name = Workspace.locate(target)
-    if phase not in (None, own_phase):
-        raise BadInput(seen=f"--phase {phase} for {target}", allowed=f"phase {own_phase}", remedy="leave --phase away")
-    case = Case(workspace, own_phase, name, disc=disc)
-    form = form_faults(case)
-    if not form:
-        raise MissingInput(
-            seen=f"{target} holds neither {DESCRIPTORS} nor {MATCHES}",
-            allowed="a folder with at least one of them",
-            remedy="run isckit descriptor or isckit matching",
-        )
-    findings = examine(case)
-    clean = all(finding.status != "failed" for _, finding in findings)
-    write_json(
-        target / RULES,
-        {
-            "form": {name: [dataclasses.asdict(fault) for fault in faults] for name, faults in form.items()},
-            "rules": findings_to_json(findings),
-            "passed": clean,
-        },
-    )
-    texts = [_faults_text(target / name, faults) for name, faults in form.items()]
-    return "\n".join([*texts, table(findings)]), clean
-
-
-def _form(path: Path, *, phase: int | None, disc: Disc | None) -> list[Fault]:
-    queries = _ids(disc, query_set(phase)) if phase else None
-    references = _ids(disc, "references")
-    check = check_matches_form if path.suffix == ".csv" else check_descriptors_form
-    return check(path, query_ids=queries, reference_ids=references, phase=phase)
-
-
 def _ids(disc: Disc | None, image_set: str) -> np.ndarray | None:
     images = getattr(disc, image_set) if disc else None
     return images.ids if images is not None else None
@@ -185,10 +134,3 @@ def _rule(protocol: str) -> Literal["global", "knn"]:
     if protocol not in ("global", "knn"):
         raise BadInput(seen=f"--protocol {protocol}", allowed="global or knn", remedy="choose one of them")
     return "global" if protocol == "global" else "knn"
-
-
-def _faults_text(path: Path, faults: list[Fault]) -> str:
-    if not faults:
-        return f"{path}: form without fault"
-    lines = [f"  {fault}" for fault in faults]
-    return "\n".join([f"{path}: {len(faults)} kinds of fault", *lines])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from isckit.config import (
     Augment,
+    External,
     Extract,
     Gist,
     Loss,
@@ -44,10 +45,19 @@ def baseline() -> Recipe:
             optim=Optim(name="sgd", lr=0.1, weight_decay=1e-6, warmup_epochs=0.1, schedule="linear"),
         ),
     )
+    weights = External(
+        name=network.backbone,
+        address=f"https://huggingface.co/timm/{network.backbone}",
+        licence="Apache-2.0",
+        use=f"first weights of member {network.name}; trained by their authors on ImageNet-21k and ImageNet-1k, whose "
+        "images have terms of their own: the participant certifies that they permit a prize contest",
+        version="0.1-effv2-weights",
+    )
     return Recipe(
         name="baseline",
         members=(network, Gist(weight=GIST_WEIGHT)),
         extract=Extract(batch_images=64, shard_images=16_384),
+        external=(weights,),
     )
 
 
@@ -74,7 +84,9 @@ def mini() -> Recipe:
             optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine"),
         ),
     )
-    return replace(baseline(), name="baseline.mini", members=(network, Gist(weight=GIST_WEIGHT)), extract=Extract())
+    return replace(
+        baseline(), name="baseline.mini", members=(network, Gist(weight=GIST_WEIGHT)), extract=Extract(), external=()
+    )
 
 
 def tiny() -> Recipe:

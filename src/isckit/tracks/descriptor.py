@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isckit.judge.freeze import refuse_other_references
 from isckit.storage.artifacts import is_fresh, rows_digest, write_receipt
+from isckit.storage.meter import measured
 from isckit.submission import write_descriptors
 from isckit.tracks.run import Run, bank, ensembled, inputs
 from isckit.types import WHOLE
@@ -28,13 +29,19 @@ def descriptor_track(run: Run, *, phase: int) -> Path:
     if is_fresh(path, made_from):
         log.info("already written: %s", path)
         return path
-    background = bank(run)
-    references = normalise(ensembled(run, "references").only(WHOLE), background, run.recipe.normalise)
-    digest = rows_digest(references.ids, references.vectors)
-    if phase == 2:
-        refuse_other_references(run.workspace.freeze(run.name), digest)
-    queries = normalise(ensembled(run, query_set(phase)).only(WHOLE), background, run.recipe.normalise)
-    write_descriptors(path, queries, references)
-    facts = {"normalised_against": background.role.value, "reference_rows": digest, "dim": references.vectors.shape[1]}
+    with measured() as cost:
+        background = bank(run)
+        references = normalise(ensembled(run, "references").only(WHOLE), background, run.recipe.normalise)
+        digest = rows_digest(references.ids, references.vectors)
+        if phase == 2:
+            refuse_other_references(run.workspace.freeze(run.name), digest)
+        queries = normalise(ensembled(run, query_set(phase)).only(WHOLE), background, run.recipe.normalise)
+        write_descriptors(path, queries, references)
+    facts = {
+        "normalised_against": background.role.value,
+        "reference_rows": digest,
+        "dim": references.vectors.shape[1],
+        "cost": cost.record(images=len(queries.ids) + len(references.ids)),
+    }
     write_receipt(path, made_from=made_from, facts=facts)
     return path

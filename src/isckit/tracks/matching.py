@@ -11,6 +11,7 @@ from isckit.matching.aggregate import aggregate, with_crop_penalty
 from isckit.matching.score_norm import background, with_score_dimension
 from isckit.matching.search import search
 from isckit.storage.artifacts import is_fresh, write_receipt
+from isckit.storage.meter import measured
 from isckit.submission import write_matches
 from isckit.tracks.run import Run, bank, ensembled, inputs
 from isckit.types import Embeddings, Matches
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 VIEW_ROWS = 10
 """View pairs searched for each row wanted: several views of a pair are usually among the best."""
+ALL_VIEW_PAIRS = 1_000_000
+"""Up to so many, all view pairs are kept, so that no pair of a small set is lost."""
 
 
 def matching_track(run: Run, *, phase: int) -> Path:
@@ -33,30 +36,35 @@ def matching_track(run: Run, *, phase: int) -> Path:
     if is_fresh(path, made_from):
         log.info("already written: %s", path)
         return path
-    queries, references = ensembled(run, query_set(phase)), ensembled(run, "references")
-    matches = match(run, queries, references, bank(run))
-    write_matches(path, matches)
-    write_receipt(path, made_from=made_from, facts={"rows": len(matches), "score_normalised_against": "train"})
+    with measured() as cost:
+        queries, references = ensembled(run, query_set(phase)), ensembled(run, "references")
+        settings = run.recipe.matching
+        rows = min(settings.max_rows, MAX_ROWS, settings.rows_per_query * len(np.unique(queries.ids)))
+        matches = match(run, queries, references, bank(run), rows=rows)
+        write_matches(path, matches)
+    images = sum(len(np.unique(side.ids)) for side in (queries, references))
+    facts = {"rows": len(matches), "score_normalised_against": "train", "cost": cost.record(images=images)}
+    write_receipt(path, made_from=made_from, facts=facts)
     return path
 
 
-def match(run: Run, queries: Embeddings, references: Embeddings, train: Embeddings) -> Matches:
-    """Score every pair by its best pair of views and keep the best pairs over all queries.
+def match(run: Run, queries: Embeddings, references: Embeddings, train: Embeddings, *, rows: int) -> Matches:
+    """Score every pair by its best pair of views and keep the best `rows` pairs over all queries.
 
     A view's similarity to its train neighbours is subtracted from its scores, so that scores compare across queries
     and views; no step looks at other queries or references.
     """
     settings = run.recipe.matching
-    rows = min(settings.max_rows, MAX_ROWS, settings.rows_per_query * len(np.unique(queries.ids)))
     left, right = queries.vectors, references.vectors
     if settings.norm_factor:
         statistic = background(left, train, first=settings.norm_first, last=settings.norm_last)
         left, right = with_score_dimension(left, right, statistic, factor=settings.norm_factor)
     left, right = with_crop_penalty(left, right, queries, references, penalty=settings.crop_penalty)
+    every = len(left) * len(right)
     hits = search(
         left,
         right,
-        n=VIEW_ROWS * rows,
+        n=every if every <= ALL_VIEW_PAIRS else VIEW_ROWS * rows,
         metric="ip",
         query_keys=np.arange(len(left)),
         reference_keys=np.arange(len(right)),

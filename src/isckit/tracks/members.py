@@ -11,10 +11,11 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place, deterministic
 from isckit.engine.extract import Target, extract
-from isckit.engine.train import train
+from isckit.judge.rules.training import training_logs
 from isckit.models.members import build, load, prefixed
 from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
 from isckit.storage.checkpoints import read_weights, write_weights
+from isckit.storage.meter import measured
 from isckit.tracks.run import Run, set_made_from
 from isckit.types import Role
 from isckit.views.geometry import View, view_set
@@ -37,25 +38,47 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
         write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
 
 
-def train_members(run: Run, images: ImageSet | None, *, place: Place, workers: int) -> None:
-    """Train every network of the recipe that has a training plan; the others keep their initial weights."""
+def train_members(
+    run: Run, images: ImageSet | None, *, place: Place, workers: int, witness: Path | None = None
+) -> None:
+    """Train every network of the recipe that has a training plan; the others keep their initial weights.
+
+    What the training loaders yield is written down in the file `witness`, where one is given.
+    """
+    from isckit.engine.train import train  # heavy, and inference goes without
+
     weights: dict[str, torch.Tensor] = {}
-    for member in run.recipe.members:
-        if isinstance(member, config.Network) and member.train is not None:
-            assert images is not None
-            folder = run.workspace.training(run.name, member.name)
-            state = train(member, images, seed=run.recipe.seed, folder=folder, place=place, workers=workers)
-        else:
-            deterministic(run.recipe.seed)
-            state = build(member).state_dict()
-        weights |= prefixed(member.name, state)
+    drawn = _draws(run)
+    with measured() as cost:
+        for member in run.recipe.members:
+            if isinstance(member, config.Network) and member.train is not None:
+                assert images is not None
+                folder = run.workspace.training(run.name, member.name)
+                state = train(
+                    member, images, seed=run.recipe.seed, folder=folder, place=place, workers=workers, witness=witness
+                )
+            else:
+                deterministic(run.recipe.seed)
+                state = build(member).state_dict()
+            weights |= prefixed(member.name, state)
     if place.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
             run.weights,
             made_from={"images": images.listing_digest() if images else ""},
-            facts={"trained_on": Role.TRAIN.value, "device": str(place.device)},
+            facts={
+                "trained_on": Role.TRAIN.value,
+                "device": str(place.device),
+                "threads": torch.get_num_threads(),
+                "cost": cost.record(images=_draws(run) - drawn),
+            },
         )
+
+
+def _draws(run: Run) -> int:
+    """Images drawn by the epochs that the training logs hold so far."""
+    epochs = [epoch for log in training_logs(run.workspace.checkpoint(run.name)).values() for epoch in log]
+    return sum(drawn["draws"] for epoch in epochs for drawn in epoch["consumed"].values())
 
 
 def needs_training(recipe: config.Recipe) -> bool:

@@ -15,6 +15,8 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.storage.artifacts import file_digest, is_fresh, read_json, read_receipt, write_receipt, write_text
 from isckit.storage.descriptors import read_embeddings, read_shards, write_embeddings
+from isckit.storage.meter import measured
+from isckit.storage.recipe_diff import recipe_differences
 from isckit.types import WHOLE, Embeddings, MissingInput, StaleArtifact
 from isckit.vectors.ensemble import concatenate, project
 from isckit.vectors.pca import Pca, fit_pca, load_pca, save_pca
@@ -25,11 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """A named run in a workspace."""
+    """A named run in a workspace; `cache` is where its embeddings lie, if not there."""
 
     workspace: Workspace
     name: str
     recipe: config.Recipe
+    cache: Workspace | None = None
 
     @property
     def weights(self) -> Path:
@@ -38,7 +41,7 @@ class Run:
 
     def folder(self, image_set: str, member: str) -> Path:
         """Embedding shards of one member for one image set."""
-        return self.workspace.embeddings(self.name, image_set, member)
+        return (self.cache or self.workspace).embeddings(self.name, image_set, member)
 
 
 def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
@@ -51,8 +54,9 @@ def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
     if path.is_file():
         stands = config.from_dict(read_json(path))
         if stands != recipe:
+            differing = recipe_differences(config.to_dict(stands), config.to_dict(recipe))
             raise StaleArtifact(
-                seen=f"run {name!r} was begun with another recipe: {'; '.join(differences(stands, recipe)[:4])}",
+                seen=f"run {name!r} was begun with another recipe: {'; '.join(differing[:4])}",
                 allowed="one recipe a run",
                 remedy=f"choose another --name, or remove {path.parent}",
             )
@@ -78,27 +82,6 @@ def resume(workspace: Workspace, name: str) -> Run:
     return Run(workspace, name, config.from_dict(read_json(path)))
 
 
-def differences(first: config.Recipe, second: config.Recipe) -> list[str]:
-    """The values in which two recipes differ, in words."""
-    a, b = _flat(config.to_dict(first)), _flat(config.to_dict(second))
-    return [
-        f"{key}: {a.get(key)!r} there, {b.get(key)!r} now"
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key)
-    ]
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    items: Sequence[tuple[object, object]]
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, (tuple, list)) and value and isinstance(value[0], dict):
-        items = list(enumerate(value))
-    else:
-        return {prefix: value}
-    return {k: v for key, inner in items for k, v in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()}
-
-
 def set_made_from(run: Run, images: ImageSet, member: config.Member, views: Sequence[str]) -> dict[str, str]:
     """What decides the freshness of one member's embeddings of an image set."""
     return {
@@ -117,13 +100,17 @@ def fit(run: Run) -> None:
     if is_fresh(pca_path, made_from) and is_fresh(bank_path, made_from):
         log.info("the ensemble is already fitted: %s", pca_path)
         return
-    train = train_vectors(run)
-    pca = fit_pca(train, dim=run.recipe.ensemble.dim, whiten=run.recipe.ensemble.whiten)
-    save_pca(pca_path, pca)
-    write_receipt(pca_path, made_from=made_from, facts={"fitted_on": train.role.value, "images": len(train.ids)})
-    bank = ensembled(run, "train", pca=pca)
-    write_embeddings(bank_path, bank)
-    write_receipt(bank_path, made_from=made_from, facts={"fitted_on": bank.role.value, "images": len(bank.ids)})
+    with measured() as cost:
+        train = train_vectors(run)
+        pca = fit_pca(train, dim=run.recipe.ensemble.dim, whiten=run.recipe.ensemble.whiten)
+        save_pca(pca_path, pca)
+    facts = {"fitted_on": train.role.value, "images": len(train.ids), "cost": cost.record(images=len(train.ids))}
+    write_receipt(pca_path, made_from=made_from, facts=facts)
+    with measured() as cost:
+        bank = ensembled(run, "train", pca=pca)
+        write_embeddings(bank_path, bank)
+    facts = {"fitted_on": bank.role.value, "images": len(bank.ids), "cost": cost.record(images=len(bank.ids))}
+    write_receipt(bank_path, made_from=made_from, facts=facts)
     log.info("fitted PCA %d -> %d on %d train images", train.vectors.shape[1], pca.components.shape[0], len(train.ids))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -9,11 +10,14 @@ from isckit.judge.rules.finding import Case, Finding, Rule
 from isckit.judge.rules.fitting import fitted_on_train
 from isckit.judge.rules.form import limits_on_form
 from isckit.judge.rules.freezing import frozen
+from isckit.judge.rules.independence import independent_descriptors, independent_pairs
 from isckit.judge.rules.training import no_augmentation
 from isckit.types import KitError
 
 RULES = (
     Rule("5.1", "no-augmentation", "no image made from a query or reference trains anything", no_augmentation),
+    Rule("5.4", "pair-independence", "a score depends on its own query and reference only", independent_pairs),
+    Rule("5.5", "independence", "a descriptor depends on its own image only", independent_descriptors),
     Rule("5.5-fit", "fitted-on-train", "whatever is fitted is fitted on train images", fitted_on_train),
     Rule("5.7", "form", "the files keep to the official formats and limits", limits_on_form),
     Rule("5.8", "phase-2-freeze", "phase 2 uses what phase 1 deposited", frozen),
@@ -22,12 +26,13 @@ RULES = (
 
 def examine(case: Case) -> list[tuple[Rule, Finding]]:
     """Run every rule on a submission; a rule whose program meets a fault of the submission has failed."""
-    return [(rule, _examined(rule, case)) for rule in RULES]
+    return [(rule, guarded(rule.program, case)) for rule in RULES]
 
 
-def _examined(rule: Rule, case: Case) -> Finding:
+def guarded(program: Callable[[Case], Finding], case: Case) -> Finding:
+    """What a rule's program finds; a fault of the submission that stops it is a failure."""
     try:
-        return rule.program(case)
+        return program(case)
     except KitError as error:
         return Finding("failed", "none", "nothing", error.seen)
 
@@ -44,7 +49,7 @@ def table(findings: list[tuple[Rule, Finding]]) -> str:
     """Findings as lines of text."""
     marks = {"passed": "passed", "failed": "FAILED", "unknown": "unknown"}
     rows = [
-        f"  {marks[f.status]:7}  {rule.number:7} {rule.title:16} {f.level:8}  {f.examined}"
+        f"  {marks[f.status]:7}  {rule.number:7} {rule.title:17} {f.level:8}  {f.examined}"
         + (f": {f.detail}" if f.detail else "")
         for rule, f in findings
     ]

@@ -52,15 +52,17 @@ class Probe:
     Attributes:
         infer: describes and matches two folders of images:
             {name} {root} {queries} {references} {out} {batch}; leaves descriptors.h5 and/or matching.csv in {out}.
-        train: trains from a recipe: {name} {root} {data} {recipe}; None where the contestant cannot be retrained.
+        train: trains from a recipe: {name} {root} {data} {recipe} {witness}; None where training is not to be tried.
         sample: queries in an experiment; 0 for no experiments at all.
         seed: which are drawn.
+        tolerance: largest relative difference allowed of recomputed values; None for that of the device.
     """
 
     infer: str
     train: str | None
     sample: int
     seed: int = 0
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)

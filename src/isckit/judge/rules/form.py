@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from isckit.data.layouts import Disc
 from isckit.judge.form import Fault, check_descriptors_form, check_matches_form
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.workspace import query_set
@@ -20,7 +21,7 @@ def limits_on_form(case: Case) -> Finding:
 def form_faults(case: Case) -> dict[str, list[Fault]]:
     """Faults of each submission file that is there."""
     found = {}
-    ids = {"query_ids": _ids(case, query_set(case.phase)), "reference_ids": _ids(case, "references")}
+    ids = {"query_ids": ids_of(case.disc, query_set(case.phase)), "reference_ids": ids_of(case.disc, "references")}
     for path, check in (
         (case.workspace.descriptors(case.phase, case.name), check_descriptors_form),
         (case.workspace.matches(case.phase, case.name), check_matches_form),
@@ -30,6 +31,7 @@ def form_faults(case: Case) -> dict[str, list[Fault]]:
     return found
 
 
-def _ids(case: Case, image_set: str) -> np.ndarray | None:
-    images = getattr(case.disc, image_set) if case.disc else None
+def ids_of(disc: Disc | None, image_set: str) -> np.ndarray | None:
+    """Ids of an image set, where it is at hand."""
+    images = getattr(disc, image_set) if disc else None
     return images.ids if images is not None else None

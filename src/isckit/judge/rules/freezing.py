@@ -1,22 +1,32 @@
-"""Rule 5.8, the freeze: phase 2 used the code, weights, recipe and fitted parts of phase 1."""
+"""Rule 5.8, the freeze: phase 2 used the code, weights, recipe, environment and reference vectors of phase 1."""
 
 from __future__ import annotations
 
-from isckit.judge.freeze import require_frozen, state
+from isckit.judge.freeze import edits, read_freeze
 from isckit.judge.rules.finding import Case, Finding, judged
-from isckit.storage.artifacts import read_json
-from isckit.types import RuleViolation
+from isckit.judge.state import compare, state
 
 
 def frozen(case: Case) -> Finding:
-    """Phase 2 used the code, weights, recipe and fitted parts of phase 1."""
+    """Everything that phase 1 deposited is still as it was: every file and value that changed is named.
+
+    The deposited file counts where one is given, else the freeze beside the weights, which proves no time.
+    """
     if case.phase == 1:
         return Finding("passed", "proven", "not asked for in phase 1")
-    problems = []
-    try:
-        require_frozen(case.workspace, case.name)
-    except RuleViolation as error:
-        problems.append(error.seen)
-    if read_json(case.workspace.freeze(case.name))["code"] != state(case.workspace, case.name)["code"]:
-        problems.append("the code differs from that of phase 1")
-    return judged(problems, "proven", "digests against freeze.json")
+    path = case.against or case.workspace.freeze(case.name)
+    if not path.is_file():
+        return Finding("failed", "none", f"no {path}", "nothing says what phase 1 deposited")
+    record, descriptors = read_freeze(path), case.workspace.descriptors(2, case.name)
+    now = state(case.workspace, case.name, descriptors=descriptors)
+    references = (
+        f"and the reference descriptors recomputed from {descriptors.name}"
+        if now["reference_rows"]
+        else f"but no reference descriptors, as there is no {descriptors.name}"
+    )
+    examined = (
+        f"weights, PCA, bank, recipe, {len(now['code'])} code files, {len(now['environment'])} versions {references}, "
+        f"against {path.name} of {record['time']}"
+    )
+    note = f"seal {record['seal']}" if case.against else "the freeze beside the weights, which nobody else holds"
+    return judged(edits(path, record) + compare(record, now), "proven", examined, note=note)

@@ -1,0 +1,127 @@
+"""Two makings of the same thing, compared: bytes, vectors, scored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from isckit.storage.artifacts import file_digest
+from isckit.types import Embeddings, Matches
+
+_SHOWN = 3
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two makings of one thing are apart.
+
+    Attributes:
+        what: the thing.
+        count: values, rows or files compared.
+        identical: every bit is the same.
+        largest: largest relative difference of values; of a file, whose bytes differ or not, none.
+        missing: what one of the two lacks.
+        named: ids with the largest differences.
+    """
+
+    what: str
+    count: int
+    identical: bool
+    largest: float = 0.0
+    missing: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.identical:
+            return f"{self.what}: identical"
+        if not self.largest and not self.missing:
+            return f"{self.what}: other bytes"
+        lacking = f"; {len(self.missing)} in one only: {', '.join(self.missing[:_SHOWN])}" if self.missing else ""
+        named = f" ({', '.join(self.named)})" if self.named else ""
+        return f"{self.what}: differ by at most {self.largest:.1e}{named}{lacking}"
+
+
+def compare_files(before: Path, after: Path) -> Comparison:
+    """Bytes of two files. What differing bytes amount to is for the comparisons of their values to say."""
+    size = before.stat().st_size
+    return Comparison(f"{before.name}, {size:,} bytes", 1, file_digest(before) == file_digest(after))
+
+
+def compare_weights(before: Path, after: Path) -> Comparison:
+    """Tensors of two safetensors files, relative to the root mean square of each."""
+    old, new = load_file(before), load_file(after)
+    common = [name for name in sorted(old.keys() & new.keys()) if old[name].shape == new[name].shape]
+    gaps = {name: _relative(old[name], new[name]) for name in common}
+    worst = sorted((name for name in common if gaps[name]), key=lambda name: -gaps[name])
+    return Comparison(
+        f"{len(old)} weight tensors",
+        len(common),
+        not worst and old.keys() == new.keys() and len(common) == len(old),
+        max(gaps.values(), default=0.0),
+        tuple(sorted((old.keys() | new.keys()) - set(common))),
+        tuple(worst[:_SHOWN]),
+    )
+
+
+def _relative(old: np.ndarray, new: np.ndarray) -> float:
+    first, second = old.astype(np.float64), new.astype(np.float64)
+    scale = float(np.sqrt(np.mean(np.square(first)))) or 1.0 if first.size else 1.0
+    return float(np.abs(first - second).max(initial=0)) / scale
+
+
+def compare_descriptors(before: Embeddings, after: Embeddings) -> Comparison:
+    """Vectors of the images that both have described; `before` may be an HDF5 dataset, and `after` a sample."""
+    rows = np.minimum(np.searchsorted(before.ids, after.ids), len(before.ids) - 1)
+    known = before.ids[rows] == after.ids
+    gaps, identical = np.zeros(len(after.ids)), True
+    for start in range(0, len(rows), _BLOCK):
+        at, there = rows[start : start + _BLOCK], known[start : start + _BLOCK]
+        first, last = int(at.min()), int(at.max()) + 1
+        old = np.asarray(before.vectors[first:last])[at - first]
+        new = np.asarray(after.vectors[start : start + _BLOCK])
+        identical = identical and old.shape == new.shape and bool((old[there] == new[there]).all())
+        if old.shape != new.shape:
+            gaps[start : start + _BLOCK] = np.inf
+            continue
+        lengths = np.maximum(np.linalg.norm(old, axis=1), 1e-12)
+        gaps[start : start + _BLOCK] = np.where(there, np.linalg.norm(old - new, axis=1) / lengths, 0)
+    worst = np.argsort(-gaps)[:_SHOWN]
+    return Comparison(
+        f"{len(after.ids)} {before.role} vectors",
+        int(known.sum()),
+        identical and bool(known.all()),
+        float(gaps.max(initial=0)),
+        tuple(after.ids[~known].tolist()),
+        tuple(after.ids[worst[gaps[worst] > 0]].tolist()),
+    )
+
+
+def compare_matches(before: Matches, after: Mapping[tuple[str, str], float], *, whole: bool) -> Comparison:
+    """Scores of the pairs that both have; relative to the larger of the score and the spread of all scores.
+
+    Args:
+        before: the submission.
+        after: pair -> score.
+        whole: `after` is to have the same rows; else it is a sample with all its pairs, and only common ones count.
+    """
+    pairs = list(zip(before.query_ids.tolist(), before.reference_ids.tolist(), strict=True))
+    scored = zip(pairs, before.scores.tolist(), strict=True)
+    common = [(pair, score, after[pair]) for pair, score in scored if pair in after]
+    old, new = (np.array([row[k] for row in common], np.float64) for k in (1, 2))
+    spread = float(np.std(before.scores)) or 1.0
+    gaps = np.abs(old - new) / np.maximum(np.abs(old), spread)
+    worst = np.argsort(-gaps)[:_SHOWN]
+    missing = [f"{q},{r}" for q, r in sorted(after.keys() ^ set(pairs))] if whole else []
+    return Comparison(
+        f"{len(common)} scored pairs",
+        len(common),
+        bool((old == new).all()) and not missing,
+        float(gaps.max(initial=0)),
+        tuple(missing),
+        tuple(",".join(common[row][0]) for row in worst if gaps[row] > 0),
+    )

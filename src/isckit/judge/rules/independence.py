@@ -1,0 +1,184 @@
+"""Rules 5.4 and 5.5, independence: a descriptor depends on its image, a score on its pair, and both on nothing else.
+
+Recomputed values are compared with the submitted ones. What may differ is rounding: a batch of another size or a device
+of another make adds in another order. Measured on the baseline: at most 4e-7 of a vector's length on a CPU in float32,
+batches of 1 against 32. Query expansion, one-to-one assignment, fitting on the images at hand and the like change
+vectors and scores by 1e-2 and more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from isckit.judge.contestant import Drawn
+from isckit.judge.rules.finding import Case, Finding, judged
+from isckit.judge.trials import Trial, trials
+from isckit.storage.artifacts import read_receipt, receipt_path
+from isckit.storage.meter import machine
+from isckit.submission import open_descriptors, read_matches
+from isckit.types import Embeddings, Matches
+from isckit.workspace import query_set
+
+TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "bf16": 5e-2}
+"""Largest difference allowed, as a part of a vector's length, or of a score and the spread of scores.
+
+The limit of the rules, a cosine of 1 - 1e-4, is a difference of 1.4e-2. The CUDA and bf16 limits leave room for other
+kernels at other batch sizes, and for the neighbours of normalisation that change places then.
+"""
+_SHOWN = 3
+
+
+class Gap(NamedTuple):
+    """How far a recomputed value is from the submitted one."""
+
+    trial: str
+    what: str
+    size: float
+
+
+def independent_descriptors(case: Case) -> Finding:
+    """A descriptor depends on its own image and on fixed parameters, not on other queries or references."""
+    path = case.workspace.descriptors(case.phase, case.name)
+    if not path.is_file():
+        return Finding("passed", "none", "no descriptor file")
+    if (unrun := _not_run(case)) is not None:
+        return unrun
+    with open_descriptors(path) as sides:
+        gaps = [
+            gap
+            for trial in trials(case)
+            for side, drawn, told in zip(
+                sides,
+                (trial.queries, trial.references),
+                (trial.answer.queries, trial.answer.references),
+                strict=True,
+            )
+            if told is not None
+            for gap in _vector_gaps(trial, side, drawn, told)
+        ]
+    if not gaps:
+        return Finding("unknown", "none", "the pipeline wrote no descriptors")
+    return _verdict(case, gaps, "vectors")
+
+
+def independent_pairs(case: Case) -> Finding:
+    """The score of a pair is the same as if there were no other images, and no pair is left out for another's sake."""
+    path = case.workspace.matches(case.phase, case.name)
+    if not path.is_file():
+        return Finding("passed", "none", "no matching file")
+    if (unrun := _not_run(case)) is not None:
+        return unrun
+    if all(trial.answer.scores is None for trial in trials(case)):
+        return Finding("unknown", "none", "the pipeline wrote no matching file")
+    matches = read_matches(path)
+    rows = _Rows(matches, {name for trial in trials(case) for name in trial.queries.ids.tolist()})
+    gaps = [gap for trial in trials(case) for gap in _score_gaps(trial, rows, tolerance(case))]
+    return _verdict(case, gaps, "scores")
+
+
+def tolerance(case: Case) -> float:
+    """Largest difference allowed, by the devices of the submission and of this machine, and by the recipe's precision.
+
+    A submission without records of its making is held to the limit of the machine that it is recomputed on.
+    """
+    if case.probe is not None and case.probe.tolerance is not None:
+        return case.probe.tolerance
+    devices = {"cuda" if machine().get("gpus") else "cpu"}
+    if case.workspace.recipe(case.name).is_file():
+        recipe = case.recipe
+        devices |= {"bf16"} if recipe.extract.bf16 else set()
+        for member in recipe.members:
+            folder = case.workspace.embeddings(case.name, query_set(case.phase), member.name)
+            if receipt_path(folder).is_file():
+                devices.add(str(read_receipt(folder)["facts"].get("device", "cpu")).split(":")[0])
+    return max(TOLERANCE[device] for device in devices)
+
+
+def _not_run(case: Case) -> Finding | None:
+    """What to say where no experiment can be made; None where they can."""
+    if case.probe is not None and case.probe.sample and case.disc is not None:
+        return None
+    if not case.workspace.recipe(case.name).is_file():
+        return Finding("unknown", "none", "no recipe, and no images or pipeline to experiment with")
+    recipe = case.recipe
+    steps = [*recipe.normalise.steps, "score normalisation", "best view of a pair"]
+    return Finding(
+        "passed", "declared", f"steps of the recipe: {', '.join(steps)}: by image, by pair, or against train", "not run"
+    )
+
+
+def _vector_gaps(trial: Trial, submitted: Embeddings, drawn: Drawn, told: Embeddings) -> Iterator[Gap]:
+    """Differences of vectors as a part of the submitted vector's length; infinite for an image with no vector."""
+    place = {name: row for row, name in enumerate(submitted.ids.tolist())}
+    answered = dict(zip(told.ids.tolist(), told.vectors, strict=True))
+    for name, image in zip(drawn.names.tolist(), drawn.ids.tolist(), strict=True):
+        if image not in place:
+            continue
+        before, after = np.asarray(submitted.vectors[place[image]], np.float64), answered.get(name)
+        length = max(float(np.linalg.norm(before)), 1e-12)
+        if after is None or after.shape != before.shape:
+            yield Gap(trial.name, f"{image} has no such vector", np.inf)
+        else:
+            yield Gap(trial.name, image, float(np.linalg.norm(after - before)) / length)
+
+
+class _Rows:
+    """The submitted rows of the sampled queries, and how the rows may have been chosen."""
+
+    def __init__(self, matches: Matches, sampled: set[str]) -> None:
+        rows = zip(matches.query_ids.tolist(), matches.reference_ids.tolist(), matches.scores.tolist(), strict=True)
+        self.scores = {(query, reference): score for query, reference, score in rows if query in sampled}
+        self.lowest = float(np.min(matches.scores, initial=np.inf))
+        self.most = int(np.unique(matches.query_ids, return_counts=True)[1].max(initial=0))
+        self.spread = float(np.std(matches.scores)) or 1.0
+        self.of_query: dict[str, list[float]] = {}
+        for (query, _), score in self.scores.items():
+            self.of_query.setdefault(query, []).append(score)
+
+    def scale(self, score: float) -> float:
+        return max(abs(score), self.spread)
+
+    def leaves_out(self, query: str, score: float, allowed: float) -> bool:
+        """Whether neither a cut of the scores over all queries, nor one of the rows per query, explains that it lacks.
+
+        Other rows of the query that score less, or a query with fewer rows than others, say that its rows were chosen
+        by something else than scores.
+        """
+        own, slack = self.of_query.get(query, []), allowed * self.scale(score)
+        return score > self.lowest + slack and (len(own) < self.most or score > min(own) + slack)
+
+
+def _score_gaps(trial: Trial, rows: _Rows, allowed: float) -> Iterator[Gap]:
+    """Differences of scores as a part of the larger of the score and the spread of all submitted scores.
+
+    Infinite for a pair that was submitted and gets no score, or that scores high enough and was not submitted: whatever
+    chose the rows looked at other images.
+    """
+    recomputed = trial.answer.scores or {}
+    for name, query in zip(trial.queries.names.tolist(), trial.queries.ids.tolist(), strict=True):
+        for other, reference in zip(trial.references.names.tolist(), trial.references.ids.tolist(), strict=True):
+            before, after = rows.scores.get((query, reference)), recomputed.get((name, other))
+            if before is not None and after is not None:
+                yield Gap(trial.name, f"{query},{reference}", abs(after - before) / rows.scale(before))
+            elif before is not None:
+                yield Gap(trial.name, f"{query},{reference} was submitted but gets no score", np.inf)
+            elif after is not None and rows.leaves_out(query, after, allowed):
+                yield Gap(trial.name, f"{query},{reference} scores {after:.4g} but was left out", np.inf)
+
+
+def _verdict(case: Case, gaps: list[Gap], what: str) -> Finding:
+    allowed = tolerance(case)
+    problems = []
+    for trial in dict.fromkeys(gap.trial for gap in gaps):
+        own = [gap for gap in gaps if gap.trial == trial]
+        wrong = sorted((gap for gap in own if not gap.size <= allowed), key=lambda gap: -gap.size)
+        if wrong:
+            named = ", ".join(g.what + (f" by {g.size:.2g}" if np.isfinite(g.size) else "") for g in wrong[:_SHOWN])
+            problems.append(f"{trial}: {len(wrong)} of {len(own)} {what} differ ({named})")
+    largest = max((gap.size for gap in gaps), default=0.0)
+    count = len({gap.trial for gap in gaps})
+    examined = f"{count} experiments, {len(gaps)} {what}, largest difference {largest:.1e} (allowed {allowed:.0e})"
+    return judged(problems, "sampled", examined)

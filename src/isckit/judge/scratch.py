@@ -1,0 +1,47 @@
+"""A second root beside a run's own, in which steps are done again without touching anything of the run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from isckit.judge.contestant import start
+from isckit.storage.artifacts import receipt_path
+from isckit.workspace import Workspace
+
+KIT = f"{shlex.quote(sys.executable)} -m isckit"
+
+
+def scratch(workspace: Workspace, name: str, root: Path, *, weights: bool = True, cache: bool = False) -> Workspace:
+    """A root that begins where the run stood after its training: recipe and weights are links to those of the run.
+
+    Args:
+        workspace, name: the run.
+        root: new folder.
+        weights: leave them away to have them trained again.
+        cache: see the run's embeddings too.
+    """
+    there = Workspace(root)
+    shared = [workspace.recipe(name)]
+    if weights:
+        shared += [workspace.weights(name), receipt_path(workspace.weights(name))]
+    there.checkpoint(name).mkdir(parents=True)
+    for path in shared:
+        if path.is_file():
+            (there.checkpoint(name) / path.name).symlink_to(path.resolve())
+    if cache:
+        own = workspace.embeddings(name, "train", "member").parent.parent
+        link = there.embeddings(name, "train", "member").parent.parent
+        link.parent.mkdir(parents=True)
+        link.symlink_to(own.resolve())
+    return there
+
+
+def again(verb: str, *, name: str, root: Path, options: str = "", threads: int | None = None, **values: object) -> None:
+    """Do a verb of this kit in a fresh process; `threads` as in `start`.
+
+    Raises:
+        BadInput: it failed; its last lines are in the message.
+    """
+    start(f"{KIT} {verb} --name {{name}} --root {{root}} {options}", threads=threads, name=name, root=root, **values)

@@ -1,0 +1,43 @@
+"""Submissions to spoil: which rules catch them, and how to change what a run recorded."""
+
+import json
+
+from isckit.judge.rules.annotation import no_annotation
+from isckit.judge.rules.duties import winners_duties
+from isckit.judge.rules.examine import RULES, guarded
+from isckit.judge.rules.finding import Case
+from isckit.judge.rules.pairs import public_pairs
+from isckit.judge.rules.sources import external_data
+from isckit.storage.artifacts import ids_digest, read_json, write_json, write_text
+from isckit.workspace import Workspace
+
+PROGRAMS = {*(rule.program for rule in RULES), public_pairs, no_annotation, external_data, winners_duties}
+
+
+def case_of(root, *, phase=1, **more):
+    return Case(Workspace(root), phase, "run", **more)
+
+
+def caught_by(case):
+    """Names of the programs that fail a case."""
+    return {program.__name__ for program in PROGRAMS if guarded(program, case).status == "failed"}
+
+
+def consume(root, role, names, **changes):
+    """Let the first epoch of the training log say that it drew images of a role, unaugmented."""
+    import numpy as np
+
+    path = root / "checkpoints/run/training/network/metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    record = {"augmented": False, "draws": len(names), "images": len(names), "listed": list(names)}
+    record |= {"ids": ids_digest(np.array(sorted(names)))} | changes
+    lines[0]["consumed"][role] = {key: value for key, value in record.items() if value is not None}
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def change_recipe(root, change):
+    """Rewrite the recipe of a run."""
+    path = root / "checkpoints/run/recipe.json"
+    values = read_json(path)
+    change(values)
+    write_json(path, values)

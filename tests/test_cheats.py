@@ -1,0 +1,116 @@
+"""Pipelines that break a rule while every record of theirs says that they keep it: caught by experiment."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chain import verbs
+
+from isckit.cli.main import main
+from isckit.data.layouts import open_disc
+from isckit.judge.contestant import INFER, TRAIN
+from isckit.judge.rules.finding import Case, Probe
+from isckit.judge.rules.independence import independent_descriptors, independent_pairs
+from isckit.judge.rules.training import no_augmentation
+from isckit.workspace import Workspace
+
+CHEAT = f"{shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).parent / 'cheats' / 'cheat.py'))}"
+HONEST = f"{shlex.quote(sys.executable)} -m isckit"
+
+
+def cheating(template, cheat):
+    return template.replace(HONEST, f"{CHEAT} {cheat}")
+
+
+def make_again(root, mini, cheat, *, steps):
+    """Let the cheat do some verbs of phase 1 again, from the first of them on."""
+    chain = {verb[0]: verb for verb in verbs(root, mini, phase=1)}
+    made = {"fit": ["checkpoints/run/ensemble.npz", "checkpoints/run/bank.h5"]}
+    for step, file in (("descriptor", "descriptors.h5"), ("matching", "matching.csv")):
+        made[step] = [f"submissions/phase1/run/{file}"]
+    for step in steps:
+        for file in made[step]:
+            (root / file).unlink()
+    for step in steps:
+        subprocess.run([*shlex.split(CHEAT), cheat, *chain[step]], check=True, capture_output=True)
+
+
+def failed_rules(root, mini, *options):
+    folder = root / "submissions/phase1/run"
+    code = main(["check", str(folder), "--data", str(mini), "--sample", "8", *options])
+    findings = json.loads((folder / "rules.json").read_text())["rules"]
+    assert code == any(finding["status"] == "failed" for finding in findings)
+    return {finding["rule"]: finding["detail"] for finding in findings if finding["status"] == "failed"}
+
+
+def case(root, mini, **probe):
+    return Case(Workspace(root), 1, "run", open_disc(mini), probe=Probe(**({"infer": INFER, "train": TRAIN} | probe)))
+
+
+def test_an_honest_run_passes_every_experiment(copy, mini):
+    assert failed_rules(copy, mini) == {}
+    findings = json.loads((copy / "submissions/phase1/run/rules.json").read_text())["rules"]
+    levels = {finding["rule"]: finding["level"] for finding in findings}
+    assert {levels[rule] for rule in ("5.1", "5.4", "5.5", "5.5-fit")} == {"sampled"}
+
+
+# --- the submission was made by a cheat, and the honest kit is handed in as its pipeline
+
+
+@pytest.mark.parametrize(
+    ("cheat", "steps", "rule", "words"),
+    [
+        ("query_expansion", ["descriptor"], "5.5", "Q0000"),
+        ("centred", ["descriptor"], "5.5", "vectors differ"),
+        ("rank_among_queries", ["matching"], "5.4", "scores differ"),
+        ("one_query_a_reference", ["matching"], "5.4", "left out"),
+        ("pca_on_queries", ["fit", "descriptor", "matching"], "5.5-fit", "not the one that train images give"),
+    ],
+)
+def test_a_submission_that_the_pipeline_does_not_give_breaks_just_one_rule(copy, mini, cheat, steps, rule, words):
+    make_again(copy, mini, cheat, steps=steps)
+    failed = failed_rules(copy, mini)
+    assert set(failed) == {rule}
+    assert words in failed[rule]
+
+
+# --- the cheat hands in its own pipeline, which gives the submitted values for the whole set
+
+
+@pytest.mark.parametrize("cheat", ["query_expansion", "centred"])
+def test_descriptors_that_depend_on_others_change_in_the_experiments(copy, mini, cheat):
+    make_again(copy, mini, cheat, steps=["descriptor"])
+    finding = independent_descriptors(case(copy, mini, infer=cheating(INFER, cheat), sample=8))
+    assert finding.status == "failed" and "half of the others removed" in finding.detail
+    assert "alone" in finding.detail
+
+
+@pytest.mark.parametrize("cheat", ["rank_among_queries", "one_query_a_reference"])
+def test_pairs_that_depend_on_others_change_in_the_experiments(copy, mini, cheat):
+    make_again(copy, mini, cheat, steps=["matching"])
+    finding = independent_pairs(case(copy, mini, infer=cheating(INFER, cheat), sample=8))
+    assert finding.status == "failed"
+
+
+def test_crops_of_references_in_training_are_seen_although_no_record_says_so(done, mini):
+    finding = no_augmentation(case(done, mini, train=cheating(TRAIN, "cropped_references"), sample=8))
+    assert finding.status == "failed"
+    assert "training opened" in finding.detail and "R0000" in finding.detail
+    assert "other weights when there are no queries and references" in finding.detail
+
+
+def test_references_that_change_from_pass_to_pass_are_seen(done, mini):
+    finding = no_augmentation(case(done, mini, train=cheating(TRAIN, "unsteady_references"), sample=8))
+    assert finding.status == "failed" and "another form each pass" in finding.detail
+
+
+def test_a_pipeline_that_fails_is_reported_with_its_last_words(done, mini):
+    finding = failed = None
+    try:
+        finding = independent_pairs(case(done, mini, infer="cat /nonexistent/{queries}", sample=4))
+    except Exception as error:
+        failed = error
+    assert finding is None and "nonexistent" in str(failed)
