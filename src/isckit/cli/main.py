@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from isckit.cli import judging, material, runs
+from isckit.cli import judging, ledgers, material, replaying, runs
 
 app = typer.Typer(
     name="isckit",
@@ -18,6 +18,8 @@ app = typer.Typer(
     help="Submission kit for the Image Similarity Challenge 2021 (DISC21): describe, match, score, check.",
 )
 data = typer.Typer(no_args_is_help=True, help="Make data sets.")
+audit = typer.Typer(no_args_is_help=True, help="Prove and explain what a submission was made from.")
+ledger = typer.Typer(no_args_is_help=True, help="Keep account of what was handed in.")
 recipes = typer.Typer(no_args_is_help=True, help="List and show recipes.")
 app.command()(judging.doctor)
 for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching, runs.infer, runs.freeze, runs.frozen):
@@ -28,7 +30,13 @@ data.command()(material.synthetic)
 data.command()(material.sheet)
 recipes.command("list")(material.recipes_list)
 recipes.command("show")(material.recipes_show)
+audit.command("replay")(replaying.replay)
+ledger.command("add")(ledgers.ledger_add)
+ledger.command("report")(ledgers.ledger_report)
+ledger.command("show")(ledgers.ledger_show)
+app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
+app.add_typer(ledger, name="ledger")
 app.add_typer(recipes, name="recipes")
 
 

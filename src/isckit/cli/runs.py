@@ -157,5 +157,6 @@ def frozen(
     from isckit.recipes.catalogue import recipe as find
 
     asked = find(recipe, settings=settings) if recipe else None
-    require_frozen(Workspace(root), name, recipe=asked, checkpoint=checkpoint)
-    typer.echo(f"run {name!r} is as phase 1 recorded it")
+    warnings = require_frozen(Workspace(root), name, recipe=asked, checkpoint=checkpoint)
+    but = f", but for: {'; '.join(warnings)}" if warnings else ""
+    typer.echo(f"run {name!r} is as phase 1 recorded it{but}")

@@ -14,6 +14,7 @@ from isckit.data.ground_truth import read_ground_truth, read_query_list
 from isckit.data.layouts import Disc, open_disc
 from isckit.judge.bootstrap import bootstrap as resample
 from isckit.judge.curve import plot_curve
+from isckit.judge.rules.pairs import seen_queries
 from isckit.judge.score import ScoreReport, descriptor_matches, score_halves, score_matches
 from isckit.storage.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import open_descriptors, read_matches
@@ -38,11 +39,12 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
         )
     lines, values = [], {}
     recipe = config.from_dict(read_json(workspace.recipe(name)))
+    seen = seen_queries(workspace.checkpoint(name))
     known: dict[str, Any] = {"queries": _ids(disc, query_set(phase)), "references": _ids(disc, "references")}
     for track, file in TRACKS.items():
         path = folder / file
         if path.is_file():
-            report = _with_recipe(score(path, truth_path, **known, **options), recipe, track=track)
+            report = _with_recipe(score(path, truth_path, **known, **options), recipe, track=track, seen=seen)
             plot_curve(report.curve, path.with_suffix(".png"))
             values[track] = json_format.loads(report.to_json())
             lines.append(f"{track} track, {path}\n{report.summary()}\n")
@@ -69,12 +71,14 @@ def score_file(
     return report.summary()
 
 
-def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str) -> ScoreReport:
-    """The report with what the recipe says of its protocol."""
+def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str, seen: np.ndarray) -> ScoreReport:
+    """The report with what recipe and training logs say of its protocol; `seen` are the queries trained on."""
     factor = recipe.matching.norm_factor
     steps = " + ".join(recipe.normalise.steps) if track == "descriptor" else f"factor {factor:g}" if factor else ""
     protocol = dataclasses.replace(
-        report.protocol, normalisation=f"{steps} against train" if steps else "none", public_pairs="no"
+        report.protocol,
+        normalisation=f"{steps} against train" if steps else "none",
+        public_pairs=f"yes: scores of {len(seen)} queries are seen" if len(seen) else "no",
     )
     return dataclasses.replace(report, protocol=protocol)
 

@@ -70,8 +70,11 @@ class Suspicion:
     def __str__(self) -> str:
         if self.statistic is None or self.threshold is None:
             return f"{self.name}: {self.words}"
-        value = f"{self.name} {self.statistic:.3g} (honest {self.honest:.3g}, threshold {self.threshold:.2g})"
-        return f"{value}: {self.words}" if self.suspicious else value
+        if not self.suspicious:
+            return f"{self.name} {self.statistic:.3g}/{self.threshold:.2g}"
+        return (
+            f"{self.name} {self.statistic:.3g} (honest {self.honest:.3g}, threshold {self.threshold:.2g}): {self.words}"
+        )
 
 
 def silent(name: str, why: str) -> Suspicion:
@@ -146,9 +149,9 @@ def _unreadable(seen: str) -> BadInput:
 def _fitted(side: str, blocks: list[_Moments], origin: np.ndarray) -> list[Suspicion]:
     """The four tests of one set of rows; constant columns take no part.
 
-    All but the mean also leave out sparse columns (mostly zero, or carried by fewer than sqrt(n) rows): these hardly ever
-    meet in a row, and are nearly uncorrelated whatever they were fitted on. Variances leave out columns of a few values
-    or none beyond two deviations, whose variance is nearly fixed by their range.
+    All but the mean also leave out sparse columns (mostly zero, or carried by fewer than sqrt(n) rows): these hardly
+    ever meet in a row, and are nearly uncorrelated whatever they were fitted on. Variances leave out columns of a few
+    values or none beyond two deviations, whose variance is nearly fixed by their range.
     """
     n = sum(block.n for block in blocks)
     shift = np.sum([block.total for block in blocks], axis=0) / n

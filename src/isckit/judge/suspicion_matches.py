@@ -16,15 +16,19 @@ from isckit.submission import read_matches
 
 MIN_GROUPS = 20
 REFERENCES = 1_000_000
-"""References of DISC21; a smaller set makes collisions likelier."""
+"""References of DISC21."""
 
 
-def suspect_matches(path: Path) -> list[Suspicion]:
+def suspect_matches(path: Path, *, references: int = REFERENCES) -> list[Suspicion]:
     """Test scores for a scale made within each query or reference, for ranks, and pairs for one-to-one reasoning.
 
     An honest group agrees with the common figure by accident with a chance far below 0.1, so that 95 % of 20 groups or
     more do with a chance below 1e-17. A query set of nothing but unedited copies is the exception: its best scores may
     all be the same perfect one.
+
+    Args:
+        path: a Matching track file.
+        references: size of the reference set; the more there are, the less one-to-one pairs say.
 
     Raises:
         MissingInput: there is no such file.
@@ -32,9 +36,9 @@ def suspect_matches(path: Path) -> list[Suspicion]:
     """
     matches = read_matches(path)
     scores = np.asarray(matches.scores, np.float64)
-    queries, references = id_codes("Q", matches.query_ids)[0], id_codes("R", matches.reference_ids)[0]
-    rescaled = [*_rescaled("query", queries, scores), *_rescaled("reference", references, scores)]
-    return [*rescaled, _evenly_spaced(scores), _one_to_one(queries, references), _rows_per_query(queries)]
+    queries, found = id_codes("Q", matches.query_ids)[0], id_codes("R", matches.reference_ids)[0]
+    rescaled = [*_rescaled("query", queries, scores), *_rescaled("reference", found, scores)]
+    return [*rescaled, _evenly_spaced(scores), _one_to_one(queries, found, references), _rows_per_query(queries)]
 
 
 def _rescaled(side: str, codes: np.ndarray, scores: np.ndarray) -> list[Suspicion]:
@@ -55,8 +59,9 @@ def _rescaled(side: str, codes: np.ndarray, scores: np.ndarray) -> list[Suspicio
     kept, second = best > worst, scores[np.minimum(starts + 1, len(scores) - 1)]
     if kept.sum() < MIN_GROUPS:
         return [silent(f"scores by {side}", f"{kept.sum()} with several scores, too few to say")]
-    # Extremes are compared more finely: under a global cut the weakest of many rows come close to the cut.
-    fine, rough = 1e-6 * (best - worst), 1e-5 * (best - worst)
+    # Extremes are compared more finely: under a global cut the weakest of many rows come close to the cut. The other
+    # tolerance is what six printed decimals need.
+    fine, rough = 1e-6 * (best - worst), 1e-4 * (best - worst)
     shares = {
         "best score": _agreeing(best, fine, kept) & once[0],
         "worst score": _agreeing(worst, fine, kept) & once[1],
@@ -94,7 +99,7 @@ def _evenly_spaced(scores: np.ndarray) -> Suspicion:
     return _shared(name, _agreeing(steps, 1e-3 * steps, steps > 0), "the scores are ranks over all rows")
 
 
-def _one_to_one(queries: np.ndarray, references: np.ndarray) -> Suspicion:
+def _one_to_one(queries: np.ndarray, found: np.ndarray, references: int) -> Suspicion:
     """Rows whose reference occurs in an earlier row, against the chance that there are none (birthday bound).
 
     True copies seldom share a reference (in DISC21 never), so only the rows beyond one a query count: at most one row a
@@ -105,8 +110,8 @@ def _one_to_one(queries: np.ndarray, references: np.ndarray) -> Suspicion:
     false = len(queries) - len(np.unique(queries))
     # Rows of one query cannot meet.
     within = np.square(np.unique(queries, return_counts=True)[1] - 1.0).sum()
-    expected = max(0.0, (float(false) ** 2 - within) / (2 * REFERENCES))
-    repeats = len(references) - len(np.unique(references))
+    expected = max(0.0, (float(false) ** 2 - within) / (2 * references))
+    repeats = len(found) - len(np.unique(found))
     if expected < -np.log(FALSE_ALARM):
         return silent(name, f"too few rows to say: {repeats:,}, of {expected:.2g} expected by chance")
     words = "every reference is used once: a row was kept or dropped because of other rows"

@@ -6,6 +6,7 @@ from spoiled import case_of, caught_by, change_recipe
 
 from isckit.judge.rules.duties import dead_paths, recognise_licence, requirements, winners_duties
 from isckit.judge.rules.finding import CHECKOUT
+from isckit.types import BadInput
 
 MIT = """MIT License
 
@@ -167,6 +168,14 @@ def test_a_toml_lock_names_its_packages_without_the_project(project):
     own = '[[package]]\nname = "kit"\nsource = { editable = "." }\n'
     write(project, "uv.lock", '[[package]]\nname = "NumPy"\nsource = { registry = "x" }\n' + own)
     assert requirements(project) == {"numpy": True}
+
+
+def test_a_lock_that_is_none_is_refused(project):
+    (project / "requirements.txt").unlink()
+    (project / "requirements-dev.txt").unlink()
+    write(project, "poetry.lock", "[[package]\n")
+    with pytest.raises(BadInput, match="no lock file"):
+        requirements(project)
 
 
 def test_the_third_party_list_has_exactly_the_requirements():

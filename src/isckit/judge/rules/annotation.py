@@ -66,7 +66,9 @@ class Labels:
 
 def no_annotation(case: Case) -> Finding:
     """No file of the checkpoint or of the package is keyed by phase-2 ids. What a hand did outside leaves no trace."""
-    places = [(path, path.relative_to(root)) for root in (case.checkpoint, case.project) for path in _files(case, root)]
+    own, package = case.checkpoint, case.project
+    places = [(path, path.relative_to(own.parent)) for path in sorted(own.rglob("*")) if path.is_file()]
+    places += [(path, path.relative_to(package)) for path in package_files(package) if not path.is_relative_to(own)]
     found: dict[Path, Labels] = {}
     examples: dict[Path, Labels] = {}
     closed: list[str] = []
@@ -77,7 +79,7 @@ def no_annotation(case: Case) -> Finding:
             closed.append(error.seen)
             continue
         if labels:
-            example = not path.is_relative_to(case.checkpoint) and (name.parts[0] == "tests" or name.suffix in _PROSE)
+            example = not path.is_relative_to(own) and (name.parts[0] == "tests" or name.suffix in _PROSE)
             (examples if example else found)[name] = labels
     named: set[str] = set().union(*(labels.ids for labels in examples.values()))
     if len(named) > EXAMPLES:
@@ -194,9 +196,3 @@ def _ids_of_stream(stream: IO[bytes] | gzip.GzipFile) -> set[str]:
         ids |= {match.replace(b"\0", b"").decode() for match in _RAW_ID.findall(window)}
         tail = window[-_RAW_LENGTH:]
     return ids
-
-
-def _files(case: Case, root: Path) -> Iterator[Path]:
-    if root == case.project:
-        return (path for path in package_files(root) if not path.is_relative_to(case.checkpoint))
-    return (path for path in sorted(root.rglob("*")) if path.is_file())

@@ -17,6 +17,7 @@ import yaml
 from isckit.judge.rules.annotation import package_files
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.storage.artifacts import read_json, receipt_path
+from isckit.types import BadInput
 
 LICENCES = {
     "Apache-2.0": ("apache license version 2.0, january 2004",),
@@ -97,7 +98,7 @@ def requirements(project: Path) -> dict[str, bool]:
     """
     main = project / "requirements.txt"
     files = [main] if main.is_file() else _top(project, "requirements*.txt")
-    lines = [line.split(" #")[0].strip() for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split(" #")[0].strip() for file in files for line in _text(file).splitlines()]
     wanted = [line.rstrip("\\ ") for line in lines if line and not line.startswith(("#", "-"))]
     if wanted:
         return {_name(line): _PIN.fullmatch(line) is not None for line in wanted}
@@ -108,7 +109,7 @@ def _licence(files: list[Path]) -> Iterator[str]:
     if not files:
         yield "no LICENSE file"
     for path in files:
-        found = recognise_licence(path.read_text(encoding="utf-8", errors="replace"))
+        found = recognise_licence(_text(path))
         if found is None:
             yield f"{path.name} is not the text of a known permissive licence ({', '.join(LICENCES)})"
         elif not found[1]:
@@ -116,7 +117,7 @@ def _licence(files: list[Path]) -> Iterator[str]:
 
 
 def _readme(project: Path) -> Iterator[str]:
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in _top(project, "README*")]
+    texts = [_text(path) for path in _top(project, "README*")]
     if not texts:
         yield "no README"
     elif not any(_COMMANDS.search(text) for text in texts):
@@ -159,7 +160,7 @@ def dead_paths(file: Path) -> list[tuple[int, str]]:
 
     Comments and docstrings are left out: examples stand there. Binary files have none.
     """
-    text = file.read_bytes().decode("utf-8", errors="replace")
+    text = _text(file)
     if "\0" in text or not _PATH.search(text):
         return []
     prose = _docstring_lines(text) if file.suffix == ".py" else set()
@@ -190,9 +191,7 @@ def _others(project: Path) -> Iterator[str]:
     if not files:
         yield "no list of third-party licences (THIRD_PARTY.md)"
         return
-    words = {
-        _name(word) for path in files for word in _NAME.findall(path.read_text(encoding="utf-8", errors="replace"))
-    }
+    words = {_name(word) for path in files for word in _NAME.findall(_text(path))}
     missing = sorted(set(requirements(project)) - words)
     if missing:
         yield f"{files[0].name} does not name {len(missing)} requirements: {', '.join(missing[:_SHOWN])}"
@@ -200,6 +199,10 @@ def _others(project: Path) -> Iterator[str]:
 
 def _code(project: Path) -> Iterator[Path]:
     return (path for path in package_files(project) if path.suffix in _CODE)
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", errors="replace")
 
 
 def _top(project: Path, *patterns: str) -> list[Path]:
@@ -211,8 +214,13 @@ def _locks(project: Path) -> list[Path]:
 
 
 def _locked(lock: Path) -> list[str]:
-    text = lock.read_text(encoding="utf-8")
-    values = yaml.safe_load(text) if lock.suffix == ".yml" else tomllib.loads(text)
+    try:
+        values = yaml.safe_load(_text(lock)) if lock.suffix == ".yml" else tomllib.loads(_text(lock))
+        assert isinstance(values, dict)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, AssertionError) as error:
+        raise BadInput(
+            seen=f"{lock} is no lock file: {error}", allowed="a lock file", remedy="make it again"
+        ) from error
     # The project itself stands in its own lock, without a registry.
     own = ("editable", "virtual", "directory")
     packages = [p for p in values.get("package", []) if not any(key in p.get("source", {}) for key in own)]

@@ -6,21 +6,31 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from isckit.judge.rules.annotation import no_annotation
+from isckit.judge.rules.counts import submission_count
+from isckit.judge.rules.duties import winners_duties
 from isckit.judge.rules.finding import Case, Finding, Rule
 from isckit.judge.rules.fitting import fitted_on_train
 from isckit.judge.rules.form import limits_on_form
 from isckit.judge.rules.freezing import frozen
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
+from isckit.judge.rules.pairs import public_pairs
+from isckit.judge.rules.sources import external_data
 from isckit.judge.rules.training import no_augmentation
 from isckit.types import KitError
 
 RULES = (
     Rule("5.1", "no-augmentation", "no image made from a query or reference trains anything", no_augmentation),
+    Rule("5.2", "public-pairs", "public pairs may train; labels of the other half and of phase 2 not", public_pairs),
+    Rule("5.3", "no-annotation", "nobody labelled images of phase 2", no_annotation),
     Rule("5.4", "pair-independence", "a score depends on its own query and reference only", independent_pairs),
     Rule("5.5", "independence", "a descriptor depends on its own image only", independent_descriptors),
     Rule("5.5-fit", "fitted-on-train", "whatever is fitted is fitted on train images", fitted_on_train),
+    Rule("5.6", "external-data", "what comes from outside is named, with its licence", external_data),
     Rule("5.7", "form", "the files keep to the official formats and limits", limits_on_form),
     Rule("5.8", "phase-2-freeze", "phase 2 uses what phase 1 deposited", frozen),
+    Rule("5.9", "winners-duties", "what winners must publish can be published", winners_duties),
+    Rule("5.10", "submission-count", "at most three hand-ins a track in phase 2", submission_count),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from isckit.judge.rules.examine import RULES
 from isckit.judge.rules.finding import Finding, Rule, judged
 from isckit.judge.rules.form import ids_of
 from isckit.judge.suspicion import Suspicion, row_keys, suspect_descriptors
-from isckit.judge.suspicion_matches import suspect_matches
+from isckit.judge.suspicion_matches import REFERENCES, suspect_matches
 from isckit.storage.artifacts import rows_digest
 from isckit.submission import BLOCK, open_descriptors
 from isckit.types import KitError
@@ -52,7 +53,9 @@ def examine_file(
         against: the same system's descriptor file of phase 1.
     """
     matching = path.suffix == ".csv"
-    suspicions = _suspicions(path, suspect_matches if matching else suspect_descriptors)
+    known = ids_of(disc, "references")
+    sized = partial(suspect_matches, references=REFERENCES if known is None else len(known))
+    suspicions = _suspicions(path, sized if matching else suspect_descriptors)
     found = {"5.7": _form(path, phase, disc)}
     for number in ("5.4",) if matching else ("5.5", "5.5-fit"):
         found[number] = suspected(suspicions, MISSING[number]) if isinstance(suspicions, list) else suspicions
@@ -68,7 +71,9 @@ def suspected(suspicions: list[Suspicion], missing: str) -> Finding:
     words = [str(suspicion) for suspicion in suspicions if suspicion.suspicious]
     if words:
         return judged(words, "proven", f"numbers of every row, {len(suspicions)} tests")
-    return Finding("unknown", "none", f"nothing suspicious in {'; '.join(map(str, suspicions))}", missing)
+    return Finding(
+        "unknown", "none", f"nothing suspicious (value/threshold): {'; '.join(map(str, suspicions))}", missing
+    )
 
 
 def _suspicions(path: Path, tests: Callable[[Path], list[Suspicion]]) -> list[Suspicion] | Finding:

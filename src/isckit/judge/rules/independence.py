@@ -1,8 +1,8 @@
 """Rules 5.4 and 5.5, independence: a descriptor depends on its image, a score on its pair, and both on nothing else.
 
 Recomputed values are compared with the submitted ones. What may differ is rounding: a batch of another size or a device
-of another make adds in another order. Measured on the baseline: at most 4e-7 of a vector's length on a CPU in float32,
-batches of 1 against 32. Query expansion, one-to-one assignment, fitting on the images at hand and the like change
+of another make adds in another order. Measured on the baseline, as a part of a vector's length: on a CPU at most 4e-7 in
+float32 and 0 in bf16 for batches of 1 against 16; bf16 against float32 at most 5.3e-2. Query expansion, one-to-one assignment, fitting on the images at hand and the like change
 vectors and scores by 1e-2 and more.
 """
 
@@ -22,11 +22,11 @@ from isckit.submission import open_descriptors, read_matches
 from isckit.types import Embeddings, Matches
 from isckit.workspace import query_set
 
-TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "bf16": 5e-2}
+TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "bf16": 1e-1}
 """Largest difference allowed, as a part of a vector's length, or of a score and the spread of scores.
 
 The limit of the rules, a cosine of 1 - 1e-4, is a difference of 1.4e-2. The CUDA and bf16 limits leave room for other
-kernels at other batch sizes, and for the neighbours of normalisation that change places then.
+kernels at other batch sizes, and for the neighbours of normalisation that change places then; CUDA is not measured.
 """
 _SHOWN = 3
 

@@ -36,7 +36,7 @@ def public_pairs(case: Case) -> Finding:
         for epoch in log:
             for role, drawn in epoch["consumed"].items():
                 # Augmented ones are rule 5.1's.
-                if role in _PLAIN and not drawn["augmented"]:
+                if role in _PLAIN and not drawn.get("augmented"):
                     problems += [f"member {member}, epoch {epoch['epoch'] + 1}: {p}" for p in _problems(role, drawn)]
                     notes.append(f"member {member} trained on {role} images, which is tolerated and risks overfitting")
     epochs = sum(len(log) for log in logs.values())
@@ -62,11 +62,11 @@ def seen_queries(checkpoint: Path) -> np.ndarray:
 def _problems(role: str, drawn: dict[str, Any]) -> list[str]:
     """What is wrong with the record of one epoch's unaugmented queries or references."""
     if "listed" not in drawn:
-        return [f"{drawn['images']} {role} images without a list of their ids"]
+        return [f"{drawn.get('images')} {role} images without a list of their ids"]
     ids = np.unique(np.array(drawn["listed"], str))
     problems = []
-    if len(ids) != drawn["images"] or ids_digest(ids) != drawn["ids"]:
-        problems.append(f"the {len(ids)} {role} ids listed are not the {drawn['images']} that were drawn")
+    if len(ids) != drawn.get("images") or ids_digest(ids) != drawn.get("ids"):
+        problems.append(f"the {len(ids)} {role} ids listed are not the {drawn.get('images')} that were drawn")
     if role == Role.QUERY.value:
         numbers = disc_numbers(ids, "Q")
         for what, hidden in (

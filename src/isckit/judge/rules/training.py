@@ -174,12 +174,26 @@ def training_logs(checkpoint: Path) -> dict[str, list[dict[str, Any]]]:
     for path in sorted((checkpoint / "training").glob("*/metrics.jsonl")):
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            assert all(isinstance(line["consumed"], dict) and isinstance(line["epoch"], int) for line in lines)
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            faults: list[Any] = [number for number, line in enumerate(lines, start=1) if not _is_record(line)]
+        except ValueError as error:
+            lines, faults = [], [f"unknown ({error})"]
+        if faults:
             raise BadInput(
-                seen=f"{path} is not a training log of this kit ({type(error).__name__}: {error})",
+                seen=f"{path} is not a training log of this kit: line {faults[0]}",
                 allowed="one record an epoch, with the images consumed by role",
                 remedy="train again, under another --name",
-            ) from error
+            )
         logs[path.parent.name] = lines
     return logs
+
+
+def _is_record(line: Any) -> bool:
+    return (
+        isinstance(line, dict)
+        and isinstance(line.get("epoch"), int)
+        and isinstance(line.get("consumed"), dict)
+        and all(
+            role in list(Role) and isinstance(drawn, dict) and {"augmented", "draws", "images", "ids"} <= drawn.keys()
+            for role, drawn in line["consumed"].items()
+        )
+    )
