@@ -43,4 +43,4 @@ isckit matching --name "$name" --phase 1
 isckit freeze --name "$name"
 isckit check "$submission" --data "$data"
 isckit score "$submission" --data "$data"
-isckit manifest --name "$name" --phase 1
+isckit manifest --name "$name" --phase 1 --data "$data"

@@ -33,4 +33,4 @@ isckit descriptor --name "$name" --phase 2
 isckit matching --name "$name" --phase 2
 isckit check "$submission" --data "$data"
 isckit score "$submission" --data "$data"
-isckit manifest --name "$name" --phase 2
+isckit manifest --name "$name" --phase 2 --data "$data"

@@ -2,16 +2,10 @@
 
 import json
 
-from isckit.judge.rules.annotation import no_annotation
-from isckit.judge.rules.duties import winners_duties
 from isckit.judge.rules.examine import RULES, guarded
 from isckit.judge.rules.finding import Case
-from isckit.judge.rules.pairs import public_pairs
-from isckit.judge.rules.sources import external_data
 from isckit.storage.artifacts import ids_digest, read_json, write_json, write_text
 from isckit.workspace import Workspace
-
-PROGRAMS = {*(rule.program for rule in RULES), public_pairs, no_annotation, external_data, winners_duties}
 
 
 def case_of(root, *, phase=1, **more):
@@ -20,7 +14,7 @@ def case_of(root, *, phase=1, **more):
 
 def caught_by(case):
     """Names of the programs that fail a case."""
-    return {program.__name__ for program in PROGRAMS if guarded(program, case).status == "failed"}
+    return {rule.program.__name__ for rule in RULES if guarded(rule.program, case).status == "failed"}
 
 
 def consume(root, role, names, **changes):

@@ -79,6 +79,14 @@ class Workspace:
         """Folder of the embedding shards of one member for one image set."""
         return self.root / "cache" / name / image_set / member
 
+    def images(self, name: str, image_set: str) -> Path:
+        """Folder of the digests of an image set: shards of a pass over the images, and whole sets as recorded."""
+        return self.root / "cache" / name / "images" / image_set
+
+    def image_digests(self, name: str, image_set: str, digest: str) -> Path:
+        """Digests of all images of a set whose digest as a whole is `digest`: what is recorded stays nameable."""
+        return self.images(name, image_set) / f"{digest[:16]}.npz"
+
     def submission(self, phase: int, name: str) -> Path:
         """Folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""
         query_set(phase)
@@ -103,3 +111,5 @@ MATCHES = "matching.csv"
 SCORE = "score.json"
 RULES = "rules.json"
 MANIFEST = "manifest.json"
+FINGERPRINTS = "fingerprints.npz"
+"""Beside the manifest: what names the row of an artifact that changed."""

@@ -58,6 +58,15 @@ def test_mostly_saturated_scores_raise_no_suspicion(tmp_path):
     assert suspects(tmp_path, q, r, np.ones(len(q)))[0] == set()
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_end_that_several_rows_of_every_query_meet_raises_no_suspicion(tmp_path, sign):
+    rng = np.random.default_rng(12)
+    scores = rng.uniform(size=(200, 9))
+    scores[:, :3] = 1
+    q, r = np.repeat(np.arange(200), 9), rng.permutation(1800) % 900
+    assert suspects(tmp_path, q, r, sign * scores.ravel())[0] == set()
+
+
 def each(codes, scores, rescale):
     """Apply a function to the scores of each group."""
     scores = scores.copy()

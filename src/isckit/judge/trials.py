@@ -29,7 +29,7 @@ ALONE = 3
 """Pairs looked at in a process of their own, with no other image present."""
 BATCH = 16
 """Images a batch in the experiments that have several: another size than that of submissions."""
-MATCHES_PER_QUERY = 3
+MATCHES_PER_QUERY = 2
 """References drawn with each query: those of its best rows in the submission."""
 
 

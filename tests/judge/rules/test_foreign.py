@@ -1,5 +1,7 @@
 """A foreign file, rule by rule: form proven, suspicion failed, everything else honestly unknown."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,18 @@ def test_scores_scaled_within_queries_fail_rule_5_4_and_nothing_else(tmp_path):
     assert "same sum of scores by query 1" in found["5.4"].detail
 
 
+def test_one_to_one_pairs_are_judged_by_the_size_of_the_reference_set_at_hand(tmp_path):
+    q, rng = np.repeat(np.arange(100), 10), np.random.default_rng(5)
+    ids = [np.char.mod("Q%05d", np.arange(100)), np.char.mod("R%06d", np.arange(2000))]
+    path = tmp_path / "m.csv"
+    pairs = Matches(ids[0][q], ids[1][rng.permutation(2000)[:1000]], rng.normal(size=1000))
+    write_matches(path, pairs)
+    sets = SimpleNamespace(queries=SimpleNamespace(ids=ids[0]), references=SimpleNamespace(ids=ids[1]))
+    assert findings(path, phase=1)["5.4"].status == "unknown"
+    found = findings(path, phase=1, disc=sets)["5.4"]
+    assert found.status == "failed" and "references that occur again 0" in found.detail
+
+
 def test_faults_of_form_fail_rule_5_7_and_what_cannot_be_read_is_unknown(tmp_path, honest):
     path = tmp_path / "broken.csv"
     path.write_text("Q00001,R000001,0.5\nQ00001,T000001,x\n")
@@ -159,7 +173,7 @@ def test_the_freeze_is_judged_only_where_there_is_something_to_compare(tmp_path,
     assert findings(honest, phase=1)["5.8"].status == "passed"
     assert findings(honest, phase=2)["5.8"].detail == MISSING["5.8"]
     assert findings(honest, against=honest)["5.8"].status == "unknown"
-    assert findings(table, phase=2, against=honest)["5.8"].status == "unknown"
+    assert findings(table, phase=2, against=honest)["5.8"].detail == MISSING["5.8"]
     broken = tmp_path / "first.h5"
     broken.write_bytes(b"no")
     found = findings(honest, phase=2, against=broken)["5.8"]

@@ -1,62 +1,177 @@
-"""The manifest of a submission: everything that decided its bytes, in one file."""
+"""The manifest of a submission: everything that decided its bytes and what it cost, in one sealed file.
+
+The seal is a digest over all the rest: deposited with a third party, it proves later that nothing was rewritten.
+"""
 
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import isckit
 from isckit import config
-from isckit.judge.freeze import code_digest
-from isckit.storage.artifacts import environment, file_digest, read_json, receipt_path, write_json
-from isckit.workspace import MANIFEST, RULES, SCORE, Workspace
+from isckit.data.digests import digest_images, write_digests
+from isckit.data.layouts import open_disc, require
+from isckit.judge.audit.costs import costs
+from isckit.judge.audit.fingerprints import take, write_fingerprints
+from isckit.judge.audit.records import bare, file_record
+from isckit.judge.code import code_digest, code_files, commit
+from isckit.judge.freeze import seal
+from isckit.judge.rules.finding import Case
+from isckit.storage.artifacts import environment, file_digest, read_json, read_receipt, receipt_path, write_json
+from isckit.storage.meter import machine
+from isckit.types import BadInput, MissingInput, StaleArtifact
+from isckit.workspace import FINGERPRINTS, MANIFEST, PHASES, RULES, SCORE, Workspace, query_set
+
+FORMAT = 1
+TRACK_SUFFIXES = (".csv", ".h5")
 
 
-def write_manifest(folder: Path) -> Path:
-    """Write manifest.json of a submission folder and return its path."""
-    workspace, phase, name = Workspace.locate(folder)
-    recipe = config.from_dict(read_json(workspace.recipe(name)))
-    artifacts = [workspace.weights(name), workspace.ensemble(name), workspace.bank(name)]
-    artifacts += sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".h5"))
-    manifest = {
-        "name": name,
-        "phase": phase,
-        "recipe": config.to_dict(recipe),
-        "recipe_digest": config.digest(recipe),
-        "seed": recipe.seed,
-        "code": {"digest": code_digest(), **_commit()},
-        "packages": environment(),
-        "artifacts": {path.name: _artifact(path) for path in artifacts if path.is_file()},
-        "embeddings": _embeddings(workspace, name),
-        "results": {path.stem: read_json(path) for path in (folder / SCORE, folder / RULES) if path.is_file()},
-    }
-    return write_json(folder / MANIFEST, manifest)
+def write_manifest(folder: Path, *, data: Path | None = None, workers: int = 1) -> Path:
+    """Write manifest.json and fingerprints.npz of a submission folder and return the former's path.
+
+    Equal inputs give equal bytes: no clock is read, and those that receipts recorded stand in "costs" alone.
+
+    Args:
+        folder: submissions/phaseN/NAME.
+        data: the images, to be digested; else digests of the same images in another manifest of the run are taken over.
+        workers: threads that read images.
+
+    Raises:
+        MissingInput, BadInput: the run or one of its files is missing or damaged.
+        StaleArtifact: the images are not those that were described.
+    """
+    case = Case(*Workspace.locate(folder), disc=open_disc(data) if data else None)
+    write_fingerprints(folder, take(case))
+    manifest = {"format": FORMAT} | {key: make(case) for key, make in SECTIONS.items()}
+    manifest["images"] = _images(case, workers)
+    return write_json(folder / MANIFEST, manifest | {"seal": seal(manifest)})
 
 
-def _artifact(path: Path) -> dict[str, Any]:
-    receipt = receipt_path(path)
-    return {"sha256": file_digest(path), "bytes": path.stat().st_size} | (
-        {"receipt": read_json(receipt)} if receipt.is_file() else {}
-    )
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a submission folder; whether its seal fits is for the caller to ask.
+
+    Raises:
+        MissingInput: there is none.
+        BadInput: it is none, or of another format.
+    """
+    _, phase, name = Workspace.locate(folder)
+    path, remedy = folder / MANIFEST, f"write it: isckit manifest --name {name} --phase {phase} --data DIR"
+    if not path.is_file():
+        raise MissingInput(seen=f"no {path}", allowed="a submission with its manifest", remedy=remedy)
+    manifest = read_json(path)
+    wanted = {*SECTIONS, "format", "images", "seal"}
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or (missing := wanted - manifest.keys()):
+        lacks = (
+            f"it lacks {', '.join(sorted(missing))}" if isinstance(manifest, dict) and "seal" in manifest else "none"
+        )
+        raise BadInput(
+            seen=f"{path} is not a manifest of format {FORMAT} ({lacks})",
+            allowed="a file written by: isckit manifest",
+            remedy=remedy,
+        )
+    return manifest
 
 
-def _embeddings(workspace: Workspace, name: str) -> dict[str, Any]:
-    root = workspace.embeddings(name, "train", "x").parent.parent
+def image_sets(case: Case) -> tuple[str, str, str]:
+    """The image sets that a submission of this phase is made from."""
+    return "train", "references", query_set(case.phase)
+
+
+def checkpoint_files(case: Case) -> dict[str, Path]:
+    """Files of the checkpoint folder by their path in it, receipts aside: these stand with what they are about."""
+    paths = {path.relative_to(case.checkpoint).as_posix(): path for path in case.checkpoint.rglob("*")}
+    return {name: path for name, path in sorted(paths.items()) if path.is_file() and _counts(path)}
+
+
+def artifact_files(case: Case) -> dict[str, Path]:
+    """Submission files of both tracks."""
     return {
-        f"{path.parent.parent.name}/{path.parent.name}": read_json(path)
-        for path in sorted(root.glob("*/*/receipt.json"))
+        path.name: path for path in sorted(case.folder.iterdir()) if path.suffix in TRACK_SUFFIXES and _counts(path)
     }
 
 
-def _commit() -> dict[str, Any]:
-    """Commit of the checkout that the code runs from, and whether it was dirty; empty outside of a checkout."""
-    source = Path(isckit.__path__[0])
-    answers = []
-    for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(source)]):
-        try:
-            done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return {}
-        answers.append(done.stdout.strip())
-    return {"commit": answers[0], "dirty": bool(answers[1])}
+def _counts(path: Path) -> bool:
+    return not path.name.startswith(".") and not path.name.endswith("receipt.json")
+
+
+def _embeddings(case: Case) -> dict[str, Any]:
+    """Receipts of the embeddings by "set/member"."""
+    folders = {
+        f"{image_set}/{member.name}": case.workspace.embeddings(case.name, image_set, member.name)
+        for image_set in image_sets(case)
+        for member in case.recipe.members
+    }
+    return {key: bare(read_receipt(path)) for key, path in folders.items() if receipt_path(path).is_file()}
+
+
+def _devices(case: Case) -> dict[str, Any]:
+    """Device and threads of every step whose receipt tells them."""
+    receipts = _embeddings(case)
+    if receipt_path(case.workspace.weights(case.name)).is_file():
+        receipts["train"] = read_receipt(case.workspace.weights(case.name))
+    known = {step: {k: receipt["facts"].get(k) for k in ("device", "threads")} for step, receipt in receipts.items()}
+    return {step: where for step, where in known.items() if any(where.values())}
+
+
+def _images(case: Case, workers: int) -> dict[str, Any]:
+    """Digest record of each image set; "listing" is the digest of ids and sizes that receipts know the set by."""
+    described = {key.partition("/")[0]: receipt["made_from"]["images"] for key, receipt in _embeddings(case).items()}
+    records = {}
+    for name in image_sets(case):
+        if case.disc is not None and getattr(case.disc, name) is not None:
+            records[name] = _digested(case, name, described.get(name), workers)
+        else:
+            records[name] = _taken_over(case, name, described.get(name)) or {"absent": "no such images were at hand"}
+    return records
+
+
+def _digested(case: Case, name: str, described: str | None, workers: int) -> dict[str, Any]:
+    assert case.disc is not None
+    images = require(case.disc, name)
+    listing = images.listing_digest()
+    if described not in (None, listing):
+        raise StaleArtifact(
+            seen=f"the {name} images in {case.disc.root} are not those that were described: other ids or sizes",
+            allowed="the images that the submission was made from",
+            remedy="pass their folder as --data, or extract again under another --name",
+        )
+    digests = digest_images(images, case.workspace.images(case.name, name), workers=workers)
+    write_digests(case.workspace.image_digests(case.name, name, digests.digest), digests)
+    return digests.record() | {"listing": listing}
+
+
+def _taken_over(case: Case, name: str, described: str | None) -> dict[str, Any] | None:
+    """The record of the same images in a sealed manifest of either phase of this run."""
+    for phase in (case.phase, *PHASES):
+        path = case.workspace.submission(phase, case.name) / MANIFEST
+        earlier = read_json(path) if path.is_file() else None
+        if described and isinstance(earlier, dict) and earlier.get("seal") == seal(earlier):
+            record = earlier["images"].get(name, {})
+            if record.get("listing") == described:
+                return record
+    return None
+
+
+def _results(case: Case) -> dict[str, Any]:
+    return {path.stem: read_json(path) for path in (case.folder / SCORE, case.folder / RULES) if path.is_file()}
+
+
+SECTIONS: dict[str, Callable[[Case], Any]] = {
+    "name": lambda case: case.name,
+    "phase": lambda case: case.phase,
+    "recipe": lambda case: config.to_dict(case.recipe),
+    "recipe_digest": lambda case: config.digest(case.recipe),
+    "seeds": lambda case: {"recipe": case.recipe.seed},
+    "code": lambda _: {"digest": code_digest(), "files": code_files()} | commit(),
+    "packages": lambda _: environment(),
+    "machine": lambda _: machine(),
+    "devices": _devices,
+    "checkpoint": lambda case: {name: file_record(path) for name, path in checkpoint_files(case).items()},
+    "artifacts": lambda case: {name: file_record(path) for name, path in artifact_files(case).items()},
+    "fingerprints": lambda case: {"sha256": file_digest(case.folder / FINGERPRINTS)},
+    "embeddings": _embeddings,
+    "costs": costs,
+    "results": _results,
+}
+"""Every section that can be made again from what lies there, in the order of the pipeline; images need --data."""

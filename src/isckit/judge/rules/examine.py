@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 from isckit.judge.rules.annotation import no_annotation
@@ -19,6 +20,8 @@ from isckit.judge.rules.sources import external_data
 from isckit.judge.rules.training import no_augmentation
 from isckit.types import KitError
 
+WIDTH = 120
+"""Columns of the table."""
 RULES = (
     Rule("5.1", "no-augmentation", "no image made from a query or reference trains anything", no_augmentation),
     Rule("5.2", "public-pairs", "public pairs may train; labels of the other half and of phase 2 not", public_pairs),
@@ -56,11 +59,13 @@ def to_json(findings: list[tuple[Rule, Finding]]) -> list[dict[str, Any]]:
 
 
 def table(findings: list[tuple[Rule, Finding]]) -> str:
-    """Findings as lines of text."""
-    marks = {"passed": "passed", "failed": "FAILED", "unknown": "unknown"}
-    rows = [
-        f"  {marks[f.status]:7}  {rule.number:7} {rule.title:17} {f.level:8}  {f.examined}"
-        + (f": {f.detail}" if f.detail else "")
-        for rule, f in findings
-    ]
-    return "\n".join(["rules (evidence: proven, sampled, declared or none)", *rows])
+    """Findings as lines of text; what was found wrong, or is worth knowing, stands below what was examined."""
+    lines = ["rules (evidence: proven, sampled, declared or none)"]
+    for rule, found in findings:
+        status = "FAILED" if found.status == "failed" else found.status
+        head = f"  {status:8} {rule.number:7} {rule.title:17} {found.level:9} "
+        lines.append(fill(found.examined, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)))
+        if found.detail:
+            mark = " " * (len(head) - 3) + "-> "
+            lines.append(fill(found.detail, WIDTH, initial_indent=mark, subsequent_indent=" " * len(head)))
+    return "\n".join(lines)

@@ -15,9 +15,10 @@ from isckit.judge.contestant import Drawn
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.scratch import again, scratch
+from isckit.judge.suspicion import suspect_descriptors
 from isckit.storage.artifacts import file_digest, read_receipt
 from isckit.storage.descriptors import read_embeddings, read_shards
-from isckit.types import Embeddings, Role
+from isckit.types import BadInput, Embeddings, Role
 from isckit.vectors.pca import load_pca
 from isckit.workspace import Workspace
 
@@ -28,6 +29,11 @@ def fitted_on_train(case: Case) -> Finding:
         return Finding("unknown", "none", f"no fitted parts in {case.checkpoint}")
     problems = _declared(case)
     examined = "PCA, bank and their receipts"
+    path = case.workspace.descriptors(case.phase, case.name)
+    if path.is_file():
+        found, tested = _suspected(path)
+        problems += found
+        examined += f"; {tested}"
     folders = [case.workspace.embeddings(case.name, "train", member.name) for member in case.recipe.members]
     if case.probe is None or not case.probe.sample:
         return judged(problems, "declared", examined, note="not fitted again")
@@ -41,6 +47,17 @@ def fitted_on_train(case: Case) -> Finding:
             return judged(problems, "declared", examined, note="no train images to describe again")
         found, compared = _described_again(case, Path(folder))
     return judged(problems + found, "sampled", f"{examined}; {compared}")
+
+
+def _suspected(path: Path) -> tuple[list[str], str]:
+    """What the vectors say of themselves."""
+    try:
+        tests = suspect_descriptors(path)
+    except BadInput as error:
+        # Vectors that are no numbers are the business of rule 5.7.
+        return [], f"vectors not tested ({error.seen})"
+    examined = f"{sum(test.statistic is not None for test in tests)} suspicion tests on the vectors"
+    return [str(test) for test in tests if test.suspicious], examined
 
 
 def _declared(case: Case) -> list[str]:
