@@ -33,7 +33,7 @@ def verbs(root: Path, data: Path, *, phase: int, name: str = "run") -> list[list
     judged = [
         ["check", folder, "--data", data, "--sample", 0],
         ["score", folder, "--data", data, "--bootstrap", "20"],
-        ["manifest", "--name", name, "--phase", phase],
+        ["manifest", "--name", name, "--phase", phase, "--data", data],
     ]
     if phase == 1:
         chain = [begin, extract, ["fit", "--name", name], *tracks, ["freeze", "--name", name], *judged]

@@ -1,12 +1,11 @@
-"""Verbs that look and judge: doctor, score, check, manifest."""
+"""Verbs that look and judge: doctor, score, check."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
-from isckit.workspace import Workspace
+from isckit.cli.options import CPUS, Data, MaybeData, Workers, guarded
 
 
 @guarded
@@ -73,11 +72,3 @@ def check(
     typer.echo(text)
     if not clean:
         raise typer.Exit(1)
-
-
-@guarded
-def manifest(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
-    """Write the manifest of a submission: recipe, digests, versions, scores."""
-    from isckit.judge.audit.manifest import write_manifest
-
-    typer.echo(written(write_manifest(Workspace(root).submission(phase, name))))

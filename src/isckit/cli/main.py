@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from isckit.cli import judging, ledgers, material, replaying, runs
+from isckit.cli import auditing, judging, ledgers, material, replaying, runs
 
 app = typer.Typer(
     name="isckit",
@@ -24,12 +24,14 @@ recipes = typer.Typer(no_args_is_help=True, help="List and show recipes.")
 app.command()(judging.doctor)
 for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching, runs.infer, runs.freeze, runs.frozen):
     app.command()(verb)
-for verb in (judging.score, judging.check, judging.manifest):
+for verb in (judging.score, judging.check, auditing.manifest):
     app.command()(verb)
 data.command()(material.synthetic)
 data.command()(material.sheet)
 recipes.command("list")(material.recipes_list)
 recipes.command("show")(material.recipes_show)
+audit.command("verify")(auditing.verify)
+audit.command("diff")(auditing.diff)
 audit.command("replay")(replaying.replay)
 ledger.command("add")(ledgers.ledger_add)
 ledger.command("report")(ledgers.ledger_report)

@@ -39,13 +39,14 @@ def test_a_vector_and_a_score_that_do_not_come_from_the_images_are_named(copy, m
     with h5py.File(folder / "descriptors.h5", "r+") as file:
         file["query"][3, 5] += 0.25
     lines = (folder / "matching.csv").read_text().splitlines()
-    query, reference, score = lines[1].split(",")
-    lines[1] = f"{query},{reference},{float(score) + 0.5}"
+    row = next(k for k, line in enumerate(lines) if line.split(",")[1] < "R000016" and k)  # the batch described again
+    query, reference, score = lines[row].split(",")
+    lines[row] = f"{query},{reference},{float(score) + 0.5}"
     (folder / "matching.csv").write_text("\n".join(lines) + "\n")
     assert replay(copy, mini, "--sample", "100") == 1
     out = capsys.readouterr().out
     assert "NOT REPRODUCED" in out and "Q00003" in out
-    assert f"({query},{reference})" in out or "scored pairs: identical" in out
+    assert f"({query},{reference})" in out
     assert "reference vectors: identical" in out
 
 

@@ -121,7 +121,7 @@ def _swapped(old: _Table, new: _Table, side: int) -> tuple[list[tuple[str, str]]
     differ = was[i] != became[j]
     codes, firsts = np.unique(old.codes[side], return_index=True)
     ids = old.ids[side][firsts[np.searchsorted(codes, common[differ])]]
-    pairs, explained = swaps(ids, was[i][differ], became[j][differ])
+    pairs, explained = swaps(ids, was[i][differ, None], became[j][differ, None])
     return pairs, common[differ][explained]
 
 

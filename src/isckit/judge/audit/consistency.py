@@ -7,35 +7,42 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from isckit.judge.rules.finding import Case
+from isckit.judge.state import parts
 from isckit.workspace import query_set
 
 Manifest = Mapping[str, Any]
 
 
-def inconsistencies(manifest: Manifest) -> list[str]:
+def inconsistencies(case: Case, manifest: Manifest) -> list[str]:
     """Receipts that name other inputs than the manifest records, in words.
 
     Digests stand for the files, which are compared with them elsewhere: a file that changed is not told here again.
     """
-    weights = manifest["checkpoint"].get("weights.safetensors", {}).get("sha256")
-    found = list(_fitted(manifest))
-    for key, receipt in manifest["embeddings"].items():
-        found += _other(f"embeddings {key}", receipt["made_from"], _described_from(manifest, key, weights))
-    for name, record in manifest["artifacts"].items():
-        if "receipt" in record:
-            found += _other(name, record["receipt"]["made_from"], _made_from(manifest))
-    return found
+    files = {part: path.name for part, path in parts(case.workspace, case.name).items()}
+    records = {part: manifest["checkpoint"].get(name, {}) for part, name in files.items()}
+    digests = {part: record.get("sha256") for part, record in records.items()}
+    fitted_from = {"recipe": _digest(manifest["recipe"]["ensemble"]), "train": _set_digest(manifest, "train")}
+    sets = {name: _set_digest(manifest, name) for name in (query_set(case.phase), "references")}
+    submitted_from = {"recipe": manifest["recipe_digest"], **digests, **sets}
+    wanted = [
+        *(
+            (f"embeddings {key}", receipt, _described_from(manifest, key, digests["weights"]))
+            for key, receipt in manifest["embeddings"].items()
+        ),
+        *((files[part], records[part].get("receipt"), fitted_from) for part in ("ensemble", "bank")),
+        *((name, record.get("receipt"), submitted_from) for name, record in manifest["artifacts"].items()),
+    ]
+    return [
+        words for name, receipt, inputs in wanted if receipt for words in _other(name, receipt["made_from"], inputs)
+    ]
 
 
 def _other(name: str, made_from: Manifest, wanted: Mapping[str, Any]) -> Iterator[str]:
     """Inputs that a receipt has otherwise; those unknown (None) or not in the receipt are passed over."""
     for key, digest in wanted.items():
         if digest is not None and key in made_from and made_from[key] != digest:
-            yield f"{name} was made from another {key}: {_short(made_from[key])} by its receipt, {_short(digest)} beside it"
-
-
-def _short(value: object) -> str:
-    return str(value)[:12]
+            yield f"{name}: by its receipt made from another {key} than the one recorded"
 
 
 def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[str, Any]:
@@ -51,21 +58,6 @@ def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[s
     }
 
 
-def _fitted(manifest: Manifest) -> Iterator[str]:
-    wanted = {"recipe": _digest(manifest["recipe"]["ensemble"]), "train": _set_digest(manifest, "train")}
-    for name in ("ensemble.npz", "bank.h5"):
-        record = manifest["checkpoint"].get(name, {})
-        if "receipt" in record:
-            yield from _other(name, record["receipt"]["made_from"], wanted)
-
-
-def _made_from(manifest: Manifest) -> dict[str, Any]:
-    """What a submission file is to be made from."""
-    fitted = {key: manifest["checkpoint"].get(name, {}).get("sha256") for key, name in FITTED.items()}
-    sets = {name: _set_digest(manifest, name) for name in (query_set(manifest["phase"]), "references")}
-    return {"recipe": manifest["recipe_digest"], **fitted, **sets}
-
-
 def _set_digest(manifest: Manifest, image_set: str) -> str | None:
     """Digest over what the embeddings of a set were made from, by all members; None where a receipt is missing."""
     keys = [f"{image_set}/{member['name']}" for member in manifest["recipe"]["members"]]
@@ -75,6 +67,3 @@ def _set_digest(manifest: Manifest, image_set: str) -> str | None:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-FITTED = {"ensemble": "ensemble.npz", "bank": "bank.h5"}

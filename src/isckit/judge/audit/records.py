@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,12 @@ from isckit.data.containers import some
 from isckit.storage.artifacts import file_digest, read_json, receipt_path
 from isckit.storage.recipe_diff import recipe_differences
 from isckit.types import BadInput
+
+_DAMAGE = (
+    *(ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What the readers raise on damaged files: a byte that changed may name any compression, or encryption."""
 
 
 def file_record(path: Path) -> dict[str, Any]:
@@ -47,15 +55,7 @@ def parts(path: Path) -> dict[str, str]:
         return {}
     try:
         return read(path)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        EOFError,
-        NotImplementedError,
-    ) as error:
+    except _DAMAGE as error:
         raise BadInput(
             seen=f"{path.name} cannot be read ({type(error).__name__}: {error})",
             allowed="a whole file written by this kit",

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,16 +19,17 @@ from isckit.judge.audit.compare import (
     compare_matches,
     compare_weights,
 )
+from isckit.judge.audit.manifest import read_manifest
 from isckit.judge.contestant import INFER, Drawn, ask
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.scratch import again, scratch
-from isckit.storage.artifacts import environment, read_json, read_receipt
+from isckit.storage.artifacts import environment
 from isckit.storage.descriptors import read_embeddings
 from isckit.storage.meter import machine
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import MissingInput
-from isckit.workspace import DESCRIPTORS, MANIFEST, MATCHES, Workspace, query_set
+from isckit.workspace import DESCRIPTORS, MATCHES, Workspace, query_set
 
 
 @dataclass(frozen=True)
@@ -214,28 +214,15 @@ def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Compar
 
 
 def _threads(case: Case, *, training: bool = False) -> int | None:
-    """Threads that the weights were trained with, or the images described with, by the records of the submission."""
-    if training:
-        receipts = [read_receipt(case.workspace.weights(case.name))]
-    else:
-        receipts = list(_manifest(case)["embeddings"].values())
-    return next((int(receipt["facts"]["threads"]) for receipt in receipts if "threads" in receipt["facts"]), None)
-
-
-def _manifest(case: Case) -> dict[str, Any]:
-    path = case.folder / MANIFEST
-    if not path.is_file():
-        raise MissingInput(
-            seen=f"no {path}",
-            allowed="a submission with its manifest, which names its machine and packages",
-            remedy=f"run: isckit manifest --name {case.name} --phase {case.phase}",
-        )
-    return read_json(path)
+    """Threads that the weights were trained with, or the images described with, by the manifest."""
+    devices = read_manifest(case.folder)["devices"]
+    told = [where.get("threads") for step, where in devices.items() if (step == "train") == training]
+    return next((int(number) for number in told if number), None)
 
 
 def _elsewhere(case: Case) -> list[str]:
     """In what this machine and its packages differ from those of the submission's manifest."""
-    recorded = _manifest(case)
+    recorded = read_manifest(case.folder)
     now = {"packages": environment(), "machine": machine()}
     return [
         f"{key} {recorded[part].get(key)} there, {now[part].get(key)} here"

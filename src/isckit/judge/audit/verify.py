@@ -1,5 +1,136 @@
-"""Verifying a submission: every digest of its manifest computed again, and whatever differs named."""
+"""Verifying a submission: every digest of its manifest computed again, and whatever differs named.
+
+A file, image, recipe value or record that differs speaks against the submission. Code and packages of another version,
+another machine, scores computed anew and files added later do not: they are told as notes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from isckit.data.containers import some
+from isckit.data.layouts import open_disc
+from isckit.judge.audit.changed_files import changed_files, changed_images
+from isckit.judge.audit.consistency import inconsistencies
+from isckit.judge.audit.manifest import SECTIONS, artifact_files, checkpoint_files, read_manifest
+from isckit.judge.code import code_files
+from isckit.judge.freeze import seal as seal_of
+from isckit.judge.rules.finding import Case
+from isckit.judge.state import code_changes
+from isckit.storage.artifacts import environment, receipt_path
+from isckit.storage.meter import machine
+from isckit.storage.recipe_diff import recipe_differences
+from isckit.types import KitError
+from isckit.workspace import MANIFEST, Workspace
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verifying found.
+
+    Attributes:
+        seal: of the manifest.
+        examined: what was looked at.
+        changes: what is not as recorded, each in words that name it.
+        notes: in what the place differs from that of the run, and what could not be looked at.
+    """
+
+    seal: str
+    examined: str
+    changes: list[str]
+    notes: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against the submission."""
+        return not self.changes
+
+    def __str__(self) -> str:
+        notes = ["no change of the submission, but worth knowing:", *(f"  note     {note}" for note in self.notes)]
+        return "\n".join(
+            [
+                f"looked at {self.examined}",
+                f"seal {self.seal}",
+                *(f"  CHANGED  {change}" for change in self.changes),
+                *(notes if self.notes else []),
+                "VERIFIED" if self.passed else f"NOT VERIFIED: {len(self.changes)} changes",
+            ]
+        )
+
+
+def verify(folder: Path, *, data: Path | None = None, seal: str | None = None, workers: int = 1) -> Verification:
+    """Compare a submission, its run and its images with its manifest. Nothing is written.
+
+    Args:
+        folder: submissions/phaseN/NAME.
+        data: the images; without them, they are not looked at.
+        seal: the manifest's seal as it was deposited elsewhere.
+        workers: threads that read images.
+
+    Raises:
+        MissingInput: there is no manifest, or no folder `data`.
+        BadInput: it is no manifest of this format.
+    """
+    case = Case(*Workspace.locate(folder), disc=open_disc(data) if data else None)
+    read = read_manifest(folder)
+    manifest, changes = _unsealed(case, read)
+    if seal is not None and seal != read["seal"]:
+        changes.append(f"{MANIFEST}: seal {seal} was deposited, this one has {read['seal']}")
+    try:
+        changes += changed_files(case, manifest)
+        changes += inconsistencies(case, manifest)
+        found, unseen, images = changed_images(case, manifest, workers=workers)
+        notes = unseen + list(_notes(case, manifest))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if not changes:
+            raise  # a manifest with its seal intact has all its parts
+        return Verification(read["seal"], MANIFEST, [*changes, f"{MANIFEST}: cannot be followed ({error!r})"], [])
+    files = len(manifest["checkpoint"]) + len(manifest["artifacts"])
+    examined = (
+        f"{files} files of checkpoint and submission, {len(manifest['embeddings'])} receipts of embeddings, "
+        f"{images:,} images, {len(manifest['code']['files'])} code files, {len(manifest['packages'])} versions"
+    )
+    return Verification(read["seal"], examined, changes + found, notes)
+
+
+def _unsealed(case: Case, manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """The manifest as it was sealed, and what was edited since.
+
+    Where the seal does not fit, the section is looked for that, made again from what lies there, lets it fit.
+    """
+    if manifest["seal"] == seal_of(manifest):
+        return manifest, []
+    for key in SECTIONS:
+        now = _made_again(case, key)
+        if seal_of(mended := manifest | {key: now}) == manifest["seal"]:
+            edits = recipe_differences({key: manifest[key]}, {key: now})
+            return mended, [f"{MANIFEST}: was edited: {'; '.join(edits[:4])}"]
+    return manifest, [f"{MANIFEST}: was edited: its seal does not fit its content"]
+
+
+def _made_again(case: Case, section: str) -> Any:
+    """A section as it would be written now; None where what it is made from is damaged: that is told with the files."""
+    try:
+        return SECTIONS[section](case)
+    except (KitError, OSError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _notes(case: Case, manifest: Manifest) -> Iterator[str]:
+    before = {"code": manifest["code"]["files"], "environment": manifest["packages"]}
+    yield from code_changes(before, {"code": code_files(), "environment": environment()})
+    yield from recipe_differences({"machine": manifest["machine"]}, {"machine": machine()})
+    for section, what in {"results": "scores or findings", "costs": "costs in receipts"}.items():
+        if differences := recipe_differences(manifest[section], _made_again(case, section) or {}):
+            yield f"other {what}: {some(differences)}"
+    for section, files in (("checkpoint", checkpoint_files(case)), ("artifacts", artifact_files(case))):
+        if added := sorted(files.keys() - manifest[section].keys()):
+            yield f"not in the manifest: {some(added)}"
+    folders = {key: case.workspace.embeddings(case.name, *key.split("/")) for key in manifest["embeddings"]}
+    if gone := [key for key, path in folders.items() if not receipt_path(path).is_file()]:
+        yield f"embeddings are gone, and were not looked at: {some(gone)}"

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from isckit import config
+from isckit.data.changes import same_bytes
+from isckit.data.digests import digest_images
 from isckit.data.layouts import ROLES, Disc
 from isckit.data.witness import read_witness
 from isckit.judge.contestant import Drawn, start
@@ -25,11 +27,14 @@ from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.watch import Watch
 from isckit.storage.artifacts import file_digest, read_receipt, write_text
 from isckit.types import BadInput, Role
-from isckit.workspace import Workspace
+from isckit.workspace import Workspace, query_set
 
 IMAGES = 48
 """Images of each role laid before the watched training, as far as there are."""
 PASSES = 2
+MOST_SAME = 1e-3
+"""Part of the train files that may be, byte for byte, also a query or reference."""
+_READERS = 4
 _BATCH = 16
 _SHOWN = 5
 
@@ -56,7 +61,8 @@ def no_augmentation(case: Case) -> Finding:
     if case.probe is None or case.probe.train is None or not case.probe.sample or case.disc is None:
         return judged(problems, "declared", examined, note="training not watched")
     found, watched = _watched(case, case.disc, case.probe.train)
-    return judged(problems + found, "sampled", f"{examined}; {watched}")
+    same, compared = _same_files(case, case.disc)
+    return judged(problems + found + same, "sampled", f"{examined}; {watched}; {compared}")
 
 
 def trained_members(recipe: config.Recipe) -> list[config.Network]:
@@ -98,6 +104,23 @@ def _watched(case: Case, disc: Disc, template: str) -> tuple[list[str], str]:
         "references opened" + ("" if problems else ", same weights without them")
     )
     return problems, examined
+
+
+def _same_files(case: Case, disc: Disc) -> tuple[list[str], str]:
+    """Train images that are queries or references, byte for byte; a few may stand in the data set itself."""
+    sets = {name: getattr(disc, name) for name in ("train", "references", query_set(case.phase))}
+    digests = {
+        name: digest_images(images, case.workspace.images(case.name, name), workers=_READERS)
+        for name, images in sets.items()
+        if images is not None
+    }
+    train = digests.pop("train")
+    pairs = [pair for other in digests.values() for pair in same_bytes(train, other)]
+    problems = []
+    if len(pairs) > MOST_SAME * len(train.ids):
+        named = ", ".join(f"{own} is {other}" for own, other in pairs[:_SHOWN])
+        problems = [f"{len(pairs)} train files are files of queries or references: {named}"]
+    return problems, f"{len(pairs)} of {len(train.ids)} train files are those of a query or reference"
 
 
 def _draw(disc: Disc, rng: np.random.Generator) -> dict[str, Drawn]:

@@ -1,0 +1,145 @@
+"""Why two submissions differ: causes in the order of the pipeline, then what they do to vectors, rows and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isckit.data.changes import changed
+from isckit.data.containers import some
+from isckit.judge.audit.changed_files import kept_digests
+from isckit.judge.audit.distance import IDENTICAL, descriptor_distance, match_distance
+from isckit.judge.audit.manifest import image_sets, read_manifest
+from isckit.judge.rules.finding import Case
+from isckit.judge.state import code_changes, parts
+from isckit.storage.recipe_diff import recipe_differences
+from isckit.workspace import Workspace
+
+Manifest = dict[str, Any]
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A submission and its manifest."""
+
+    case: Case
+    manifest: Manifest
+
+    @staticmethod
+    def open(folder: Path) -> _Side:
+        return _Side(Case(*Workspace.locate(folder)), read_manifest(folder))
+
+    def part(self, part: str) -> Manifest:
+        """Record of the weights, the PCA ("ensemble") or the bank; empty where there is none."""
+        return self.manifest["checkpoint"].get(parts(self.case.workspace, self.case.name)[part].name, {})
+
+    def listing(self, image_set: str) -> str | None:
+        """What receipts know an image set by: digest of ids and sizes."""
+        receipts = self.manifest["embeddings"].items()
+        return next((r["made_from"]["images"] for key, r in receipts if key.startswith(f"{image_set}/")), None)
+
+
+def explain(first: Path, second: Path) -> str:
+    """In words, why two submissions differ: `first` is "there", `second` is "now". Phases and roots may differ too.
+
+    Raises:
+        MissingInput: one of them has no manifest.
+        BadInput: a manifest or a file cannot be read.
+    """
+    there, now = _Side.open(first), _Side.open(second)
+    causes = _causes(there, now)
+    tracks = {
+        "descriptors": descriptor_distance(
+            *(s.case.workspace.descriptors(s.case.phase, s.case.name) for s in (there, now))
+        ),
+        "matches": match_distance(*(s.case.workspace.matches(s.case.phase, s.case.name) for s in (there, now))),
+    }
+    lines = [f"there: {first}", f"now:   {second}"]
+    if all(words == [IDENTICAL] for words in tracks.values()):
+        lines.append("both files are byte-identical")
+    lines += ["causes, in the order of the pipeline", *_blocks(causes)]
+    return "\n".join([*lines, "effects", *_blocks(tracks | {"scores": _scores(there, now)})])
+
+
+def _blocks(found: dict[str, list[str]]) -> list[str]:
+    lines = []
+    for part, words in found.items():
+        shown = words[:_SHOWN] + ([f"and {len(words) - _SHOWN} more"] if words[_SHOWN:] else [])
+        lines += [f"  {part if k == 0 else '':14} {line}" for k, line in enumerate(shown or ["the same"])]
+    return lines
+
+
+def _causes(there: _Side, now: _Side) -> dict[str, list[str]]:
+    """Differences by part of the pipeline; of weights and fitted parts, with what explains them."""
+    before, after = there.manifest, now.manifest
+    code = [{"code": m["code"]["files"], "environment": m["packages"]} for m in (before, after)]
+    keys = ("machine", "devices")
+    found = {
+        "data": _data(there, now),
+        "recipe": recipe_differences(before["recipe"], after["recipe"]),
+        "code, packages": code_changes(*code),
+        "machine": recipe_differences(*({key: m[key] for key in keys} for m in (before, after))),
+    }
+    place = {key: found[key] for key in ("code, packages", "machine")}
+    train = {"data": [words for words in found["data"] if words.startswith("train")]}
+    trained = {"recipe": [v for v in found["recipe"] if v.startswith(("members.", "seed:")) and ".weight:" not in v]}
+    found["weights"] = _changed_part(there, now, "weights", train | trained | place)
+    fitted = {"weights": ["others"] * bool(found["weights"])} | train | place
+    fitted["recipe"] = [v for v in found["recipe"] if v.startswith(("members.", "seed:", "ensemble.", "extract."))]
+    found["PCA"] = _changed_part(there, now, "ensemble", fitted)
+    return found | {"bank": _changed_part(there, now, "bank", fitted)}
+
+
+def _data(there: _Side, now: _Side) -> list[str]:
+    """Image sets that differ, by id where their digests were kept."""
+    found = []
+    for name, other in zip(image_sets(there.case), image_sets(now.case), strict=True):
+        before, after = there.manifest["images"].get(name, {}), now.manifest["images"].get(other, {})
+        if name != other:
+            found.append(f"{name} there, {other} now: the phases differ")
+        elif "digest" in before and "digest" in after:
+            if before["digest"] != after["digest"]:
+                found.append(f"{name}: {_which(there, now, name)}")
+        elif there.listing(name) != now.listing(name):
+            found.append(f"{name}: other ids or sizes; their bytes are not recorded on both sides")
+    return found
+
+
+def _which(there: _Side, now: _Side, name: str) -> str:
+    kept = [kept_digests(side.case, name, side.manifest["images"][name]["digest"]) for side in (there, now)]
+    if kept[0] is None or kept[1] is None:
+        return "other images; no digests were kept that tell which"
+    return str(changed(kept[0], kept[1]))
+
+
+def _changed_part(there: _Side, now: _Side, part: str, causes: dict[str, list[str]]) -> list[str]:
+    """Whether weights or a fitted part differ, how much of them, and why."""
+    before, after = there.part(part), now.part(part)
+    if before.get("sha256") == after.get("sha256"):
+        return []
+    old, new = (record.get("parts", {}) for record in (before, after))
+    differing = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
+    extent = f"others, {len(differing)} of {len(old.keys() | new.keys())} parts differ: " if differing else "other: "
+    return [extent + _why(before, after, causes)]
+
+
+def _why(before: Manifest, after: Manifest, causes: dict[str, list[str]]) -> str:
+    sources = [record.get("receipt", {}).get("made_from", {}).get("checkpoint") for record in (before, after)]
+    if sources[0] != sources[1]:
+        words = (f"installed from checkpoint {digest[:12]}" if digest else "trained" for digest in sources)
+        return " there, ".join(words) + " now"
+    told = [f"{part} ({some(words, most=3)})" for part, words in causes.items() if words]
+    return f"explained by {'; '.join(told)}" if told else "same data, recipe, code, packages and machine: not explained"
+
+
+def _scores(there: _Side, now: _Side) -> list[str]:
+    """uAP of both tracks, as scored when the manifests were written."""
+    words = []
+    before, after = (side.manifest["results"].get("score", {}) for side in (there, now))
+    for track in sorted(before.keys() | after.keys()):
+        values = [score.get(track, {}).get("average_precision") for score in (before, after)]
+        figures = ["not scored" if value is None else f"{value:.5f}" for value in values]
+        words.append(f"{track} uAP {figures[0]} there, {figures[1]} now")
+    return words or ["not scored"]
