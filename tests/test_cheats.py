@@ -114,3 +114,19 @@ def test_a_pipeline_that_fails_is_reported_with_its_last_words(done, mini):
     except Exception as error:
         failed = error
     assert finding is None and "nonexistent" in str(failed)
+
+
+@pytest.mark.parametrize(("cheat", "code"), [(None, 0), ("centred", 1)])
+def test_a_foreign_file_is_judged_by_its_own_pipeline(copy, mini, capsys, cheat, code):
+    if cheat:
+        make_again(copy, mini, cheat, steps=["descriptor"])
+    words = (cheating(INFER, cheat) if cheat else INFER).format(
+        name="run", root=copy, queries="{queries}", references="{references}", out="{out}", batch="{batch}"
+    )
+    file = (copy / "submissions/phase1/run/descriptors.h5").rename(copy / "theirs.h5")
+    options = ["--foreign", "--phase", "1", "--data", str(mini), "--sample", "6"]
+    assert main(["check", str(file), *options, "--pipeline", words]) == code
+    out = capsys.readouterr().out
+    assert ("FAILED   5.5 " in out) == bool(cheat) and "passed   5.7" in out and "unknown  5.1 " in out
+    if not cheat:
+        assert "passed   5.5 " in out and "sampled" in out
