@@ -43,9 +43,10 @@ def test_the_reported_score_is_that_of_the_file(done, mini):
 def test_the_manifest_tells_what_decided_the_bytes(done):
     manifest = json.loads((done / "submissions/phase1/run/manifest.json").read_text())
     assert manifest["recipe"]["members"][0]["backbone"] == "test_resnet"
-    made = {"weights.safetensors", "ensemble.npz", "bank.h5", "matching.csv", "descriptors.h5"}
-    assert set(manifest["artifacts"]) == made
-    assert manifest["artifacts"]["bank.h5"]["receipt"]["facts"]["fitted_on"] == "train"
+    assert set(manifest["artifacts"]) == {"matching.csv", "descriptors.h5"}
+    assert {"weights.safetensors", "ensemble.npz", "bank.h5", "recipe.json"} <= set(manifest["checkpoint"])
+    assert manifest["checkpoint"]["bank.h5"]["receipt"]["facts"]["fitted_on"] == "train"
+    assert manifest["images"]["references"]["images"] == 24
     assert {"train/gist", "queries/network"} <= set(manifest["embeddings"])
     assert manifest["results"]["score"]["matching"]["n_pos"] > 0
 

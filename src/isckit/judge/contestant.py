@@ -28,6 +28,10 @@ TRAIN = (
     "--workers 0"
 )
 """How this kit trains."""
+AT_ONCE = 2
+"""Processes at a time: each spends much of its time on starting up."""
+THREADS = max(1, (os.cpu_count() or 1) // AT_ONCE)
+"""Of each, so that they do not get into each other's way."""
 _LAST_LINES = 12
 
 

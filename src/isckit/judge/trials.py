@@ -19,7 +19,7 @@ from tqdm import tqdm
 from isckit.data.ground_truth import PHASE_QUERIES, phases_of
 from isckit.data.image_sets import ImageSet
 from isckit.data.layouts import require
-from isckit.judge.contestant import Answer, Drawn, ask
+from isckit.judge.contestant import AT_ONCE, THREADS, Answer, Drawn, ask
 from isckit.judge.rules.finding import Case
 from isckit.submission import best_rows, read_matches
 from isckit.types import Matches, Role
@@ -55,8 +55,7 @@ def trials(case: Case) -> tuple[Trial, ...]:
     path = case.workspace.matches(case.phase, case.name)
     queries, references, best = _sample(case, read_matches(path) if path.is_file() else None, rng)
     plans = list(_plans(queries, references, best, rng))
-    with tempfile.TemporaryDirectory(prefix="isckit-") as folder, ThreadPoolExecutor(2) as pool:
-        # Two at a time: a process spends most of its time on starting up.
+    with tempfile.TemporaryDirectory(prefix="isckit-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
         asked = [pool.submit(_ask, case, plan, Path(folder) / str(number)) for number, plan in enumerate(plans)]
         answers = [job.result() for job in tqdm(asked, desc="independence", unit="experiment")]
     return tuple(Trial(p[0], p[1], p[2], answer) for p, answer in zip(plans, answers, strict=True))
@@ -69,19 +68,28 @@ def _ask(case: Case, plan: Plan, folder: Path) -> Answer:
     assert case.probe is not None
     _, queries, references, batch = plan
     return ask(
-        case.probe.infer, queries, references, folder=folder, batch=batch, name=case.name, root=case.workspace.root
+        case.probe.infer,
+        queries,
+        references,
+        folder=folder,
+        batch=batch,
+        name=case.name,
+        root=case.workspace.root,
+        threads=THREADS,
     )
 
 
 def _plans(queries: Drawn, references: Drawn, best: dict[str, list[str]], rng: np.random.Generator) -> Iterator[Plan]:
     """Name, queries, references and batch size of each experiment of competition rule 5.4."""
     for number, query in enumerate(queries.ids[:ALONE].tolist()):
-        beside = np.flatnonzero(references.ids == best[query][0]) if query in best else np.array([number])
+        best_of = np.flatnonzero(np.isin(references.ids, best.get(query, [])[:1])).tolist()
+        beside = best_of or [number % len(references.rows)]
         yield f"{query} alone with a reference", _part(queries, [number]), _part(references, beside), 1
     half = [rng.permutation(len(side.rows))[: max(1, len(side.rows) // 2)] for side in (queries, references)]
     yield "half of the others removed", _part(queries, half[0]), _part(references, half[1]), BATCH
-    yield "references split, part 1", queries, _part(references, np.arange(0, len(references.rows), 2)), BATCH
-    yield "references split, part 2", queries, _part(references, np.arange(1, len(references.rows), 2)), BATCH
+    for part in range(min(2, len(references.rows))):
+        shared = _part(references, np.arange(part, len(references.rows), 2))
+        yield f"references split, part {part + 1}", queries, shared, BATCH
     yield "order and ids changed", _renamed(queries, rng), _renamed(references, rng), BATCH
     yield "every query twice", _doubled(queries), references, BATCH
 

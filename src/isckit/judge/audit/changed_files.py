@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +77,23 @@ def _named(
         words = [] if parsed.header == HEADER else [f"header changed: {parsed.header[:40]!r}"]
         words += changed_pairs(fingerprints.matches, parsed)
     elif fingerprints and path == workspace.descriptors(case.phase, name):
-        words = _vectors(fingerprints, hashed_descriptors(path))
+        words = _vectors(fingerprints, _apart(hashed_descriptors, path))
     elif fingerprints and path == workspace.bank(name):
-        words = _vectors(fingerprints, hashed_bank(path))
+        words = _vectors(fingerprints, _apart(hashed_bank, path))
     else:
         return [changed_parts(path, record.get("parts", {})) or "changed"]
     return words or [SAME]
+
+
+def _apart(read: Callable[[Path], dict[str, Rows]], path: Path) -> dict[str, Rows]:
+    """Rows of an HDF5 file that changed, read in a process of its own: some damage crashes HDF5."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(read, path).result()
+        except BrokenProcessPool as error:
+            raise BadInput(
+                seen=f"{path} crashes HDF5", allowed="a whole HDF5 file", remedy="write or copy it again"
+            ) from error
 
 
 def _vectors(fingerprints: Fingerprints, now: dict[str, Rows]) -> list[str]:

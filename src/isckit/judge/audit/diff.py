@@ -10,9 +10,10 @@ from isckit.data.changes import changed
 from isckit.data.containers import some
 from isckit.judge.audit.changed_files import kept_digests
 from isckit.judge.audit.distance import IDENTICAL, descriptor_distance, match_distance
-from isckit.judge.audit.manifest import image_sets, read_manifest
+from isckit.judge.audit.manifest import artifact_files, image_sets, read_manifest
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import code_changes, parts
+from isckit.storage.artifacts import file_digest
 from isckit.storage.recipe_diff import recipe_differences
 from isckit.workspace import Workspace
 
@@ -34,6 +35,12 @@ class _Side:
     def part(self, part: str) -> Manifest:
         """Record of the weights, the PCA ("ensemble") or the bank; empty where there is none."""
         return self.manifest["checkpoint"].get(parts(self.case.workspace, self.case.name)[part].name, {})
+
+    def foreign(self) -> list[str]:
+        """Submission files that are not those of the manifest."""
+        records = self.manifest["artifacts"]
+        files = artifact_files(self.case)
+        return [name for name in files if file_digest(files[name]) != records.get(name, {}).get("sha256")]
 
     def listing(self, image_set: str) -> str | None:
         """What receipts know an image set by: digest of ids and sizes."""
@@ -59,6 +66,11 @@ def explain(first: Path, second: Path) -> str:
     lines = [f"there: {first}", f"now:   {second}"]
     if all(words == [IDENTICAL] for words in tracks.values()):
         lines.append("both files are byte-identical")
+    lines += [
+        f"{folder}: {name} is not the file that its manifest tells of: isckit audit verify {folder}"
+        for folder, side in ((first, there), (second, now))
+        for name in side.foreign()
+    ]
     lines += ["causes, in the order of the pipeline", *_blocks(causes)]
     return "\n".join([*lines, "effects", *_blocks(tracks | {"scores": _scores(there, now)})])
 
@@ -120,8 +132,12 @@ def _changed_part(there: _Side, now: _Side, part: str, causes: dict[str, list[st
     if before.get("sha256") == after.get("sha256"):
         return []
     old, new = (record.get("parts", {}) for record in (before, after))
-    differing = [name for name in old.keys() | new.keys() if old.get(name) != new.get(name)]
-    extent = f"others, {len(differing)} of {len(old.keys() | new.keys())} parts differ: " if differing else "other: "
+    # The header of weights holds the recipe, whose values are told elsewhere.
+    names = (old.keys() | new.keys()) - {"(header)"}
+    differing = [name for name in names if old.get(name) != new.get(name)]
+    if old and new and not differing:
+        return []
+    extent = f"others, {len(differing)} of {len(names)} parts differ: " if differing else "others: "
     return [extent + _why(before, after, causes)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +84,12 @@ def _vectors(first: Embeddings, second: Embeddings) -> str:
     )
 
 
-def _block(first: Embeddings, second: Embeddings, i: np.ndarray, j: np.ndarray) -> Iterator[np.ndarray]:
+def _block(first: Embeddings, second: Embeddings, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Largest difference of a float and cosine, of each of some rows."""
     a, b = (_rows(side, rows).astype(np.float64) for side, rows in ((first, i), (second, j)))
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    yield np.abs(a - b).max(axis=1)
-    yield (a * b).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    cosines = (a * b).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return np.abs(a - b).max(axis=1), cosines
 
 
 def _rows(side: Embeddings, rows: np.ndarray) -> np.ndarray:

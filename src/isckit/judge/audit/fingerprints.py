@@ -80,7 +80,9 @@ def hashed_descriptors(path: Path) -> dict[str, Rows]:
     try:
         with open_descriptors(path) as sides:
             return {SIDES[side.role]: hashed(side.ids, side.vectors) for side in sides}
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except BadInput:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         # What h5py raises on damage within a file that it could open.
         raise BadInput(
             seen=f"{path} cannot be read ({error})", allowed="a whole HDF5 file", remedy="write or copy it again"

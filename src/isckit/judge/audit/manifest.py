@@ -60,13 +60,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingInput(seen=f"no {path}", allowed="a submission with its manifest", remedy=remedy)
     manifest = read_json(path)
-    wanted = {*SECTIONS, "format", "images", "seal"}
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or (missing := wanted - manifest.keys()):
-        lacks = (
-            f"it lacks {', '.join(sorted(missing))}" if isinstance(manifest, dict) and "seal" in manifest else "none"
-        )
+    lacking = {*SECTIONS, "format", "images", "seal"} - set(manifest if isinstance(manifest, dict) else ())
+    if lacking or manifest["format"] != FORMAT:
+        why = f"it lacks {', '.join(sorted(lacking))}" if lacking else f"its format is {manifest['format']}"
         raise BadInput(
-            seen=f"{path} is not a manifest of format {FORMAT} ({lacks})",
+            seen=f"{path} is not a manifest of format {FORMAT}: {why}",
             allowed="a file written by: isckit manifest",
             remedy=remedy,
         )

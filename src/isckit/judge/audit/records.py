@@ -93,7 +93,7 @@ def changed_parts(path: Path, recorded: dict[str, str]) -> str:
     try:
         now = parts(path)
     except BadInput as error:
-        return error.seen.removeprefix(f"{path.name} ")
+        return f"changed, and {error.seen.removeprefix(f'{path.name} ')}"
     kinds = {
         "changed": [name for name in recorded if name in now and recorded[name] != now[name]],
         "gone": [name for name in recorded if name not in now],

@@ -22,7 +22,7 @@ from isckit.data.changes import same_bytes
 from isckit.data.digests import digest_images
 from isckit.data.layouts import ROLES, Disc
 from isckit.data.witness import read_witness
-from isckit.judge.contestant import Drawn, start
+from isckit.judge.contestant import AT_ONCE, THREADS, Drawn, start
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.watch import Watch
 from isckit.storage.artifacts import file_digest, read_receipt, write_text
@@ -86,12 +86,11 @@ def _watched(case: Case, disc: Disc, template: str) -> tuple[list[str], str]:
 
         def run(data: str) -> Path:
             root = folder / f"root {data}"
-            start(
-                template, name="watched", root=root, data=folder / data, recipe=recipe, witness=root / "witness.jsonl"
-            )
+            values = {"root": root, "data": folder / data, "recipe": recipe, "witness": root / "witness.jsonl"}
+            start(template, threads=THREADS, name="watched", **values)
             return root
 
-        with Watch(guarded) as watch, ThreadPoolExecutor(2) as pool:
+        with Watch(guarded) as watch, ThreadPoolExecutor(AT_ONCE) as pool:
             roots = list(pool.map(run, ["all", "train only"]))
         items = read_witness(roots[0] / "witness.jsonl")
         opened = {path.stem for path in watch.opened}

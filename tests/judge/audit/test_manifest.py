@@ -1,0 +1,133 @@
+import json
+import shutil
+
+import pytest
+
+from isckit.cli.main import main
+from isckit.judge.audit.costs import costs, table
+from isckit.judge.audit.manifest import read_manifest, write_manifest
+from isckit.judge.code import code_files
+from isckit.judge.freeze import seal
+from isckit.judge.rules.finding import Case
+from isckit.storage.artifacts import file_digest, read_json, write_json
+from isckit.types import BadInput
+from isckit.workspace import Workspace
+
+FOLDER = "submissions/phase1/run"
+
+
+def test_every_file_of_checkpoint_and_submission_is_in_it_with_digest_and_receipt(done):
+    manifest = read_manifest(done / FOLDER)
+    assert set(manifest["artifacts"]) == {"matching.csv", "descriptors.h5"}
+    assert set(manifest["checkpoint"]) == {
+        *("recipe.json", "weights.safetensors", "ensemble.npz", "bank.h5", "freeze.json"),
+        *("training/network/last.pt", "training/network/metrics.jsonl"),
+    }
+    for section, folder in (("artifacts", done / FOLDER), ("checkpoint", done / "checkpoints/run")):
+        for name, record in manifest[section].items():
+            assert record["sha256"] == file_digest(folder / name) and record["bytes"] == (folder / name).stat().st_size
+    assert manifest["checkpoint"]["bank.h5"]["receipt"]["facts"]["fitted_on"] == "train"
+    assert any(name.startswith("network.") for name in manifest["checkpoint"]["weights.safetensors"]["parts"])
+    assert set(manifest["embeddings"]) == {
+        f"{s}/{m}" for s in ("train", "references", "queries") for m in ("network", "gist")
+    }
+    assert manifest["code"]["files"] == code_files() and manifest["devices"]["train/gist"]["device"] == "cpu"
+    assert manifest["machine"]["cores"] >= 1 and manifest["packages"]["numpy"] and manifest["seeds"] == {"recipe": 1}
+
+
+def test_the_seal_is_over_all_the_rest(done):
+    manifest = read_manifest(done / FOLDER)
+    assert manifest["seal"] == seal(manifest)
+    for key in manifest.keys() - {"seal"}:
+        assert seal(manifest | {key: "other"}) != manifest["seal"], key
+
+
+def test_clocks_stand_in_costs_alone(done):
+    manifest = read_manifest(done / FOLDER)
+    rest = {key: value for key, value in manifest.items() if key not in ("costs", "results")}
+    assert '"seconds"' not in json.dumps(rest) and '"seconds"' in json.dumps(manifest["costs"])
+
+
+def test_written_again_it_is_the_same_bytes_and_takes_image_digests_over(done, mini, tmp_path):
+    root = shutil.copytree(done, tmp_path / "root")
+    (root / "submissions/phase2/run/manifest.json").unlink()
+    names = [root / FOLDER / name for name in ("manifest.json", "fingerprints.npz")]
+    before = [path.read_bytes() for path in names]
+    write_manifest(root / FOLDER, data=mini)
+    assert [path.read_bytes() for path in names] == before
+    write_manifest(root / FOLDER)
+    assert [path.read_bytes() for path in names] == before
+    write_manifest(root / "submissions/phase2/run")
+    later = read_manifest(root / "submissions/phase2/run")["images"]
+    assert later["train"] == read_manifest(root / FOLDER)["images"]["train"]
+    assert later["final_queries"] == {"absent": "no such images were at hand"}
+
+
+def test_digests_of_an_edited_manifest_or_of_other_images_are_not_taken_over(done, tmp_path):
+    root = shutil.copytree(done, tmp_path / "root")
+    (root / "submissions/phase2/run/manifest.json").unlink()
+    path = root / FOLDER / "manifest.json"
+    values = read_json(path)
+    values["images"]["train"]["digest"] = "0" * 64
+    write_json(path, values)
+    write_manifest(root / FOLDER)
+    assert "absent" in read_manifest(root / FOLDER)["images"]["train"]
+    shutil.copy(done / FOLDER / "manifest.json", path)
+    for receipt in root.glob("cache/run/train/*/receipt.json"):
+        values = read_json(receipt)
+        values["made_from"]["images"] = "0" * 64
+        write_json(receipt, values)
+    write_manifest(root / FOLDER)
+    assert "absent" in read_manifest(root / FOLDER)["images"]["train"]
+    assert "digest" in read_manifest(root / FOLDER)["images"]["references"]
+
+
+def test_costs_have_a_row_a_step_and_add_up(done):
+    case = Case(*Workspace.locate(done / FOLDER))
+    found = costs(case)
+    steps = {step["step"]: step for step in found["steps"]}
+    both = "(network, gist)" if case.recipe.members[0].name == "network" else "(gist, network)"
+    assert list(steps) == [
+        *("train", "train network", f"extract train {both}", f"extract references {both}", f"extract queries {both}"),
+        *("fit PCA", "fit bank", "descriptor", "matching"),
+    ]
+    log = [json.loads(x) for x in (done / "checkpoints/run/training/network/metrics.jsonl").read_text().splitlines()]
+    assert steps["train network"]["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in log))
+    assert steps["train network"]["epochs"] == 2 and steps["train"]["seconds"] >= steps["train network"]["seconds"]
+    assert steps[f"extract train {both}"]["images"] == 48
+    whole = sum(step["seconds"] for name, step in steps.items() if name != "train network")
+    assert found["total"]["seconds"] == pytest.approx(whole)
+    assert found["total"]["peak_memory_bytes"] == max(step.get("peak_memory_bytes", 0) for step in steps.values())
+    lines = table(found).splitlines()
+    assert len(lines) == 10 and lines[-1].split()[0] == "total" and "img/s" in lines[2]
+
+
+def test_a_resumed_training_counts_all_its_epochs(done, tmp_path):
+    root = shutil.copytree(done, tmp_path / "root")
+    path = root / "checkpoints/run/weights.safetensors.receipt.json"
+    values = read_json(path)
+    values["facts"]["cost"]["seconds"] = 1e-6
+    write_json(path, values)
+    steps = {step["step"]: step for step in costs(Case(*Workspace.locate(root / FOLDER)))["steps"]}
+    assert steps["train"]["seconds"] == steps["train network"]["seconds"]
+
+
+def test_the_verb_prints_costs_and_the_seal_to_deposit(copy, mini, capsys):
+    for phase in (1, 2):
+        (copy / f"submissions/phase{phase}/run/manifest.json").unlink()
+    write_it = ["manifest", "--name", "run", "--root", str(copy)]
+    assert main(write_it) == 0
+    assert "no digests of the images of queries, references, train: pass --data" in capsys.readouterr().out
+    assert main([*write_it, "--data", str(mini)]) == 0
+    out = capsys.readouterr().out
+    assert f"seal {read_manifest(copy / FOLDER)['seal']}" in out and "extract train" in out and "pass --data" not in out
+
+
+def test_a_submission_that_cannot_be_read_gets_no_manifest(copy, capsys):
+    path = copy / FOLDER / "matching.csv"
+    before = (copy / FOLDER / "manifest.json").read_bytes()
+    path.write_text(path.read_text() + "x,y\n")
+    with pytest.raises(BadInput, match="malformed"):
+        write_manifest(copy / FOLDER)
+    assert main(["manifest", "--name", "run", "--root", str(copy)]) == 2 and "malformed" in capsys.readouterr().err
+    assert (copy / FOLDER / "manifest.json").read_bytes() == before
