@@ -49,7 +49,7 @@ def run_phase(root: Path, data: Path, *, phase: int) -> None:
 
 
 def files(root: Path, *, phase_1_only: bool = False) -> dict[str, bytes]:
-    """Bytes of everything that a run decides: not the receipts and logs, which hold seconds, nor file times of images."""
+    """Bytes of everything that a run decides: not receipts and logs, which hold seconds, nor times of files."""
     kept = [p for p in sorted(root.rglob("*")) if p.suffix in (".h5", ".csv", ".npz", ".safetensors")]
     kept = [p for p in kept if not (p.name.startswith("shard-") and p.suffix == ".npz")]
     named = {str(p.relative_to(root)): p.read_bytes() for p in kept}
