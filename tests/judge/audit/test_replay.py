@@ -24,6 +24,7 @@ def test_without_any_cache_or_fitted_part_everything_comes_out_the_same(copy, mi
     out = capsys.readouterr().out
     assert "REPRODUCED" in out and "identical bits expected" in out and "differ" not in out
     assert ("weights.safetensors" in out) == (phase == 1)
+    assert "uAP of descriptors.h5" in out and "uAP of matching.csv" in out
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
@@ -71,3 +72,13 @@ def test_batches_are_those_of_extraction(disc):
         assert all((group[0] % shard) % batch == 0 and (np.diff(group) == 1).all() for group in groups)
         assert all(group[0] // shard == group[-1] // shard for group in groups)
     assert len(_whole_batches(open_disc(disc.root).queries, 5, 32, 64, rng).rows) == 16
+
+
+def test_a_score_that_was_not_reached_is_found(copy, mini, capsys):
+    path = copy / "submissions/phase1/run/score.json"
+    values = json.loads(path.read_text())
+    values["matching"]["average_precision"] += 0.125
+    path.write_text(json.dumps(values))
+    assert replay(copy, mini, "--full") == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if "differ" in line]
+    assert len(wrong) == 1 and "uAP of matching.csv" in wrong[0] and "1.2e-01" in wrong[0]

@@ -52,6 +52,11 @@ def compare_files(before: Path, after: Path) -> Comparison:
     return Comparison(f"{before.name}, {size:,} bytes", 1, file_digest(before) == file_digest(after))
 
 
+def compare_figures(what: str, before: float, after: float) -> Comparison:
+    """A figure reported and measured again."""
+    return Comparison(f"{what}, {before:.5f} and {after:.5f}", 1, before == after, abs(before - after))
+
+
 def compare_weights(before: Path, after: Path) -> Comparison:
     """Tensors of two safetensors files, relative to the root mean square of each."""
     old, new = load_file(before), load_file(after)

@@ -15,21 +15,23 @@ from isckit.data.layouts import open_disc, require
 from isckit.judge.audit.compare import (
     Comparison,
     compare_descriptors,
+    compare_figures,
     compare_files,
     compare_matches,
     compare_weights,
 )
 from isckit.judge.audit.manifest import read_manifest
 from isckit.judge.contestant import INFER, Drawn, ask
+from isckit.judge.report import TRACKS, score
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.scratch import again, scratch
-from isckit.storage.artifacts import environment
+from isckit.storage.artifacts import environment, read_json
 from isckit.storage.descriptors import read_embeddings
 from isckit.storage.meter import machine
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import MissingInput
-from isckit.workspace import DESCRIPTORS, MATCHES, Workspace, query_set
+from isckit.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def replay_full(folder: Path, *, data: Path, retrain: bool, workers: int, keep: 
         if case.phase == 2:
             there.freeze(case.name).symlink_to(case.workspace.freeze(case.name).resolve())
         _do_again(case, there, data, retrain=retrain, workers=workers)
-        comparisons = list(_compared(case, there, retrain=retrain))
+        comparisons = [*_compared(case, there, retrain=retrain), *_scored(case, there)]
     what = "everything from the images" + (", training included" if retrain else ", with the weights at hand")
     return Replay(comparisons, _elsewhere(case), tolerance(case), what)
 
@@ -211,6 +213,21 @@ def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Compar
         made = read_matches(after)
         pairs = zip(made.query_ids.tolist(), made.reference_ids.tolist(), strict=True)
         yield compare_matches(read_matches(before), dict(zip(pairs, made.scores.tolist(), strict=True)), whole=True)
+
+
+def _scored(case: Case, there: Workspace) -> Iterator[Comparison]:
+    """The scores that the submission reported, against those of the files made again."""
+    assert case.disc is not None
+    truth, reported = case.disc.ground_truth.get(case.phase), case.folder / SCORE
+    if truth is None or not reported.is_file():
+        return
+    queries, references = (require(case.disc, name).ids for name in (query_set(case.phase), "references"))
+    for track, figures in read_json(reported).items():
+        path = there.submission(case.phase, case.name) / TRACKS[track]
+        official = not str(figures["protocol"]["candidates"]).startswith("knn")
+        if path.is_file() and official:
+            made = score(path, truth, queries=queries, references=references, protocol="global", k=10, bootstrap=0)
+            yield compare_figures(f"uAP of {path.name}", figures["average_precision"], made.average_precision)
 
 
 def _threads(case: Case, *, training: bool = False) -> int | None:
