@@ -80,17 +80,17 @@ class Workspace:
         return self.root / "cache" / name / image_set / member
 
     def images(self, name: str, image_set: str) -> Path:
-        """Folder of the digests of an image set: shards of a pass over the images, and whole sets as recorded."""
+        """Folder of the digests of an image set, in shards: a pass over the images goes on from them."""
         return self.root / "cache" / name / "images" / image_set
-
-    def image_digests(self, name: str, image_set: str, digest: str) -> Path:
-        """Digests of all images of a set whose digest as a whole is `digest`: what is recorded stays nameable."""
-        return self.images(name, image_set) / f"{digest[:16]}.npz"
 
     def submission(self, phase: int, name: str) -> Path:
         """Folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""
         query_set(phase)
         return self.root / "submissions" / f"phase{phase}" / name
+
+    def image_digests(self, phase: int, name: str, image_set: str) -> Path:
+        """Digests of all images of a set, so that an audit can name the one that changed."""
+        return self.submission(phase, name) / "images" / f"{image_set}.npz"
 
     def descriptors(self, phase: int, name: str) -> Path:
         """Descriptor track file."""

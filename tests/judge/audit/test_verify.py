@@ -191,7 +191,8 @@ def test_a_changed_image_of_the_same_size_two_swapped_ones_and_a_lost_one_are_na
 
 
 def test_without_kept_digests_the_set_is_named(place):
-    shutil.rmtree(place / "root/cache/run/images")
+    shutil.rmtree(place / "root" / FOLDER / "images")
+    shutil.rmtree(place / "root/submissions/phase2/run/images")
     flip(image(place, "references", "R000007"), -30)
     assert changes(place) == ["images: references changed; no digests were kept that tell which"]
 

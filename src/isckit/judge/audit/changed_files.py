@@ -23,7 +23,7 @@ from isckit.storage.artifacts import file_digest, read_json, receipt_path
 from isckit.storage.recipe_diff import recipe_differences
 from isckit.submission import HEADER, parse_matches
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import FINGERPRINTS
+from isckit.workspace import FINGERPRINTS, PHASES
 
 Manifest = dict[str, Any]
 SAME = "other bytes, the same content"
@@ -131,12 +131,15 @@ def changed_images(case: Case, manifest: Manifest, *, workers: int) -> tuple[lis
 
 
 def kept_digests(case: Case, name: str, digest: str) -> ImageDigests | None:
-    """The digests of all images of a recorded set, where they were kept, and are those."""
-    try:
-        kept = read_digests(case.workspace.image_digests(case.name, name, digest))
-    except (MissingInput, BadInput):
-        return None  # a cache: without it, the set as a whole is named
-    return kept if kept.digest == digest else None
+    """The digests of all images of a recorded set, where they were kept with either phase, and are those."""
+    for phase in (case.phase, *PHASES):
+        try:
+            kept = read_digests(case.workspace.image_digests(phase, case.name, name))
+        except (MissingInput, BadInput):
+            continue  # without them, the set as a whole is named
+        if kept.digest == digest:
+            return kept
+    return None
 
 
 def _changed_images(before: ImageDigests | None, now: ImageDigests) -> list[str]:

@@ -135,7 +135,7 @@ def _digested(case: Case, name: str, described: str | None, workers: int) -> dic
             remedy="pass their folder as --data, or extract again under another --name",
         )
     digests = digest_images(images, case.workspace.images(case.name, name), workers=workers)
-    write_digests(case.workspace.image_digests(case.name, name, digests.digest), digests)
+    write_digests(case.workspace.image_digests(case.phase, case.name, name), digests)
     return digests.record() | {"listing": listing}
 
 

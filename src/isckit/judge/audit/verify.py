@@ -51,7 +51,7 @@ class Verification:
         return not self.changes
 
     def __str__(self) -> str:
-        notes = ["no change of the submission, but worth knowing:", *(f"  note     {note}" for note in self.notes)]
+        notes = ["notes, which are no change of the submission:", *(f"  note     {note}" for note in self.notes)]
         return "\n".join(
             [
                 f"looked at {self.examined}",
