@@ -26,18 +26,18 @@ def test_an_unknown_placeholder_is_named_with_those_allowed(word):
 
 def test_a_failing_command_is_told_with_its_last_lines():
     with pytest.raises(BadInput, match="code 3") as error:
-        start(f"{PYTHON} -c 'import sys; print(\"word one\"); sys.exit(3)'")
+        start(f"{PYTHON} -c 'import sys; print(\"word one\"); sys.exit(3)'", {})
     assert "word one" in error.value.seen
 
 
 def test_no_such_program_is_a_clear_error():
     with pytest.raises(BadInput, match="no-such-program"):
-        start("no-such-program {x}", x=1)
+        start("no-such-program {x}", {"x": 1})
 
 
 def test_threads_reach_the_process(tmp_path):
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['OMP_NUM_THREADS'])"
-    start(f'{PYTHON} -c "{code}" {{out}}', threads=7, out=tmp_path / "threads")
+    start(f'{PYTHON} -c "{code}" {{out}}', {"out": tmp_path / "threads"}, threads=7)
     assert (tmp_path / "threads").read_text() == "7"
 
 
@@ -67,3 +67,11 @@ def test_the_answer_is_what_the_pipeline_wrote(disc, tmp_path):
     template = f"{PYTHON} {shlex.quote(str(script))} {{queries}} {{references}} {{out}}"
     answer = ask(template, queries, references, folder=tmp_path / "here", batch=1, name="n", root=Path())
     assert answer.scores == {("Q00008", "R000000"): 0.5, ("Q00009", "R000000"): 0.5} and answer.queries is None
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_words_on_the_error_stream_are_kept_or_shown(show, capfd):
+    with pytest.raises(BadInput) as error:
+        start(f"{PYTHON} -c 'import sys; sys.exit(\"progress\")'", {}, show=show)
+    assert ("progress" in capfd.readouterr().err) == show
+    assert ("messages stand above" in error.value.seen) == show

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +101,9 @@ def ask(
     references.lay_out(folder / "references")
     out = folder / "out"
     out.mkdir()
-    places = {"queries": folder / "queries", "references": folder / "references", "out": out}
-    start(template, threads=threads, name=name, root=root.resolve(), batch=batch, **places)
+    values = {"name": name, "root": root.resolve(), "batch": batch, "out": out}
+    values |= {"queries": folder / "queries", "references": folder / "references"}
+    start(template, values, threads=threads)
     described = read_descriptors(out / DESCRIPTORS) if (out / DESCRIPTORS).is_file() else (None, None)
     scores = None
     if (out / MATCHES).is_file():
@@ -118,14 +119,15 @@ def ask(
     return Answer(described[0], described[1], scores)
 
 
-def start(template: str, *, threads: int | None = None, **values: object) -> None:
+def start(template: str, values: Mapping[str, object], *, threads: int | None = None, show: bool = False) -> None:
     """Run a command template in a fresh process and wait for it; placeholders it does not use are left out.
 
     Args:
         template: words with placeholders in braces.
+        values: of the placeholders.
         threads: of linear algebra and convolutions, on whose number the order of additions depends; None for the
             default of the machine.
-        values: of the placeholders.
+        show: let the process show its progress, as it is long work; else its words are kept for the message.
 
     Raises:
         BadInput: an unknown placeholder, no such program, or an exit code other than 0 (with its last lines).
@@ -133,11 +135,18 @@ def start(template: str, *, threads: int | None = None, **values: object) -> Non
     words = fill(shlex.split(template), values)
     fixed = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | fixed)
+        done = subprocess.run(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=None if show else subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | fixed,
+        )
     except OSError as error:
         raise BadInput(seen=f"{words[0]}: {error}", allowed="a program that starts", remedy="correct it") from error
     if done.returncode:
-        lines = (done.stdout + done.stderr).replace("\r", "\n").strip().splitlines()
+        lines = (done.stdout + (done.stderr or "its messages stand above")).replace("\r", "\n").strip().splitlines()
         raise BadInput(
             seen=f"{shlex.join(words)} ended with code {done.returncode}:\n"
             + "\n".join(f"    {line}" for line in lines[-_LAST_LINES:]),
@@ -146,7 +155,7 @@ def start(template: str, *, threads: int | None = None, **values: object) -> Non
         )
 
 
-def fill(words: Iterable[str], values: dict[str, object]) -> list[str]:
+def fill(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
     """The words of a command with their placeholders filled in; a value with blanks stays one word."""
     try:
         return [word.format(**values) for word in words]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from isckit.judge.contestant import start
@@ -38,10 +39,20 @@ def scratch(workspace: Workspace, name: str, root: Path, *, weights: bool = True
     return there
 
 
-def again(verb: str, *, name: str, root: Path, options: str = "", threads: int | None = None, **values: object) -> None:
-    """Do a verb of this kit in a fresh process; `threads` as in `start`.
+def again(
+    verb: str,
+    workspace: Workspace,
+    name: str,
+    *,
+    options: str = "",
+    values: Mapping[str, object] | None = None,
+    threads: int | None = None,
+    show: bool = False,
+) -> None:
+    """Do a verb of this kit in a fresh process; `options` has placeholders, the rest is as in `start`.
 
     Raises:
         BadInput: it failed; its last lines are in the message.
     """
-    start(f"{KIT} {verb} --name {{name}} --root {{root}} {options}", threads=threads, name=name, root=root, **values)
+    command = f"{KIT} {verb} --name {{name}} --root {{root}} {options}"
+    start(command, {"name": name, "root": workspace.root} | dict(values or {}), threads=threads, show=show)

@@ -177,20 +177,19 @@ def _place(keep: Path | None) -> Iterator[Path]:
 
 
 def _do_again(case: Case, there: Workspace, data: Path, *, retrain: bool, workers: int) -> None:
-    name, root, threads = case.name, there.root, _threads(case)
+    """The verbs of a phase, their progress on show."""
+    name, threads = case.name, _threads(case)
+    values = {"data": data, "workers": workers, "recipe": case.workspace.recipe(name).resolve(), "phase": case.phase}
     if retrain:
-        recipe = case.workspace.recipe(case.name).resolve()
         options = "--data {data} --recipe {recipe} --workers {workers}"
-        trained = _threads(case, training=True)
-        values = {"data": data, "recipe": recipe, "workers": workers}
-        again("train", name=name, root=root, threads=trained, options=options, **values)
-    sets = ["train", "references", query_set(case.phase)]
-    options = "--data {data} --workers {workers} " + " ".join(f"--sets {name}" for name in sets)
-    again("extract", name=name, root=root, threads=threads, options=options, data=data, workers=workers)
-    again("fit", name=name, root=root, threads=threads)
+        again("train", there, name, options=options, values=values, threads=_threads(case, training=True), show=True)
+    sets = " ".join(f"--sets {image_set}" for image_set in ("train", "references", query_set(case.phase)))
+    options = f"--data {{data}} --workers {{workers}} {sets}"
+    again("extract", there, name, options=options, values=values, threads=threads, show=True)
+    again("fit", there, name, threads=threads, show=True)
     for track, path in (("descriptor", case.workspace.descriptors), ("matching", case.workspace.matches)):
-        if path(case.phase, case.name).is_file():
-            again(track, name=name, root=root, threads=threads, options="--phase {phase}", phase=case.phase)
+        if path(case.phase, name).is_file():
+            again(track, there, name, options="--phase {phase}", values=values, threads=threads, show=True)
 
 
 def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Comparison]:

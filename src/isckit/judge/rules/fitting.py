@@ -79,7 +79,7 @@ def _declared(case: Case) -> list[str]:
 def _refitted(case: Case, folder: Path) -> tuple[list[str], str]:
     """Fit once more, from the train embeddings, and compare."""
     there = scratch(case.workspace, case.name, folder / "fit", cache=True)
-    again("fit", name=case.name, root=there.root)
+    again("fit", there, case.name)
     before, after = (load_pca(workspace.ensemble(case.name)) for workspace in (case.workspace, there))
     problems = []
     if before.components.shape != after.components.shape:
@@ -107,7 +107,7 @@ def _described_again(case: Case, folder: Path) -> tuple[list[str], str]:
     drawn.lay_out(folder / "images" / "train")
     there = scratch(case.workspace, case.name, folder / "describe")
     options = "--data {data} --sets train --workers 0"
-    again("extract", name=case.name, root=there.root, options=options, data=folder)
+    again("extract", there, case.name, options=options, values={"data": folder})
     problems = []
     largest = 0.0
     for member in case.recipe.members:

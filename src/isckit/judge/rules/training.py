@@ -86,8 +86,8 @@ def _watched(case: Case, disc: Disc, template: str) -> tuple[list[str], str]:
 
         def run(data: str) -> Path:
             root = folder / f"root {data}"
-            values = {"root": root, "data": folder / data, "recipe": recipe, "witness": root / "witness.jsonl"}
-            start(template, threads=THREADS, name="watched", **values)
+            values: dict[str, object] = {"name": "watched", "root": root, "data": folder / data, "recipe": recipe}
+            start(template, values | {"witness": root / "witness.jsonl"}, threads=THREADS)
             return root
 
         with Watch(guarded) as watch, ThreadPoolExecutor(AT_ONCE) as pool:
