@@ -1,0 +1,74 @@
+import shutil
+
+import pytest
+from spoiled import case_of, consume
+
+from isckit.data.layouts import open_disc
+from isckit.judge.rules.training import _same_files, no_augmentation, training_logs
+from isckit.judge.watched import PASSES, _unaccounted, _unsteady, short
+from isckit.types import BadInput
+
+LOG = "checkpoints/run/training/network/metrics.jsonl"
+
+
+def test_augmented_queries_and_references_are_named_by_member_and_epoch(copy):
+    consume(copy, "query", ["Q00003"], augmented=True)
+    finding = no_augmentation(case_of(copy))
+    assert (finding.status, finding.level) == ("failed", "declared")
+    assert finding.detail == "member network, epoch 1: augmented query images"
+
+
+def test_unaugmented_ones_are_the_business_of_another_rule(copy):
+    consume(copy, "query", ["Q00003"])
+    assert no_augmentation(case_of(copy)).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"epoch": 0}', '{"epoch": 0, "consumed": {"train": {"draws": 3}}}', '{"epoch": 0, "consumed": {"x": {}}}']
+)  # fmt: skip
+def test_a_log_that_is_none_is_refused_by_line(copy, line):
+    path = copy / LOG
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(BadInput, match=r"line 3|unknown"):
+        training_logs(copy / "checkpoints/run")
+
+
+def test_logs_tell_the_distinct_images_of_every_epoch(done, disc):
+    epochs = training_logs(done / "checkpoints/run")["network"]
+    assert [epoch["epoch"] for epoch in epochs] == [0, 1]
+    assert all(epoch["consumed"]["train"]["images"] <= len(disc.train) for epoch in epochs)
+    assert all(epoch["consumed"]["train"]["draws"] == 48 for epoch in epochs)
+
+
+def test_a_train_file_that_is_a_reference_is_named(done, mini, tmp_path):
+    data = shutil.copytree(mini, tmp_path / "data")
+    assert _same_files(case_of(done), open_disc(data))[0] == []
+    shutil.copy(data / "images/references/R000005.jpg", data / "images/train/T000007.jpg")
+    root = shutil.copytree(done, tmp_path / "root")
+    (problem,) = _same_files(case_of(root), open_disc(data))[0]
+    assert "T000007 is R000005" in problem
+
+
+def item(name, digest, *, role="reference", others=()):
+    return {"epoch": 0, "role": role, "ids": [name, *others], "sha256": digest}
+
+
+def test_files_opened_in_silence_and_forms_that_change_are_told():
+    items = [item("R000001", "a"), item("R000001", "a"), item("R000002", "a"), item("R000002", "b")]
+    items += [item("T000001", "a", role="train"), item("T000001", "b", role="train", others=["R000003"])]
+    (unsteady,) = _unsteady(items)
+    assert "1 of 2" in unsteady and "R000002" in unsteady
+    assert list(_unaccounted({"R000001", "R000003"}, items)) == []
+    (hidden,) = _unaccounted({"R000001", "R000009"}, items)
+    assert hidden.endswith("R000009")
+
+
+def test_the_watched_training_is_that_of_the_recipe_but_short(done):
+    recipe = case_of(done).recipe
+    network, gist = short(recipe).members
+    assert network.train.epochs == PASSES and gist == recipe.members[1]
+    assert (network.backbone, network.train.augment, network.train.loss) == (
+        recipe.members[0].backbone,
+        recipe.members[0].train.augment,
+        recipe.members[0].train.loss,
+    )
