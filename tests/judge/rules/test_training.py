@@ -23,9 +23,11 @@ def test_unaugmented_ones_are_the_business_of_another_rule(copy):
     assert no_augmentation(case_of(copy)).status == "passed"
 
 
-@pytest.mark.parametrize(
-    "line", ["{", "[]", '{"epoch": 0}', '{"epoch": 0, "consumed": {"train": {"draws": 3}}}', '{"epoch": 0, "consumed": {"x": {}}}']
-)  # fmt: skip
+WITHOUT_IMAGES = '{"epoch": 0, "consumed": {"train": {"draws": 3}}}'
+OF_NO_ROLE = '{"epoch": 0, "consumed": {"x": {}}}'
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 0}', WITHOUT_IMAGES, OF_NO_ROLE])
 def test_a_log_that_is_none_is_refused_by_line(copy, line):
     path = copy / LOG
     path.write_text(path.read_text() + line + "\n")
