@@ -126,7 +126,7 @@ def test_phases_of_one_run_share_all_but_the_queries(done, capsys):
     assert main(["audit", "diff", str(done / FOLDER), str(done / "submissions/phase2/run")]) == 0
     found = blocks(capsys.readouterr().out)
     assert found["data"] == ["queries there, final_queries now: the phases differ"]
-    assert found["weights"] == found["PCA"] == found["recipe"] == ["the same"]
+    assert found["weights"] == found["PCA"] == found["recipe"] == found["machine"] == ["the same"]
     assert found["descriptors"] == [
         "0 query vectors in common, 16 only there, 16 only now",
         "24 reference vectors in common, 0 only there, 0 only now; they are the same",

@@ -87,12 +87,15 @@ def _causes(there: _Side, now: _Side) -> dict[str, list[str]]:
     """Differences by part of the pipeline; of weights and fitted parts, with what explains them."""
     before, after = there.manifest, now.manifest
     code = [{"code": m["code"]["files"], "environment": m["packages"]} for m in (before, after)]
-    keys = ("machine", "devices")
+    both = before["devices"].keys() & after["devices"].keys()  # a phase has queries of its own
+    places = [
+        {"machine": m["machine"], "devices": {step: m["devices"][step] for step in both}} for m in (before, after)
+    ]
     found = {
         "data": _data(there, now),
         "recipe": recipe_differences(before["recipe"], after["recipe"]),
         "code, packages": code_changes(*code),
-        "machine": recipe_differences(*({key: m[key] for key in keys} for m in (before, after))),
+        "machine": recipe_differences(*places),
     }
     place = {key: found[key] for key in ("code, packages", "machine")}
     train = {"data": [words for words in found["data"] if words.startswith("train")]}
