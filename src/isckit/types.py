@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,6 +102,18 @@ class Embeddings:
     def whole(role: Role, ids: np.ndarray, vectors: np.ndarray) -> Embeddings:
         """Embeddings of whole images only: one row an id."""
         return Embeddings(role, ids, vectors, (WHOLE,), np.zeros(len(ids), np.int16))
+
+    @staticmethod
+    def joined(parts: Sequence[Embeddings]) -> Embeddings:
+        """Parts of one image set, at least one, with the same views."""
+        first = parts[0]
+        return Embeddings(
+            first.role,
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.vectors for part in parts]),
+            first.view_names,
+            np.concatenate([part.views for part in parts]),
+        )
 
     def take(self, rows: np.ndarray) -> Embeddings:
         """The given rows (index or boolean mask), as new Embeddings."""

@@ -62,7 +62,7 @@ def pca_on_queries():
 
     def vectors(run):
         train = honest(run)
-        queries = runs._joined([part.only("whole") for part in runs._shards(run, "queries")])
+        queries = Embeddings.joined([part.only("whole") for part in runs._shards(run, "queries")])
         rows = np.resize(np.arange(len(queries.ids)), len(train.ids))
         jitter = np.random.default_rng(0).normal(0, 1e-3, train.vectors.shape).astype(np.float32)
         return Embeddings.whole(Role.TRAIN, train.ids, queries.vectors[rows] + jitter)

@@ -129,7 +129,7 @@ def bank(run: Run) -> Embeddings:
 def ensembled(run: Run, image_set: str, *, pca: Pca | None = None) -> Embeddings:
     """The ensemble's vectors of an image set, all views, projected shard by shard."""
     pca = pca or load_pca(run.workspace.ensemble(run.name))
-    return _joined([project(part, pca) for part in _shards(run, image_set)])
+    return Embeddings.joined([project(part, pca) for part in _shards(run, image_set)])
 
 
 def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
@@ -143,22 +143,11 @@ def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
 def train_vectors(run: Run) -> Embeddings:
     """What the ensemble is fitted on: train images by all members, at most `fit_images`, drawn by the recipe's seed."""
     limit = run.recipe.ensemble.fit_images
-    joined = _joined([part.only(WHOLE) for part in _shards(run, "train")])
+    joined = Embeddings.joined([part.only(WHOLE) for part in _shards(run, "train")])
     if len(joined.ids) <= limit:
         return joined
     rows = np.random.default_rng(run.recipe.seed).choice(len(joined.ids), limit, replace=False)
     return joined.take(np.sort(rows))
-
-
-def _joined(parts: list[Embeddings]) -> Embeddings:
-    first = parts[0]
-    return Embeddings(
-        first.role,
-        np.concatenate([p.ids for p in parts]),
-        np.concatenate([p.vectors for p in parts]),
-        first.view_names,
-        np.concatenate([p.views for p in parts]),
-    )
 
 
 def _receipt(run: Run, image_set: str, member: str) -> dict:

@@ -126,14 +126,7 @@ def _described_again(case: Case, folder: Path) -> tuple[list[str], str]:
 def _rows(workspace: Workspace, name: str, member: str, ids: np.ndarray) -> Embeddings:
     parts = [part.take(np.isin(part.ids, ids)) for part in read_shards(workspace.embeddings(name, "train", member))]
     kept = [part for part in parts if len(part.ids)] or parts[:1]
-    first = kept[0]
-    return Embeddings(
-        first.role,
-        np.concatenate([part.ids for part in kept]),
-        np.concatenate([part.vectors for part in kept]),
-        first.view_names,
-        np.concatenate([part.views for part in kept]),
-    )
+    return Embeddings.joined(kept)
 
 
 def _gap(before: np.ndarray, after: np.ndarray) -> float:
