@@ -26,7 +26,7 @@ def change(case, part):
     path.write_bytes(path.read_bytes() + b"\n")
 
 
-def fails_with(case, *problems):
+def assert_fails_with(case, *problems):
     finding = frozen(case)
     assert (finding.status, finding.level) == ("failed", "proven")
     assert finding.detail.split("; ") == list(problems)
@@ -48,30 +48,30 @@ def test_an_unchanged_phase_2_passes_and_says_what_was_compared(case):
 @pytest.mark.parametrize(("part", "word"), [("weights", "weights"), ("ensemble", "PCA"), ("bank", "bank")])
 def test_a_changed_part_is_named(case, part, word):
     change(case, part)
-    fails_with(case, f"{word} changed")
+    assert_fails_with(case, f"{word} changed")
 
 
 def test_a_changed_recipe_value_is_named(case):
     path = case.workspace.recipe("run")
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
-    fails_with(case, "recipe value seed: 1 there, 2 now")
+    assert_fails_with(case, "recipe value seed: 1 there, 2 now")
 
 
 def test_changed_code_and_packages_are_named(case):
     reseal(case.workspace.freeze("run"), code={"types.py": "0"}, environment={"numpy": "1.0"})
-    fails_with(case, "code file types.py changed", f"package numpy 1.0 there, {environment()['numpy']} now")
+    assert_fails_with(case, "code file types.py changed", f"package numpy 1.0 there, {environment()['numpy']} now")
 
 
 def test_other_reference_vectors_are_found_in_the_file_itself_whatever_its_receipt_says(case):
     with h5py.File(case.workspace.descriptors(2, "run"), "r+") as file:
         file["reference"][0, 0] = np.nextafter(file["reference"][0, 0], np.float32(9))
-    fails_with(case, "reference descriptors differ")
+    assert_fails_with(case, "reference descriptors differ")
 
 
 def test_an_edited_freeze_is_noticed(case):
     path = case.workspace.freeze("run")
     path.write_text(path.read_text().replace('"time": "2', '"time": "1'))
-    fails_with(case, "freeze.json was edited: its seal does not fit its content")
+    assert_fails_with(case, "freeze.json was edited: its seal does not fit its content")
 
 
 def test_a_freeze_made_anew_does_not_pass_for_the_deposited_one(case, tmp_path):
@@ -81,7 +81,7 @@ def test_a_freeze_made_anew_does_not_pass_for_the_deposited_one(case, tmp_path):
     freeze(case.workspace, "run")
     describe(case.workspace, 2)
     assert frozen(case).status == "passed"
-    fails_with(Case(case.workspace, 2, "run", against=deposited), "weights changed")
+    assert_fails_with(Case(case.workspace, 2, "run", against=deposited), "weights changed")
 
 
 def test_a_deposited_freeze_is_named_with_its_seal(case, tmp_path):
