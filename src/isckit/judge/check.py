@@ -7,15 +7,15 @@ import tempfile
 from pathlib import Path
 
 from isckit.data.layouts import Disc, open_disc
-from isckit.judge.form import Fault, check_descriptors_form, check_matches_form
+from isckit.judge.faults import Fault
 from isckit.judge.rules.examine import examine, guarded, table, to_json
 from isckit.judge.rules.finding import CHECKOUT, Case, Finding, Probe, Rule
 from isckit.judge.rules.foreign import examine_file
-from isckit.judge.rules.form import form_faults, ids_of
+from isckit.judge.rules.form import file_faults, form_faults
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
 from isckit.storage.artifacts import write_json
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import DESCRIPTORS, MATCHES, RULES, Workspace, query_set
+from isckit.workspace import DESCRIPTORS, MATCHES, RULES, Workspace
 
 
 def check_folder(
@@ -56,7 +56,7 @@ def check_folder(
             allowed="a folder with at least one of them",
             remedy="run isckit descriptor or isckit matching",
         )
-    findings = examine(case)
+    findings = examine(dataclasses.replace(case, form=form))
     clean = _clean(findings)
     faults = {name: [dataclasses.asdict(fault) for fault in found] for name, found in form.items()}
     write_json(folder / RULES, {"form": faults, "rules": to_json(findings), "passed": clean})
@@ -67,9 +67,7 @@ def check_folder(
 def check_file(path: Path, *, phase: int | None = None, data: Path | None = None) -> tuple[str, bool]:
     """Check the form of one file. Text for people, and whether it is without fault."""
     disc = open_disc(data) if data else None
-    check = check_matches_form if path.suffix == ".csv" else check_descriptors_form
-    queries = ids_of(disc, query_set(phase)) if phase else None
-    faults = check(path, query_ids=queries, reference_ids=ids_of(disc, "references"), phase=phase)
+    faults = file_faults(path, phase=phase, disc=disc)
     return faults_text(path, faults), not faults
 
 

@@ -17,15 +17,14 @@ from isckit.submission import read_descriptors, read_matches
 from isckit.types import BadInput, Embeddings
 from isckit.workspace import DESCRIPTORS, MATCHES
 
-_KIT = f"{shlex.quote(sys.executable)} -m isckit"
+KIT = f"{shlex.quote(sys.executable)} -m isckit"
 INFER = (
-    f"{_KIT} infer --name {{name}} --root {{root}} --queries {{queries}} --references {{references}} --out {{out}} "
+    f"{KIT} infer --name {{name}} --root {{root}} --queries {{queries}} --references {{references}} --out {{out}} "
     "--batch {batch} --workers 0"
 )
 """How this kit describes and matches two folders of images."""
 TRAIN = (
-    f"{_KIT} train --name {{name}} --root {{root}} --data {{data}} --recipe {{recipe}} --witness {{witness}} "
-    "--workers 0"
+    f"{KIT} train --name {{name}} --root {{root}} --data {{data}} --recipe {{recipe}} --witness {{witness}} --workers 0"
 )
 """How this kit trains."""
 AT_ONCE = 2

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from isckit.judge.contestant import start
+from isckit.judge.contestant import KIT, start
 from isckit.storage.artifacts import receipt_path
 from isckit.workspace import Workspace
-
-KIT = f"{shlex.quote(sys.executable)} -m isckit"
 
 
 def scratch(workspace: Workspace, name: str, root: Path, *, weights: bool = True, cache: bool = False) -> Workspace:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import isckit
 from isckit import config
 from isckit.data.layouts import Disc
+from isckit.judge.faults import Fault
 from isckit.storage.artifacts import read_json
 from isckit.workspace import Workspace
 
@@ -75,6 +76,7 @@ class Case:
         against: a freeze file deposited elsewhere; None for the one beside the weights.
         project: the package that the winners' duties are about.
         probe: how to run the contestant's pipeline; None where nothing is to be run.
+        form: faults of form by file, where the files were gone through already.
     """
 
     workspace: Workspace
@@ -84,6 +86,7 @@ class Case:
     against: Path | None = None
     project: Path = CHECKOUT
     probe: Probe | None = None
+    form: Mapping[str, list[Fault]] | None = field(default=None, compare=False)
 
     @property
     def folder(self) -> Path:

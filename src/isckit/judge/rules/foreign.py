@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from isckit.data.layouts import Disc
-from isckit.judge.form import check_descriptors_form, check_matches_form
 from isckit.judge.rules.examine import RULES
 from isckit.judge.rules.finding import Finding, Rule, judged
-from isckit.judge.rules.form import ids_of
+from isckit.judge.rules.form import file_faults, ids_of
 from isckit.judge.suspicion import Suspicion, row_keys, suspect_descriptors
 from isckit.judge.suspicion_matches import REFERENCES, suspect_matches
 from isckit.storage.artifacts import rows_digest
 from isckit.submission import BLOCK, open_descriptors
 from isckit.types import KitError
-from isckit.workspace import query_set
 
 MISSING = {
     "5.1": "training is not in the file; the training command, run under watch, would show what it augments",
@@ -88,9 +86,7 @@ def _unknown(number: str) -> Finding:
 
 
 def _form(path: Path, phase: int | None, disc: Disc | None) -> Finding:
-    check = check_matches_form if path.suffix == ".csv" else check_descriptors_form
-    queries = ids_of(disc, query_set(phase)) if phase else None
-    faults = check(path, query_ids=queries, reference_ids=ids_of(disc, "references"), phase=phase)
+    faults = file_faults(path, phase=phase, disc=disc)
     sets = "the image sets at hand" if disc else "the ids of DISC21"
     return judged([str(fault) for fault in faults], "proven", f"every row, against {sets}")
 

@@ -1,9 +1,9 @@
 """Rules 5.4 and 5.5, independence: a descriptor depends on its image, a score on its pair, and both on nothing else.
 
 Recomputed values are compared with the submitted ones. What may differ is rounding: a batch of another size or a
-device of another make adds in another order. Measured on the baseline, as a part of a vector's length: on a CPU at most
-4e-7 in float32 and 0 in bf16, for batches of 1 against 16; bf16 against float32 at most 5.3e-2. Query expansion,
-one-to-one assignment, fitting on the images at hand and the like change vectors and scores by 1e-2 and more.
+device of another make adds in another order. Measured on the baseline by benchmarks/tolerance.py, as a part of a
+vector's length: on a CPU at most 5e-7 in float32 and 0 in bf16, for batches of 1 against 16; bf16 against float32 at
+most 5.1e-2.
 """
 
 from __future__ import annotations
