@@ -5,14 +5,14 @@ from pathlib import Path
 from isckit.cli.main import main
 
 SETTINGS = [
-    "members.network.backbone=test_resnet",
+    "members.network.backbone.name=test_resnet",
     "members.network.dim=32",
     "members.network.image_size=32",
     "members.network.canvas=64",
-    "members.network.train.epochs=2",
-    "members.network.train.images_per_epoch=48",
-    "members.network.train.batch_images=16",
-    "members.network.train.loss.memory=64",
+    "members.network.stages.main.epochs=2",
+    "members.network.stages.main.images_per_epoch=48",
+    "members.network.stages.main.batch_images=16",
+    "members.network.stages.main.loss.memory=64",
     "ensemble.dim=40",
     "extract.shard_images=16",
     "matching.query_views=[mirror, quarters]",

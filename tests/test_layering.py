@@ -7,11 +7,12 @@ import isckit
 
 ROOT = Path(isckit.__path__[0])
 LAYERS = [
-    ["types", "workspace", "config"],
+    ["types", "workspace", "vocabulary", "config"],
     ["storage"],
     ["data"],
     ["views", "augment"],
-    ["models", "losses"],
+    ["models"],
+    ["losses"],
     ["engine", "vectors"],
     ["matching", "submission"],
     ["judge"],
@@ -22,7 +23,18 @@ LAYERS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 FLOOR = LAYERS[0]
-TORCH_FREE = ("vectors", "matching", "submission", "judge", "types", "config", "workspace", "recipes", "cli")
+TORCH_FREE = (
+    "vectors",
+    "matching",
+    "submission",
+    "judge",
+    "types",
+    "vocabulary",
+    "config",
+    "workspace",
+    "recipes",
+    "cli",
+)
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

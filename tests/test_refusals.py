@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy):
 
 
 def test_ctrl_c_ends_with_advice(mini, tmp_path):
-    begin = [*verbs(tmp_path, mini, phase=1)[0], "--set", "members.network.train.epochs=500"]
+    begin = [*verbs(tmp_path, mini, phase=1)[0], "--set", "members.network.stages.main.epochs=500"]
     child = subprocess.Popen([sys.executable, "-m", "isckit", *begin], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("last.pt")) and time.monotonic() < deadline and child.poll() is None:

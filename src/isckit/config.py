@@ -11,103 +11,32 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from isckit.types import BadInput
+from isckit.vocabulary.base import STRICT, Count, NotNegative, Share
+from isckit.vocabulary.losses import (
+    ArcFace,
+    BarlowTwins,
+    Compatibility,
+    Contrastive,
+    InfoNce,
+    Loss,
+    MomentumTeacher,
+    NtXent,
+    TwoHeads,
+)
+from isckit.vocabulary.members import Backbone, Gist, Head, Member, Network
+from isckit.vocabulary.normalising import Offset, Push, Step, Stretch, Subtract
+from isckit.vocabulary.training import Data, Mix, Optim, Stage
 from isckit.workspace import MAX_DIM, MAX_ROWS
 
-_strict = ConfigDict(extra="forbid")
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Augment:
-    """The two views of a training pair, by the names of `augment.pipelines`."""
-
-    weak: str = "weak"
-    strong: str = "strong"
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Loss:
-    """Metric loss over the batch and a cross-batch memory (XBM, Wang et al. 2020).
-
-    `contrastive` is lyakaap's: L2 distance, mean over active pairs. `infonce` is the softmax over the memory.
-    """
-
-    kind: Literal["contrastive", "infonce"] = "contrastive"
-    positive_margin: NotNegative = 0.0
-    negative_margin: NotNegative = 1.0
-    temperature: Positive = 0.05
-    memory: Count = 20_000
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Optim:
-    """Optimiser and schedule; `lr` belongs to the global batch."""
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    lr: Positive = 1e-3
-    weight_decay: NotNegative = 0.05
-    momentum: NotNegative = 0.9
-    warmup_epochs: NotNegative = 1.0
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    clip: NotNegative = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Train:
-    """One training stage. An epoch draws `images_per_epoch` images (0: each train image once), two views each."""
-
-    epochs: Count = 10
-    images_per_epoch: Annotated[int, Field(ge=0)] = 0
-    batch_images: Annotated[int, Field(gt=1)] = 128
-    augment: Augment = Augment()
-    loss: Loss = Loss()
-    optim: Optim = Optim()
-    amp: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Network:
-    """Ensemble member: timm backbone + GeM + linear + BN + L2.
-
-    `pretrained` is "none", "hub" (fetched by timm) or the path of a local weight file in timm's key layout.
-    Images are reduced once to a square canvas, from which every view is cut and resized to `image_size`.
-    """
-
-    kind: Literal["network"] = "network"
-    name: str = "network"
-    backbone: str = "mobilenetv4_conv_small"
-    pretrained: str = "none"
-    dim: Count = 256
-    gem_p: Positive = 3.0
-    gem_learnable: bool = True
-    image_size: Count = 160
-    canvas: Count = 320
-    weight: Positive = 1.0
-    train: Train | None = Train()
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Gist:
-    """Ensemble member without weights: colour GIST, 960-d (Oliva & Torralba 2001; the organisers' baseline)."""
-
-    kind: Literal["gist"] = "gist"
-    name: str = "gist"
-    weight: Positive = 1.0
-
-
-Member = Annotated[Network | Gist, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Extract:
     """How images become embeddings. `on_broken`: stop with the full list, or replace by grey and report."""
 
@@ -117,31 +46,33 @@ class Extract:
     bf16: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, config=_strict)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Ensemble:
-    """Concatenated members -> PCA fitted on train -> L2. `whiten` is the eigenvalue power: 0 none, 0.5 full."""
+    """Members to one descriptor of `dim` values.
 
+    pca: concatenated members -> PCA fitted on train -> L2; `whiten` is the eigenvalue power: 0 none, 0.5 full.
+    shared: members that share one space (titanshield2): references and train by the first member, queries by the mean
+    of the others.
+    """
+
+    how: Literal["pca", "shared"] = "pca"
     dim: Annotated[int, Field(gt=0, le=MAX_DIM)] = 256
     whiten: NotNegative = 0.25
     fit_images: Count = 200_000
 
 
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Normalise:
-    """Descriptor normalisation against train, in the order of `steps`.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Substitution:
+    """Queries that are mostly a frame are replaced by the picture in it, before anything else looks at them.
 
-    subtract: x <- unit(x - beta * mean of the k nearest train vectors), both sides (lyakaap).
-    stretch: q <- alpha * mean of the n largest train similarities * q, queries only (visionForce).
+    `boxes` is a file of detected overlays (see `views.overlays`); the surest box above `confidence` is what is kept.
     """
 
-    steps: tuple[Literal["subtract", "stretch"], ...] = ("subtract", "stretch")
-    k: Count = 10
-    beta: NotNegative = 0.35
-    n: Count = 5
-    alpha: Positive = 2.5
+    boxes: str
+    confidence: Share = 0.9
 
 
-@dataclass(frozen=True, kw_only=True, config=_strict)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Matching:
     """Global top-N search over views.
 
@@ -159,7 +90,7 @@ class Matching:
     max_rows: Annotated[int, Field(gt=0, le=MAX_ROWS)] = MAX_ROWS
 
 
-@dataclass(frozen=True, kw_only=True, config=_strict)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class External:
     """Weights or images from outside, under a licence (SPDX id) that the user vouches for; `use` names members."""
 
@@ -171,7 +102,7 @@ class External:
     sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
 
 
-@dataclass(frozen=True, kw_only=True, config=_strict)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe:
     """A whole system as one value."""
 
@@ -180,7 +111,8 @@ class Recipe:
     seed: int = 1
     extract: Extract = Extract()
     ensemble: Ensemble = Ensemble()
-    normalise: Normalise = Normalise()
+    normalise: tuple[Step, ...] = (Subtract(), Stretch())
+    substitution: Substitution | None = None
     matching: Matching = Matching()
     external: tuple[External, ...] = ()
 
@@ -190,9 +122,17 @@ class Recipe:
             raise ValueError(f"members need distinct names without '.' and '/', got {names}")
         if self.matching.norm_last < self.matching.norm_first:
             raise ValueError("matching.norm_last must not be smaller than matching.norm_first")
+        if any(step.kind != "subtract" for step in self.normalise[:-1]):
+            raise ValueError("stretch, push and offset exclude each other, and come last in normalise")
+        if self.normalise and self.normalise[-1].kind == "offset" and self.ensemble.dim >= MAX_DIM:
+            raise ValueError(f"offset adds a coordinate: ensemble.dim must be below {MAX_DIM}")
 
 
-__all__ = ["replace"]
+__all__ = [
+    "ArcFace", "Backbone", "BarlowTwins", "Compatibility", "Contrastive", "Data", "Gist", "Head", "InfoNce", "Loss",
+    "Member", "Mix", "MomentumTeacher", "Network", "NtXent", "Offset", "Optim", "Push", "Stage", "Step", "Stretch",
+    "Subtract", "TwoHeads", "replace",
+]  # fmt: skip
 
 
 def to_dict(recipe: Any) -> dict[str, Any]:
@@ -253,7 +193,7 @@ def _key_in(node: Any, part: str, path: str) -> Any:
     if isinstance(node, dict) and part in node:
         return part
     if isinstance(node, (list, tuple)):
-        names = [item.get("name") if isinstance(item, dict) else None for item in node]
+        names = [item.get("name", item.get("kind")) if isinstance(item, dict) else None for item in node]
         if part in names:
             return names.index(part)
         if part.isdigit() and int(part) < len(node):
@@ -278,22 +218,18 @@ def _all_paths(kind: Any, prefix: str = "") -> Iterable[str]:
     for field in dataclasses.fields(kind):
         path = prefix + field.name
         yield path
-        for inner in _dataclasses_in(_HINTS[kind.__name__][field.name]):
-            middle = f"{inner().name}." if field.name == "members" else ""
-            yield from _all_paths(inner, f"{path}.{middle}")
+        hint = get_type_hints(kind)[field.name]
+        for inner in _dataclasses_in(hint):
+            yield from _all_paths(inner, f"{path}.{_element(inner)}." if get_origin(hint) is tuple else f"{path}.")
+
+
+def _element(kind: Any) -> str:
+    """What an element of a list is called by default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    return str(defaults.get("name", defaults.get("kind")))
 
 
 def _dataclasses_in(hint: Any) -> list[Any]:
     if dataclasses.is_dataclass(hint):
         return [hint] if hint is not External else []
     return [found for part in get_args(hint) for found in _dataclasses_in(part)]
-
-
-def _hints() -> dict[str, dict[str, Any]]:
-    from typing import get_type_hints
-
-    kinds = (Augment, Loss, Optim, Train, Network, Gist, Extract, Ensemble, Normalise, Matching, External, Recipe)
-    return {kind.__name__: get_type_hints(kind) for kind in kinds}
-
-
-_HINTS = _hints()

@@ -63,6 +63,10 @@ class Workspace:
         """Folder of the resumable training state and metrics.jsonl of one member."""
         return self.checkpoint(name) / "training" / member
 
+    def stage(self, name: str, member: str, stage: str) -> Path:
+        """Weights of one member as a stage of its training left them."""
+        return self.training(name, member) / f"{stage}.safetensors"
+
     def ensemble(self, name: str) -> Path:
         """The PCA fitted on train."""
         return self.checkpoint(name) / "ensemble.npz"

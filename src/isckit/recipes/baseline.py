@@ -7,15 +7,16 @@ GIST and score normalisation after the organisers' baselines (Douze et al., arXi
 from __future__ import annotations
 
 from isckit.config import (
-    Augment,
+    Backbone,
+    Contrastive,
     External,
     Extract,
     Gist,
-    Loss,
+    InfoNce,
     Network,
     Optim,
     Recipe,
-    Train,
+    Stage,
     replace,
 )
 
@@ -30,24 +31,25 @@ def baseline() -> Recipe:
     Cost: about 10M image pairs; not run at this scale. Score on DISC21: not measured.
     """
     network = Network(
-        backbone="tf_efficientnetv2_s.in21k_ft_in1k",
-        pretrained="hub",
+        backbone=Backbone(name="tf_efficientnetv2_s.in21k_ft_in1k", pretrained="hub"),
         dim=256,
         gem_p=1.0,
         gem_learnable=False,
         image_size=256,
         canvas=512,
-        train=Train(
-            epochs=10,
-            batch_images=256,
-            augment=Augment(weak="weak", strong="intermediate"),
-            loss=Loss(kind="contrastive", positive_margin=0.0, negative_margin=1.0, memory=20_000),
-            optim=Optim(name="sgd", lr=0.1, weight_decay=1e-6, warmup_epochs=0.1, schedule="linear"),
+        stages=(
+            Stage(
+                epochs=10,
+                batch_images=256,
+                views=("weak", "lyakaap.intermediate"),
+                loss=Contrastive(positive_margin=0.0, negative_margin=1.0, memory=20_000),
+                optim=Optim(name="sgd", lr=0.1, weight_decay=1e-6, warmup_epochs=0.1, schedule="linear"),
+            ),
         ),
     )
     weights = External(
-        name=network.backbone,
-        address=f"https://huggingface.co/timm/{network.backbone}",
+        name=network.backbone.name,
+        address=f"https://huggingface.co/timm/{network.backbone.name}",
         licence="Apache-2.0",
         use=f"first weights of member {network.name}; trained by their authors on ImageNet-21k and ImageNet-1k, whose "
         "images have terms of their own: the participant certifies that they permit a prize contest",
@@ -69,19 +71,20 @@ def mini() -> Recipe:
     little; a short memory, since embeddings of a young network age fast; a softmax over it instead of margins.
     """
     network = Network(
-        backbone="mobilenetv4_conv_small",
-        pretrained="none",
+        backbone=Backbone(name="mobilenetv4_conv_small"),
         dim=256,
         gem_p=3.0,
         image_size=96,
         canvas=192,
-        train=Train(
-            epochs=16,
-            images_per_epoch=6_000,
-            batch_images=128,
-            augment=Augment(weak="weak", strong="mild"),
-            loss=Loss(kind="infonce", temperature=0.07, memory=1_024),
-            optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine"),
+        stages=(
+            Stage(
+                epochs=16,
+                images_per_epoch=6_000,
+                batch_images=128,
+                views=("weak", "mild"),
+                loss=InfoNce(temperature=0.07, memory=1_024),
+                optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine"),
+            ),
         ),
     )
     return replace(
@@ -93,12 +96,7 @@ def tiny() -> Recipe:
     """The same code path in about a minute, for the built-in set and for tests: too short to learn much."""
     small = mini()
     network = small.members[0]
-    assert isinstance(network, Network) and network.train is not None
-    train = replace(
-        network.train,
-        epochs=4,
-        images_per_epoch=600,
-        batch_images=50,
-        loss=replace(network.train.loss, memory=400),
-    )
-    return replace(small, name="baseline.tiny", members=(replace(network, train=train), small.members[1]))
+    assert isinstance(network, Network)
+    (stage,) = network.stages
+    short = replace(stage, epochs=4, images_per_epoch=600, batch_images=50, loss=InfoNce(temperature=0.07, memory=400))
+    return replace(small, name="baseline.tiny", members=(replace(network, stages=(short,)), small.members[1]))

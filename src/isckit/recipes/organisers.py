@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isckit.config import Ensemble, Gist, Matching, Normalise, Recipe
+from isckit.config import Ensemble, Gist, Matching, Recipe
 
 
 def gist() -> Recipe:
@@ -16,6 +16,6 @@ def gist() -> Recipe:
         name="gist",
         members=(Gist(),),
         ensemble=Ensemble(fit_images=10_000),
-        normalise=Normalise(steps=()),
+        normalise=(),
         matching=Matching(query_views=(), reference_views=(), norm_factor=0.0),
     )

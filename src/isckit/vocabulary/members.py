@@ -1,0 +1,85 @@
+"""What an ensemble is made of: networks, and descriptors without weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from isckit.vocabulary.base import STRICT, Count, Positive
+from isckit.vocabulary.training import Stage
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Backbone:
+    """The backbone and what is changed in it.
+
+    pretrained: "none", "hub" (fetched by timm) or a local weight file, in timm's, torchvision's or its authors' layout.
+    cut: "stages" leaves out the convolution after the last stage (EfficientNets' head).
+    stride16: the last stage of a ResNet keeps its resolution. wave: WaveBlock after stages 2 and 3. ibn: IBN-a.
+    normalisation of the input: the backbone's own, or ImageNet's mean and standard deviation.
+    """
+
+    name: str = "mobilenetv4_conv_small"
+    pretrained: str = "none"
+    cut: Literal["head", "stages"] = "head"
+    stride16: bool = False
+    wave: bool = False
+    ibn: bool = False
+    normalisation: Literal["backbone", "imagenet"] = "backbone"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Head:
+    """From pooled features to the embedding: a linear layer, or visionForce's projector with a block to `dim` behind.
+
+    bias and norm (BatchNorm after it) belong to the linear layer; `widths` are the projector's.
+    """
+
+    kind: Literal["linear", "projector"] = "linear"
+    bias: bool = False
+    norm: bool = True
+    widths: tuple[Count, Count] = (4096, 8192)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Network:
+    """Ensemble member: backbone + GeM + head + L2.
+
+    gem_p_at_test: power used outside training; None for the one of training.
+    Images are reduced once to a square canvas, from which every view is cut and resized to `image_size`, or to each of
+    `scales`, plain and mirrored where `flip` is set; the unit vectors of these are averaged.
+    """
+
+    kind: Literal["network"] = "network"
+    name: str = "network"
+    backbone: Backbone = Backbone()
+    head: Head = Head()
+    dim: Count = 256
+    gem_p: Positive = 3.0
+    gem_learnable: bool = True
+    gem_p_at_test: Positive | None = None
+    image_size: Count = 160
+    scales: tuple[Count, ...] = ()
+    flip: bool = False
+    canvas: Count = 320
+    weight: Positive = 1.0
+    stages: tuple[Stage, ...] = (Stage(),)
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
+            raise ValueError(f"stages need distinct names without '.' and '/', got {names}")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Gist:
+    """Ensemble member without weights: colour GIST, 960-d (Oliva & Torralba 2001; the organisers' baseline)."""
+
+    kind: Literal["gist"] = "gist"
+    name: str = "gist"
+    weight: Positive = 1.0
+
+
+Member = Annotated[Network | Gist, Field(discriminator="kind")]
