@@ -2,7 +2,7 @@
 
 Reads two runs of one recipe that went through phase 1, one of them untrained:
     ./run_phase1.sh --data DIR --name first
-    ./run_phase1.sh --data DIR --name untrained --set members.network.train=null
+    ./run_phase1.sh --data DIR --name untrained --set "members.network.stages=[]"
     .venv/bin/python benchmarks/members.py --data DIR --trained first --untrained untrained
 """
 
@@ -10,14 +10,16 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from isckit.data.ground_truth import read_ground_truth
 from isckit.data.layouts import open_disc
 from isckit.judge.score import descriptor_matches, score_matches
 from isckit.tracks.matching import match
 from isckit.tracks.run import Run, ensembled, resume, train_vectors
 from isckit.types import WHOLE, GroundTruth
-from isckit.vectors.normalise import normalise
-from isckit.vectors.pca import fit_pca
+from isckit.vectors.ensemble import fit_projection
+from isckit.vectors.normalise import fit_normaliser, normalise
 from isckit.workspace import Workspace
 
 
@@ -29,19 +31,19 @@ def subset(run: Run, *names: str) -> Run:
 
 def figures(run: Run, truth: GroundTruth) -> list[str]:
     """uAP / Recall@P90 of both tracks, each without and with normalisation against train."""
-    settings = run.recipe.ensemble
-    pca = fit_pca(train_vectors(run), dim=settings.dim, whiten=settings.whiten)
+    pca = fit_projection(train_vectors(run), run.recipe.ensemble)
     bank, queries, references = (ensembled(run, name, pca=pca) for name in ("train", "queries", "references"))
     cells = []
-    for steps in ((), run.recipe.normalise.steps):
-        how = dataclasses.replace(run.recipe.normalise, steps=steps)
-        sides = [normalise(side.only(WHOLE), bank, how) for side in (queries, references)]
+    for steps in ((), run.recipe.normalise):
+        normaliser = fit_normaliser(bank, steps)
+        sides = [normalise(side.only(WHOLE), normaliser) for side in (queries, references)]
         matches, _ = descriptor_matches(*sides, truth)
         cells.append(score_matches(matches, truth, max_rows=len(matches)))
     for factor in (0.0, run.recipe.matching.norm_factor):
         how = dataclasses.replace(run.recipe.matching, norm_factor=factor)
         varied = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, matching=how))
-        cells.append(score_matches(match(varied, queries, references, bank), truth, phase_queries=queries.ids))
+        matches = match(varied, queries, references, bank, rows=how.rows_per_query * len(np.unique(queries.ids)))
+        cells.append(score_matches(matches, truth, phase_queries=queries.ids))
     return [f"{report.average_precision:.4f} / {report.recall_at_p90:.4f}" for report in cells]
 
 

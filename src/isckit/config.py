@@ -127,6 +127,16 @@ class Recipe:
         if self.normalise and self.normalise[-1].kind == "offset" and self.ensemble.dim >= MAX_DIM:
             raise ValueError(f"offset adds a coordinate: ensemble.dim must be below {MAX_DIM}")
 
+    @property
+    def trained(self) -> tuple[Network, ...]:
+        """Members that are trained."""
+        return tuple(member for member in self.members if isinstance(member, Network) and member.stages)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages of all members."""
+        return tuple(stage for member in self.trained for stage in member.stages)
+
 
 __all__ = [
     "ArcFace", "Backbone", "BarlowTwins", "Compatibility", "Contrastive", "Data", "Gist", "Head", "InfoNce", "Loss",

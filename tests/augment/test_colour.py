@@ -66,3 +66,49 @@ def test_solarize_and_posterize_follow_their_formulas(photo, generator):
     for bits in (1, 2, 4, 7):
         out = colour.posterize(image, generator(), bits=(bits, bits))
         np.testing.assert_array_equal(out, image // 2 ** (8 - bits) * 2 ** (8 - bits))
+
+
+def test_enhance_is_pillows_brightness_contrast_and_colour_in_this_order(photo, generator):
+    from PIL import Image, ImageEnhance
+
+    image = photo(40, 50)
+    for seed in range(6):
+        for intensity in (1.0, 0.75):
+            rng = generator(seed)
+            brightness, contrast = rng.uniform(0.25, 1.75, 2)
+            saturation = 0.2 + np.exp(5 * rng.random()) / 6
+            twin = Image.fromarray(image)
+            for kind, amount in [("Brightness", brightness), ("Contrast", contrast), ("Color", saturation)]:
+                twin = getattr(ImageEnhance, kind)(twin).enhance(1 - intensity + intensity * amount)
+            out = colour.enhance(image, generator(seed), intensity=intensity).astype(int)
+            # A grey level of difference is multiplied by the saturation.
+            assert np.abs(out - np.array(twin)).mean() < 1 + saturation
+    np.testing.assert_array_equal(colour.enhance(image, generator(), intensity=0.0), image)
+
+
+def test_fade_mixes_with_white(photo, generator):
+    image = photo(40, 50)
+    out = colour.fade(image, generator(), level=(0.6, 0.6))
+    np.testing.assert_allclose(out, 0.6 * image + 0.4 * 255, atol=0.51)
+    np.testing.assert_array_equal(colour.fade(image, generator(), level=(1.0, 1.0)), image)
+
+
+def test_inversion_by_coins_leaves_an_eighth_as_it_is(photo, generator):
+    image = photo(8, 9)
+    kept = [np.array_equal(colour.invert(image, generator(k), none=True), image) for k in range(1200)]
+    assert abs(np.mean(kept) - 1 / 8) < 0.03
+
+
+def test_swapped_channels_are_permuted_or_drawn_with_repetition(photo, generator):
+    image = photo(8, 9)
+
+    def orders(repeated):
+        outs = [colour.swap_channels(image, generator(k), repeated=repeated) for k in range(900)]
+        return [
+            tuple(next(c for c in range(3) if (out[..., k] == image[..., c]).all()) for k in range(3)) for out in outs
+        ]
+
+    assert set(orders(0.0)) == {(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)}
+    assert len(set(orders(1.0))) == 27
+    distinct = np.mean([len(set(order)) == 3 for order in orders(0.25)])
+    assert abs(distinct - (0.75 + 0.25 * 6 / 27)) < 0.05

@@ -98,3 +98,51 @@ def test_shapes_are_few_plain_and_not_everywhere(generator):
         colours = len(np.unique(out.reshape(-1, 3), axis=0))
         assert 1 < colours <= 4
         assert 0.01 < (out != 128).any(axis=2).mean() < 0.6
+
+
+def test_a_paste_by_height_has_the_share_of_the_height_and_is_cut_off_at_the_right(generator):
+    image, other = np.zeros((60, 80, 3), np.uint8), np.full((20, 100, 3), 200, np.uint8)
+    for seed in range(10):
+        out = compose.overlay_by_height(image, generator(seed), other=other, share=(0.5, 0.5), opacity=(1, 1))
+        rows, columns = np.flatnonzero(out.any(axis=(1, 2))), np.flatnonzero(out.any(axis=(0, 2)))
+        assert len(rows) == 30 and columns[-1] == 79 and rows[0] <= 30 and columns[0] <= 40
+        assert (out[rows[0] : rows[-1] + 1, columns[0] :] == 200).all()
+
+
+def test_pastes_by_height_are_auglys(photo, generator):
+    from isckit.augment import augly
+
+    image, other = photo(60, 80), photo(40, 30, seed=3)
+    for canvas, patch, op in [(image, other, compose.overlay_by_height), (other, image, compose.underlay_by_height)]:
+        corner, share = (0.25, 0.25), 0.6
+        out = op(image, generator(), other=other, share=(share, share), opacity=(0.7, 0.7), corner=corner)
+        from PIL import Image
+
+        theirs = augly.call(
+            "overlay_image", canvas, generator(), overlay=Image.fromarray(patch), overlay_size=share,
+            opacity=0.7, x_pos=0.25, y_pos=0.25,
+        )  # fmt: skip
+        assert np.abs(out.astype(int) - theirs).mean() < 1 and np.abs(theirs.astype(int) - canvas).mean() > 5
+
+
+def test_corners_of_pastes_by_height_lie_where_told(generator):
+    image, other = np.zeros((100, 100, 3), np.uint8), np.full((10, 10, 3), 9, np.uint8)
+    for corner, (low, high) in [((0.2, 0.5), (20, 50)), (None, (0, 80))]:
+        seen = []
+        for seed in range(150):
+            out = compose.overlay_by_height(image, generator(seed), other=other, share=(0.2, 0.2), corner=corner)
+            seen.append(np.argwhere(out.any(axis=2)).min(axis=0))
+        assert low <= np.min(seen) < low + 5 and high - 5 < np.max(seen) <= high
+
+
+def test_an_opacity_above_1_counts_as_1(photo, generator):
+    image, other = photo(40, 40), photo(40, 40, seed=3)
+    for op in (compose.overlay_by_height, compose.underlay_by_height, compose.overlay, compose.underlay):
+        outs = [op(image, generator(2), other=other, share=(0.5, 0.5), opacity=(o, o)) for o in (1.0, 1.3)]
+        np.testing.assert_array_equal(*outs)
+
+
+def test_gaussian_erasing_is_black_by_half_and_white_by_a_sixth(generator):
+    image = np.full((200, 200, 3), 128, np.uint8)
+    out = compose.erase(image, generator(), scale=(1.0, 1.0), ratio=(1.0, 1.0), gaussian=True)
+    assert abs((out == 0).mean() - 0.5) < 0.01 and abs((out == 255).mean() - 0.1587) < 0.01

@@ -4,6 +4,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from isckit.augment import degrade
+from isckit.augment.draws import Choice
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 1.9, 2.1, 3.0, 4.7, 7.0, 10.0])
@@ -86,3 +87,18 @@ def test_jpeg_stays_near_and_keeps_red_red(photo, generator):
     # Luma is kept best: it is where the quantisation is finest.
     out = degrade.jpeg(image, generator(), quality=(10, 10)).astype(float) - image
     assert np.abs(out @ (0.299, 0.587, 0.114)).mean() < np.abs(out @ (0.114, 0.587, 0.299)).mean()
+
+
+def test_pixelate_looks_as_told(photo, generator):
+    image = photo(60, 80)
+    for look, few in (("blocky", True), ("soft", False)):
+        for seed in range(6):
+            out = degrade.pixelate(image, generator(seed), ratio=(0.1, 0.1), look=(look,))
+            assert (len(np.unique(out.reshape(-1, 3), axis=0)) <= 6 * 8) == few
+
+
+def test_a_choice_of_qualities_is_one_of_these(photo, generator):
+    image = photo(40, 40)
+    wanted = {degrade.jpeg(image, generator(), quality=(q, q)).tobytes() for q in (10, 50)}
+    seen = {degrade.jpeg(image, generator(k), quality=Choice((10, 50))).tobytes() for k in range(20)}
+    assert seen == wanted

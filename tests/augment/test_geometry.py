@@ -134,3 +134,54 @@ def test_bounded_shrinks_only_what_is_too_large(photo):
     small = geometry.bounded(image, 600)
     assert small.shape == (20, 30, 3) or small.shape[0] * small.shape[1] <= 600
     assert geometry.bounded(photo(1, 400), 100).shape == (1, 200, 3)
+
+
+def test_corner_jitter_is_auglys_perspective_of_the_same_corners(photo, generator):
+    from augly.image import functional
+    from PIL import Image
+
+    image = photo(120, 160)
+    for seed in range(6):
+        rng = generator(seed)
+        corners = [(0, 0), (160, 0), (160, 120), (0, 120)]
+        moved = np.array(corners) + rng.standard_normal((4, 2), np.float32) * rng.uniform(0.1, 0.1) * 120
+        coefficients = functional.imutils.compute_transform_coeffs(corners, [tuple(c) for c in moved])
+        twin = Image.fromarray(image).transform((160, 120), Image.PERSPECTIVE, coefficients, Image.BICUBIC)
+        out = geometry.corner_jitter(image, generator(seed), sigma=(0.1, 0.1))
+        assert np.abs(out.astype(int) - np.array(twin)).mean() < 6 < np.abs(out.astype(int) - image).mean()
+
+
+def test_corner_jitter_cut_to_its_inner_corners_shows_no_border(generator):
+    white, kinds = np.full((100, 140, 3), 255, np.uint8), set()
+    for seed in range(40):
+        out = geometry.corner_jitter(white, generator(seed), sigma=(0.08, 0.08), border=("cropped",))
+        assert out[1:-1, 1:-1].min() == 255 and out.shape < white.shape
+        either = geometry.corner_jitter(white, generator(seed), sigma=(0.08, 0.08), border=("black", "cropped"))
+        kinds.add(either.shape == white.shape)
+    assert kinds == {True, False}
+    still = geometry.corner_jitter(white, generator(), sigma=(0.0, 0.0), border=("cropped",))
+    np.testing.assert_array_equal(still, white)
+
+
+def test_shifted_channels_are_one_picture_moved_in_opposite_directions(generator):
+    rows, columns = np.mgrid[0:100, 0:120]
+    moves, place = set(), np.stack([rows * 120 + columns] * 3, -1).astype(np.int32)
+    for seed in range(200):
+        out = geometry.shift_channels(place, generator(seed), share=0.05)
+        red, green, blue = (np.array(divmod(int(value), 120)) for value in out[0, 0])
+        down, right = green - red
+        assert (blue - green == green - red).all() and out.shape[:2] == (100 - 2 * abs(down), 120 - 2 * abs(right))
+        assert tuple(green) == (abs(down), abs(right))  # what is cut off is the same on both sides
+        moves.add((int(down), int(right)))
+    assert {min(m[0] for m in moves), min(m[1] for m in moves)} == {-5}
+    assert {max(m[0] for m in moves), max(m[1] for m in moves)} == {5}
+    np.testing.assert_array_equal(geometry.shift_channels(place, generator(), share=0.0), place)
+
+
+def test_even_padding_grows_opposite_sides_alike(photo, generator):
+    image = photo(30, 50)
+    for seed in range(8):
+        out = geometry.pad(image, generator(seed), share=(0.0, 0.5), even=True)
+        y, x = (out.shape[0] - 30) // 2, (out.shape[1] - 50) // 2
+        assert out.shape == (30 + 2 * y, 50 + 2 * x, 3) and y <= 15 and x <= 25
+        np.testing.assert_array_equal(out[y : y + 30, x : x + 50], image)

@@ -9,9 +9,10 @@ import pytest
 from isckit.augment.ops import NEEDS, OPS, square
 
 SHAPES = [(1, 1), (1, 200), (200, 3), (37, 53), (480, 640)]
-WITHOUT_DRAWS = {"hflip", "vflip", "grayscale"}
+WITHOUT_DRAWS = {"hflip", "vflip", "grayscale", "stretch"}
 SAME_SHAPE = {
-    "hflip", "vflip", "perspective", "colour_jitter", "brightness", "grayscale", "invert", "shuffle_channels",
+    "hflip", "vflip", "perspective", "corner_jitter", "rotate_in_place", "colour_jitter", "enhance", "fade",
+    "swap_channels", "overlay_by_height", "text_inside", "brightness", "grayscale", "invert", "shuffle_channels",
     "solarize", "posterize", "blur", "motion_blur", "sharpen", "edge_enhance", "noise", "pixelate", "pixel_shuffle",
     "jpeg", "overlay", "blend", "erase", "shapes", "emoji", "text", "stripes",
 }  # fmt: skip
@@ -20,7 +21,7 @@ SAME_SHAPE = {
 @pytest.fixture
 def run(photo, generator):
     def run(name, image, seed=0):
-        given = {"other": photo(60, 90, seed=4), "size": 32}
+        given = {"other": photo(60, 90, seed=4), "size": 200}
         return OPS[name](image, generator(seed), **{key: given[key] for key in NEEDS[name]})
 
     return run
@@ -72,8 +73,12 @@ def test_the_global_generators_are_left_as_found(run, photo, name):
 
 def test_names_and_needs():
     assert set(WITHOUT_DRAWS | SAME_SHAPE) <= OPS.keys()
-    assert {name for name in OPS if "other" in NEEDS[name]} == {"overlay", "underlay", "blend", "collage"}
-    assert {name for name in OPS if "size" in NEEDS[name]} == {"resized_crop"}
+    assert {name for name in OPS if "other" in NEEDS[name]} == {
+        "overlay", "underlay", "overlay_by_height", "underlay_by_height", "blend", "collage",
+    }  # fmt: skip
+    assert {name for name in OPS if "size" in NEEDS[name]} == {
+        "resized_crop", "random_resized_crop", "padded_crop", "stretch", "enlarge",
+    }  # fmt: skip
 
 
 def test_square_is_torchvisions_antialiased_bicubic(photo):

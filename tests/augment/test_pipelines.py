@@ -32,7 +32,7 @@ for name in reversed(list(OPS)):
     now = random.getstate(), np.random.get_state()
     assert now[0] == before[0] and all(np.array_equal(a, b) for a, b in zip(now[1], before[1])), name
 for name in reversed(PIPELINES):
-    for index in reversed(range(25)):
+    for index in reversed(range(8)):
         show(name, index, PIPELINES[name](image, view_rng(1, 2, index, 0), lambda: other, 48))
 """
 
@@ -54,7 +54,7 @@ def test_a_fresh_process_makes_the_same_bytes_in_another_order_and_keeps_its_glo
     image = np.random.default_rng(5).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     given = {"other": image[::-1, ::2].copy(), "size": 32}
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == len(OPS) + 25 * len(pipelines.PIPELINES)
+    assert len(lines) == len(OPS) + 8 * len(pipelines.PIPELINES)
     for name, index, digest in lines:
         if name in OPS:
             out = OPS[name](image, pipelines.view_rng(1, 2, 3, 0), **{key: given[key] for key in NEEDS[name]})
@@ -77,51 +77,62 @@ def test_eval_is_the_plain_resize_and_draws_nothing(photo):
     assert rng.random() == pipelines.view_rng(0, 0, 0, 0).random()
 
 
-def test_views_get_harder_from_eval_to_strong(photo):
-    image = photo(128, 128)
-    plain = square(image, 64).astype(float)
-
-    def change(name):
-        draws = [pipelines.view_rng(0, 0, k, 0) for k in range(60)]
-        views = [pipelines.find(name)(image, rng, lambda: photo(99, 99, 5), 64) for rng in draws]
-        return np.mean([np.abs(view - plain).mean() for view in views])
-
-    assert change("eval") == 0 < change("weak") < change("strong")
+def test_the_names():
+    assert list(pipelines.PIPELINES) == [
+        "eval", "weak", "mild",
+        "lyakaap.moderate", "lyakaap.weak", "lyakaap.intermediate", "lyakaap.strong",
+        "s_square", "s_square.early", "vision_force.basic", "vision_force.basic_all",
+        "sscd.simclr", "sscd.blur", "sscd.advanced",
+    ]  # fmt: skip
 
 
-def test_every_step_is_an_op_and_the_hard_views_hold_what_they_should():
-    for pipeline in pipelines.PIPELINES.values():
-        assert pipeline.ops() <= OPS.keys()
-        assert pickle.loads(pickle.dumps(pipeline)) == pipeline
-    strong = pipelines.find("strong").ops()
-    assert strong >= {"overlay", "underlay", "emoji", "text", "meme", "screenshot", "perspective", "rotate"}
-    assert strong > pipelines.find("intermediate").ops()
-    assert [name for name in pipelines.PIPELINES if not pipelines.find(name).needs_other] == ["eval", "weak"]
+@pytest.mark.parametrize("name", [*pipelines.PIPELINES, "s_square@0.75"])
+def test_every_step_is_an_op_and_a_pipeline_survives_pickling(name):
+    pipeline = pipelines.find(name)
+    assert pipeline.ops() <= OPS.keys()
+    assert pickle.loads(pickle.dumps(pipeline)) == pipeline
+    joins = pipeline.ops() & {"overlay", "underlay", "overlay_by_height", "underlay_by_height"}
+    assert pipeline.needs_other == bool(joins)
+    assert bool(joins) == (name not in ("eval", "weak", "lyakaap.moderate") and not name.startswith("sscd"))
 
 
 def test_describe_gives_a_row_for_every_step():
     assert pipelines.describe("eval") == []
     assert pipelines.describe("weak")[0] == ("resized_crop", "1", "scale 0.5..1")
-    rows = pipelines.describe("strong")
-    assert {op.strip() for op, _, _ in rows} - {"either", "in any order"} == pipelines.find("strong").ops()
-    assert ("  jpeg", "0.35", "quality 10..50") in rows
-    assert all(isinstance(part, str) for row in rows for part in row)
+    for name in pipelines.PIPELINES:
+        rows = pipelines.describe(name)
+        assert {op.strip() for op, _, _ in rows} >= pipelines.find(name).ops()
+        assert all(isinstance(part, str) for row in rows for part in row)
+    assert ("  jpeg", "0.35", "quality one of 10 20 30 50") in pipelines.describe("lyakaap.strong")
+    assert ("page:", "0.025", "unless perspective, overlay") in pipelines.describe("s_square@0.5")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+@pytest.mark.parametrize(("name", "near"), [("lyakaap.stronk", "lyakaap.strong"), ("s_sqare@0.5", "s_square")])
+def test_an_unknown_name_is_answered_with_the_nearest(name, near):
     for use in (pipelines.find, pipelines.describe):
-        with pytest.raises(BadInput, match="did you mean strong"):
-            use("stronk")
+        with pytest.raises(BadInput, match=f"did you mean {near}"):
+            use(name)
+
+
+def test_an_intensity_is_for_sets_that_have_one_and_lies_in_0_to_1():
+    assert pipelines.find("s_square@1") == pipelines.find("s_square@1.0") == pipelines.find("s_square")
+    assert pipelines.find("s_square@0.75") != pipelines.find("s_square")
+    for name in ("s_square@0", "s_square@1.01", "s_square@-1", "s_square@", "s_square@nan", "s_square@much"):
+        with pytest.raises(BadInput, match="above 0, at most 1"):
+            pipelines.find(name)
+    for name in ("lyakaap.strong@0.5", "s_square.early@0.5", "eval@1"):
+        with pytest.raises(BadInput, match="has no intensity"):
+            pipelines.find(name)
 
 
 def test_a_contact_sheet_shows_the_image_and_its_views_in_a_ruled_grid(photo):
     image = photo(90, 70)
     sheet = pipelines.contact_sheet(
-        image, "strong", rows=2, columns=3, size=40, seed=7, other=lambda: photo(50, 50, seed=2)
+        image, "lyakaap.strong", rows=2, columns=3, size=40, seed=7, other=lambda: photo(50, 50, seed=2)
     )
     assert sheet.shape == (2 * 42 + 2, 3 * 42 + 2, 3)
     np.testing.assert_array_equal(sheet[2:42, 2:42], square(image, 40))
-    view = pipelines.find("strong")(image, pipelines.view_rng(7, 0, 5, 0), lambda: photo(50, 50, seed=2), 40)
+    view = pipelines.find("lyakaap.strong")(image, pipelines.view_rng(7, 0, 5, 0), lambda: photo(50, 50, seed=2), 40)
     np.testing.assert_array_equal(sheet[44:84, 86:126], view)
     for rule in (sheet[:2], sheet[42:44], sheet[84:], sheet[:, :2], sheet[:, 42:44], sheet[:, 126:]):
         assert (rule == 255).all()

@@ -96,3 +96,38 @@ def test_stripes_cover_about_their_width_and_leave_the_rest(generator):
     for seed in range(12):
         out = social.stripes(image, generator(seed), width=(0.2, 0.2), density=(0.7, 0.7), opacity=(1, 1))
         assert 0.02 < (out != 100).any(axis=2).mean() < 0.3
+
+
+def test_emoji_of_a_category_are_of_its_folder_and_their_corner_lies_where_told(generator):
+    smileys = augly.emoji_numbers("smileys")
+    assert {augly.emoji_files()[k].parent.name for k in smileys} == {"smileys"}
+    assert augly.emoji_numbers("") == tuple(range(len(augly.emoji_files())))
+    image = np.zeros((100, 200, 3), np.uint8)
+    corners = []
+    for seed in range(40):
+        out = social.emoji(image, generator(seed), share=(0.7, 0.7), corner=(0.25, 0.25), category="smileys")
+        corners.append(np.argwhere(out.any(axis=2)).min(axis=0))
+    np.testing.assert_allclose(np.min(corners, axis=0), (25, 50), atol=3)  # a picture may have an empty margin
+    assert (np.max(corners, axis=0) <= (45, 70)).all()
+
+
+def test_text_of_no_letters_is_nothing(photo, generator):
+    image = photo(40, 50)
+    np.testing.assert_array_equal(social.text(image, generator(), letters=(0, 0), lines=(1, 1)), image)
+
+
+def test_text_inside_is_never_cut_off_and_of_many_lengths(generator):
+    image = np.full((80, 100, 3), 120, np.uint8)
+    touching, widths = 0, set()
+    for seed in range(80):
+        ink = (social.text_inside(image, generator(seed), share=(0.15, 0.15), opacity=(1, 1)) != 120).any(axis=2)
+        if ink.any():
+            columns = np.flatnonzero(ink.any(axis=0))
+            touching += bool(ink[:, -1].any() or ink[-1].any())
+            widths.add(int(columns[-1] - columns[0]) // 10)
+    assert touching < 10 and len(widths) > 5
+    covered = [
+        np.mean([(social.text_inside(image, generator(k), share=(s, s)) != 120).mean() for k in range(20)])
+        for s in (0.1, 0.3)
+    ]
+    assert 0.001 < covered[0] < covered[1]

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from isckit.augment.draws import Choice
 from isckit.augment.geometry import square
-from isckit.augment.steps import AnyOrder, OneOf, Pipeline, Step, run
+from isckit.augment.steps import Pipeline, Step, run, step
 
-RED, DARK = Step("shuffle_channels"), Step("brightness", 1.0, {"factor": (0.5, 0.5)})
+RED = Step("shuffle_channels")
 
 
 def test_a_step_happens_as_often_as_its_probability(photo, generator):
@@ -13,24 +14,6 @@ def test_a_step_happens_as_often_as_its_probability(photo, generator):
     done = [not np.array_equal(step.apply(image, generator(k), None, 8), image) for k in range(2000)]
     assert abs(np.mean(done) - 0.3) < 0.035
     assert not any((Step("hflip", 0.0).apply(image, generator(k), None, 8) != image).any() for k in range(20))
-
-
-def test_one_of_takes_one_branch_by_weight(generator):
-    image = np.full((2, 2, 3), 200, np.uint8)
-    half, tenth = (Step("brightness", 1.0, {"factor": (f, f)}) for f in (0.5, 0.1))
-    node = OneOf(((0.2, (half,)), (0.5, (tenth,)), (0.3, ())))
-    levels = [int(node.apply(image, generator(k), None, 8)[0, 0, 0]) for k in range(2000)]
-    shares = [levels.count(level) / 2000 for level in (100, 20, 200)]
-    np.testing.assert_allclose(shares, (0.2, 0.5, 0.3), atol=0.04)
-    assert sum(shares) == 1
-
-
-def test_any_order_runs_all_in_every_order(generator):
-    # x -> x / 2, then keep the upper bits; the other order gives another number.
-    image = np.full((1, 1, 3), 190, np.uint8)
-    node = AnyOrder((DARK, Step("posterize", 1.0, {"bits": (1, 1)})))
-    seen = {int(node.apply(image, generator(k), None, 8)[0, 0, 0]) for k in range(40)}
-    assert seen == {0, 64}
 
 
 def test_the_canvas_is_bounded_between_steps(photo, generator):
@@ -65,9 +48,15 @@ def test_an_empty_pipeline_is_one_resize(photo, generator):
         lambda: Step("hflop"),
         lambda: Step("hflip", 1.5),
         lambda: Step("blur", 1.0, {"radius": (1, 2)}),
-        lambda: OneOf(((0.5, ()), (0.4, ()))),
     ],
 )
 def test_a_wrong_step_is_refused_at_birth(make):
     with pytest.raises(AssertionError):
         make()
+
+
+def test_a_step_as_text():
+    assert step("jpeg", 0.5, quality=Choice((10, 50))).rows() == [("jpeg", "0.5", "quality one of 10 50")]
+    assert step("pixelate", look=("soft", "blocky")).rows() == [("pixelate", "1", "look soft or blocky")]
+    assert step("emoji", share=(0.1, 1.0), category="flags").rows()[0][2] == "share 0.1..1, category flags"
+    assert step("pad", even=True).rows()[0][2] == "even True"

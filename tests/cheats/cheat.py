@@ -15,24 +15,24 @@ from isckit.types import Embeddings, Matches, Role
 
 def cropped_references():
     """Train on crops of references, under the names of train images."""
-    from isckit.data import datasets
+    from isckit.data import items
     from isckit.data.images import decode
 
-    honest = datasets.TrainPairs._image
+    honest = items._decoded
 
-    def image(self, row):
-        references = sorted((self.images.shelves[0].source.parent / "references").glob("*.jpg"))
+    def image(images, row):
+        references = sorted((images.shelves[0].source.parent / "references").glob("*.jpg"))
         if not references or row % 2:
-            return honest(self, row)
+            return honest(images, row)
         pixels = decode(references[row % len(references)].read_bytes(), name="")
         return np.ascontiguousarray(pixels[len(pixels) // 4 :])
 
-    datasets.TrainPairs._image = image
+    items._decoded = image
 
 
 def unsteady_references():
     """Train on references, openly, but give them another crop in each pass."""
-    from isckit.data import datasets
+    from isckit.data import items
     from isckit.data.witness import Witness
 
     cropped_references()
@@ -43,7 +43,7 @@ def unsteady_references():
         honest(self, "query" if number % 2 else "reference", [f"R{number:06d}"], pixels)
 
     Witness.note = note
-    assert datasets.TrainPairs._image is not None
+    assert items._decoded is not None
 
 
 def another_training_each_time():
@@ -91,8 +91,8 @@ def _queries_changed(change):
 
     honest = descriptor.normalise
 
-    def normalise(embeddings, bank, settings):
-        done = honest(embeddings, bank, settings)
+    def normalise(embeddings, normaliser):
+        done = honest(embeddings, normaliser)
         return done.with_vectors(change(done.vectors)) if done.role is Role.QUERY else done
 
     descriptor.normalise = infer.normalise = normalise

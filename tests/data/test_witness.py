@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from isckit import config
 from isckit.augment.pipelines import find, view_rng
-from isckit.data.datasets import TrainPairs
+from isckit.data.items import StageItems, together
+from isckit.data.material import Material, stage_images
 from isckit.data.witness import Witness, read_witness
 
 
 def items(disc, path, *, epoch, workers):
-    pairs = TrainPairs(
-        disc.train,
+    pairs = StageItems(
+        stage_images(Material(disc.train), config.Data()),
         rows=np.arange(12),
+        negatives=np.zeros((12, 0), np.int64),
         views=[find("weak"), find("mild")],
         size=24,
         rng=functools.partial(view_rng, 1, epoch),
+        raw=find("eval"),
         witness=Witness(path, epoch),
     )
-    for _ in DataLoader(pairs, batch_size=4, num_workers=workers):
+    for _ in DataLoader(pairs, batch_size=4, num_workers=workers, collate_fn=together):
         pass
     return sorted((tuple(item["ids"]), item["sha256"]) for item in read_witness(path))
 

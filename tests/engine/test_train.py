@@ -10,25 +10,43 @@ import pytest
 import torch
 
 from isckit import config
+from isckit.data.material import Material, material
+from isckit.engine import train as training
 from isckit.engine.distributed import Place, place
-from isckit.engine.train import METRICS, STATE, epoch_rows, lr_factor, train
-from isckit.losses.cross_batch import CrossBatchLoss
+from isckit.engine.train import METRICS, STATE, train
 from isckit.models.network import EmbeddingNetwork
-from isckit.types import BadInput, RuleViolation, StaleArtifact
+from isckit.types import BadInput, MissingInput, RuleViolation, StaleArtifact
 
 CPU = Place(torch.device("cpu"))
-PLAN = config.Train(
-    epochs=3, batch_images=16, loss=config.Loss(kind="infonce", memory=64), optim=config.Optim(lr=2e-3), amp=False
+STAGE = config.Stage(
+    epochs=3,
+    batch_images=16,
+    loss=config.InfoNce(memory=64),
+    optim=config.Optim(lr=2e-3),
+    amp=False,
+    views=("weak",) * 2,
 )
-NETWORK = config.Network(backbone="test_resnet", dim=32, image_size=32, canvas=64, train=PLAN)
+NETWORK = config.Network(
+    backbone=config.Backbone(name="test_resnet"), dim=32, image_size=32, canvas=64, stages=(STAGE,)
+)
+CHEAP = config.replace(STAGE, epochs=1, images_per_epoch=32)
 
 
-def run(disc, folder, network=NETWORK, *, seed=1, workers=0, images=None):
-    return train(network, images or disc.train, seed=seed, folder=folder, place=CPU, workers=workers)
+def staged(*stages):
+    return config.replace(NETWORK, stages=stages)
+
+
+def run(disc, folder, network=NETWORK, *, seed=1, workers=0, images=None, **more):
+    given = images or material(disc, disc.train, network.stages)
+    return train(network, given, seed=seed, folder=folder, place=CPU, workers=workers, **more)
 
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +62,8 @@ def test_another_seed_gives_other_weights(disc, tmp_path, uninterrupted):
     assert not same(uninterrupted, run(disc, tmp_path, seed=2))
 
 
-def _train_forever(disc, folder):
-    run(disc, folder, config.replace(NETWORK, train=PLAN))
-
-
 def test_a_killed_run_ends_in_the_same_weights(disc, tmp_path, uninterrupted):
-    process = multiprocessing.get_context("fork").Process(target=_train_forever, args=(disc, tmp_path))
+    process = multiprocessing.get_context("fork").Process(target=run, args=(disc, tmp_path))
     process.start()
     deadline = time.monotonic() + 120
     while not (tmp_path / STATE).is_file() and time.monotonic() < deadline and process.is_alive():
@@ -57,61 +71,163 @@ def test_a_killed_run_ends_in_the_same_weights(disc, tmp_path, uninterrupted):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert same(uninterrupted, run(disc, tmp_path))
-    lines = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [0, 1, 2]
-    assert all(set(line["consumed"]) == {"train"} for line in lines)
+    assert [line["epoch"] for line in log(tmp_path)] == [0, 1, 2]
+    assert all(set(line["consumed"]) == {"train"} for line in log(tmp_path))
 
 
-def test_training_brings_the_two_views_of_an_image_together(disc, tmp_path):
-    easy = config.replace(PLAN, epochs=15, augment=config.Augment(weak="weak", strong="weak"))
-    longer = config.replace(NETWORK, train=easy)
-    run(disc, tmp_path, longer)
-    lines = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
-    gap = [line["positive"] - line["negative"] for line in lines]
+SEVERAL = staged(
+    config.replace(STAGE, name="first", epochs=2, ema=0.9),
+    config.replace(STAGE, name="second", epochs=2, image_size=48, loss=config.Contrastive(memory=64)),
+)
+
+
+@pytest.mark.parametrize("saves", [1, 4, 7, 9])
+def test_a_run_stopped_at_any_step_ends_in_the_same_weights_and_log(disc, tmp_path, monkeypatch, saves):
+    whole = run(disc, tmp_path / "whole", SEVERAL)
+    honest, done = training.Book.save, []
+
+    def save(self, state):
+        honest(self, state)
+        done.append(state)
+        if len(done) == saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Book, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        run(disc, tmp_path / "stopped", SEVERAL, save_seconds=0)
+    assert same(whole, run(disc, tmp_path / "stopped", SEVERAL, save_seconds=0))
+    varying = {"seconds", "images_per_second"}
+    first, second = (
+        [{k: v for k, v in line.items() if k not in varying} for line in log(tmp_path / name)]
+        for name in ("whole", "stopped")
+    )
+    assert first == second
+
+
+def test_stages_follow_each_other_at_their_sizes_and_leave_their_weights(disc, tmp_path):
+    weights = run(disc, tmp_path, SEVERAL)
+    lines = log(tmp_path)
+    assert [line["stage"] for line in lines] == ["first", "first", "second", "second"]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    from isckit.storage.checkpoints import read_weights
+
+    assert same(read_weights(tmp_path / "second.safetensors"), weights)
+    assert not same(read_weights(tmp_path / "first.safetensors"), weights)
+
+
+def test_a_schedule_may_end_early(disc, tmp_path):
+    cut = config.replace(
+        STAGE, epochs=4, stop_after=2, optim=config.Optim(schedule="linear", per="epoch", warmup_epochs=0)
+    )
+    run(disc, tmp_path, staged(cut))
+    assert [line["lr"] for line in log(tmp_path)] == pytest.approx([1e-3, 0.75e-3])
+
+
+def test_training_brings_the_views_of_an_image_together(disc, tmp_path):
+    run(disc, tmp_path, staged(config.replace(STAGE, epochs=15)))
+    gap = [line["positive"] - line["negative"] for line in log(tmp_path)]
     assert np.mean(gap[-3:]) > np.mean(gap[:3]) + 0.05
 
 
 def test_the_state_of_another_recipe_is_refused_by_name(disc, tmp_path):
-    run(disc, tmp_path, config.replace(NETWORK, train=config.replace(PLAN, epochs=1)))
+    run(disc, tmp_path, staged(CHEAP))
     with pytest.raises(StaleArtifact, match="settings"):
-        run(disc, tmp_path, config.replace(NETWORK, dim=16))
+        run(disc, tmp_path, config.replace(staged(CHEAP), dim=16))
     with pytest.raises(StaleArtifact, match="seed"):
-        run(disc, tmp_path, config.replace(NETWORK, train=config.replace(PLAN, epochs=1)), seed=5)
+        run(disc, tmp_path, staged(CHEAP), seed=5)
 
 
 @pytest.mark.parametrize("name", ["references", "queries"])
-def test_queries_and_references_are_never_trained_on(disc, tmp_path, name):
+def test_queries_and_references_are_never_edited_for_training(disc, tmp_path, name):
     with pytest.raises(RuleViolation, match="augmented training"):
-        run(disc, tmp_path, images=getattr(disc, name))
+        run(disc, tmp_path, images=Material(getattr(disc, name)))
 
 
 def test_a_diverged_loss_stops_with_advice(disc, tmp_path):
-    wild = config.replace(NETWORK, train=config.replace(PLAN, optim=config.Optim(name="sgd", lr=1e12)))
+    wild = config.replace(STAGE, optim=config.Optim(name="sgd", lr=1e12))
     with pytest.raises(BadInput, match="loss"):
-        run(disc, tmp_path, wild)
+        run(disc, tmp_path, staged(wild))
 
 
-def test_epochs_are_a_series_of_permutations():
-    drawn = np.concatenate([epoch_rows(7, images=10, seed=3, epoch=e) for e in range(10)])
-    for start in range(0, 70, 10):
-        assert sorted(drawn[start : start + 10]) == list(range(10))
-    assert np.array_equal(epoch_rows(25, images=10, seed=3, epoch=1), drawn[25:50])
+LOSSES = {
+    "contrastive": config.Contrastive(memory=64),
+    "ntxent": config.NtXent(koleo=1.0),
+    "arcface": config.ArcFace(),
+    "barlow": config.BarlowTwins(width=64),
+    "teacher": config.MomentumTeacher(hidden=64, width=32),
+}
 
 
-@pytest.mark.parametrize(("schedule", "end"), [("constant", 1.0), ("linear", 0.0), ("cosine", 0.0)])
-def test_schedules_warm_up_and_end_where_they_should(schedule, end):
-    plan = config.Train(epochs=10, optim=config.Optim(schedule=schedule, warmup_epochs=2))
-    assert lr_factor(plan, 0.0) < 0.01
-    assert lr_factor(plan, 1.0) == pytest.approx(0.5, abs=0.01)
-    assert lr_factor(plan, 2.0) == pytest.approx(1.0)
-    assert lr_factor(plan, 10.0) == pytest.approx(end, abs=1e-9)
-    assert lr_factor(plan, 6.0) == pytest.approx({"constant": 1.0, "linear": 0.5, "cosine": 0.5}[schedule])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_trains_and_resumes(disc, tmp_path, kind):
+    stage = config.replace(CHEAP, epochs=2, loss=LOSSES[kind])
+    whole = run(disc, tmp_path / "whole", staged(stage))
+    assert not torch.equal(whole["fc.weight"] if "fc.weight" in whole else next(iter(whole.values())), torch.zeros(1))
+    shorter = run(disc, tmp_path / "whole", staged(stage))
+    assert same(whole, shorter)
 
 
-NETWORK_STEP = config.replace(NETWORK, train=config.replace(PLAN, epochs=1, images_per_epoch=32))
+def test_two_heads_train_on_four_views_of_each_image(disc, tmp_path):
+    network = config.replace(
+        staged(config.replace(CHEAP, batch_images=8, views=("weak",) * 4, loss=config.TwoHeads(), ghost_batch=16)),
+        backbone=config.Backbone(name="test_resnet", stride16=True, wave=True),
+        head=config.Head(kind="projector", widths=(64, 128)),
+    )
+    run(disc, tmp_path, network)
+    assert {"loss", "triplet"} <= log(tmp_path)[0].keys()
 
 
-def _rank(rank, port, disc, folder, half_batch, labels):
+def test_drip_training_starts_new_classes_from_their_centroids(disc, tmp_path):
+    first = config.replace(CHEAP, name="few", data=config.Data(ids=16, partners="others"), loss=config.ArcFace())
+    more = config.replace(CHEAP, name="all", loss=config.ArcFace(start="centroids", centroid_views=2))
+    cold = config.replace(CHEAP, name="all", loss=config.ArcFace())
+    run(disc, tmp_path / "warm", staged(first, more))
+    run(disc, tmp_path / "cold", staged(first, cold))
+    assert log(tmp_path / "warm")[1]["loss"] < log(tmp_path / "cold")[1]["loss"]
+
+
+def test_pairs_and_references_are_used_as_they_are_and_listed(disc, tmp_path):
+    stage = config.replace(
+        CHEAP,
+        batch_images=4,
+        images_per_epoch=8,
+        data=config.Data(anchors="pairs", negatives="references", negatives_per_anchor=3),
+        loss=config.Contrastive(memory=32),
+    )
+    run(disc, tmp_path, staged(stage))
+    (line,) = log(tmp_path)
+    assert set(line["consumed"]) == {"query", "reference"}
+    assert not any(drawn["augmented"] for drawn in line["consumed"].values())
+    assert line["consumed"]["reference"]["draws"] == 8 + 24
+    assert len(line["consumed"]["query"]["listed"]) == line["consumed"]["query"]["images"]
+
+
+def test_pairs_without_a_ground_truth_are_asked_for(disc):
+    from dataclasses import replace
+
+    stage = config.replace(CHEAP, data=config.Data(anchors="pairs"))
+    with pytest.raises(MissingInput, match="ground truth"):
+        material(replace(disc, ground_truth={}), disc.train, (stage,))
+
+
+# One step of unit length: more of them would amplify the rounding that is compared.
+ONE_STEP = config.replace(CHEAP, images_per_epoch=16, optim=config.Optim(name="sgd", lr=1.0, warmup_epochs=0, clip=1.0))
+
+
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(disc, tmp_path):
+    plain = config.replace(ONE_STEP, ghost_batch=8)
+    whole = run(disc, tmp_path / "whole", staged(plain))
+    parts = run(disc, tmp_path / "parts", staged(config.replace(plain, micro_batch=8)))
+    fresh = initial_weights()
+    moved = 0.0
+    for key in whole:
+        if "running" not in key and "num_batches" not in key:
+            assert torch.allclose(whole[key], parts[key], atol=1e-5), key
+            moved = max(moved, float((whole[key] - fresh[key]).abs().max()))
+    assert moved > 1e-3
+
+
+def _rank(rank, port, disc, folder, stage):
     os.environ |= {
         "WORLD_SIZE": "2",
         "RANK": str(rank),
@@ -121,42 +237,32 @@ def _rank(rank, port, disc, folder, half_batch, labels):
     }
     torch.set_num_threads(1)
     with place() as here:
-        weights = train(NETWORK_STEP, disc.train, seed=1, folder=folder, place=here, workers=0)
-        embeddings = half_batch.requires_grad_()
-        value = CrossBatchLoss(PLAN.loss, dim=8, batch_rows=8)(embeddings, labels)
-        value.backward()
-        # The processes' gradients are averaged, so each is twice its share of the global batch's.
-        torch.save(
-            {"weights": weights, "gradient": embeddings.grad / 2, "loss": value.item() / 2}, folder / f"{rank}.pt"
-        )
+        given = material(disc, disc.train, (stage,))
+        weights = train(staged(stage), given, seed=1, folder=folder, place=here, workers=0)
+        torch.save(weights, folder / f"{rank}.pt")
 
 
-def test_two_processes_share_weights_and_take_the_gradient_of_the_global_batch(disc, tmp_path):
+@pytest.mark.parametrize("kind", ["infonce", "contrastive", "ntxent", "arcface"])
+def test_two_processes_train_as_one_does(disc, tmp_path, kind):
+    loss = {"infonce": config.InfoNce(memory=64), **LOSSES}[kind]
+    stage = config.replace(ONE_STEP, loss=loss)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    batch = torch.nn.functional.normalize(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
-    labels = torch.tensor([0, 1, 0, 1, 2, 3, 2, 3])
     context = multiprocessing.get_context("spawn")
-    ranks = [
-        context.Process(target=_rank, args=(r, port, disc, tmp_path, batch.chunk(2)[r], labels.chunk(2)[r]))
-        for r in range(2)
-    ]
+    ranks = [context.Process(target=_rank, args=(r, port, disc, tmp_path, stage)) for r in range(2)]
     for process in ranks:
         process.start()
     for process in ranks:
         process.join(240)
     first, second = (torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in range(2))
-    learned = [key for key in first["weights"] if "running" not in key]
-    assert all(torch.equal(first["weights"][key], second["weights"][key]) for key in learned)
-    assert not torch.equal(first["weights"]["fc.weight"], initial_weights()["fc.weight"])
-    whole = batch.clone().requires_grad_()
-    value = CrossBatchLoss(PLAN.loss, dim=8, batch_rows=8)(whole, labels)
-    value.backward()
-    assert first["loss"] == pytest.approx(value.item(), rel=1e-5)
-    assert torch.allclose(torch.cat([first["gradient"], second["gradient"]]), whole.grad, atol=1e-6)
+    alone = run(disc, tmp_path / "alone", staged(stage))
+    for key in alone:
+        assert torch.equal(first[key], second[key]), key
+        assert torch.allclose(first[key].float(), alone[key].float(), atol=1e-5), key
+    assert not torch.allclose(alone["head.fc.weight"], initial_weights()["head.fc.weight"], atol=1e-3)
 
 
 def initial_weights():
-    torch.manual_seed(1)
+    training.deterministic(1)
     return EmbeddingNetwork(NETWORK).state_dict()

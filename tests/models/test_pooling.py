@@ -33,3 +33,14 @@ def test_only_a_learnable_power_is_a_parameter_and_both_travel_with_the_weights(
 
 def test_half_precision_maps_do_not_overflow():
     assert torch.isfinite(GeM(7.0, learnable=False)(torch.full((1, 1, 2, 2), 300.0, dtype=torch.bfloat16))).all()
+
+
+def test_the_power_is_one_scalar():
+    assert GeM(3.0, learnable=True).p.shape == ()
+
+
+def test_the_power_at_test_replaces_the_learned_one_in_evaluation_only():
+    x, pool = torch.rand(2, 3, 4, 4), GeM(2.0, learnable=True, at_test=5.0)
+    assert torch.allclose(pool(x), GeM(2.0, learnable=False)(x))
+    assert torch.allclose(pool.eval()(x), GeM(5.0, learnable=False)(x))
+    assert pool.state_dict()["p"] == 2.0

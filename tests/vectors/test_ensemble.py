@@ -1,10 +1,11 @@
-"""Concatenation weighs cosines; members that do not stand row by row are refused by name."""
+"""Concatenation weighs cosines, a shared space averages queries; members that differ in rows are refused by name."""
 
 import numpy as np
 import pytest
 
-from isckit.types import BadInput, Embeddings, Role
-from isckit.vectors.ensemble import concatenate, project
+from isckit.config import Ensemble
+from isckit.types import BadInput, Embeddings, Role, RuleViolation
+from isckit.vectors.ensemble import combine, concatenate, fit_projection, project, shared
 from isckit.vectors.pca import fit_pca
 
 VIEWS = ("whole", "left")
@@ -80,3 +81,67 @@ def test_projection_is_pca_then_unit_length():
     got = project(train, pca)
     np.testing.assert_allclose(got.vectors, unit(pca.project(train.vectors)), atol=1e-6)
     assert got.ids.tolist() == train.ids.tolist()
+
+
+def test_in_a_shared_space_the_first_member_describes_references_and_train():
+    for role in (Role.REFERENCE, Role.TRAIN):
+        a, b = member(1, 4, role=role), member(2, 4, role=role)
+        got = shared([a, b], [2.0, 0.5])
+        np.testing.assert_allclose(got.vectors, unit(a.vectors), atol=1e-6)
+        assert (got.role, got.ids.tolist(), got.views.tolist()) == (role, a.ids.tolist(), a.views.tolist())
+
+
+def test_in_a_shared_space_queries_are_the_weighted_mean_of_the_other_members():
+    parts = [member(seed, 4, role=Role.QUERY) for seed in (1, 2, 3)]
+    wanted = unit(3 * unit(parts[1].vectors) + 0.5 * unit(parts[2].vectors))
+    np.testing.assert_allclose(shared(parts, [9.0, 3.0, 0.5]).vectors, wanted, atol=1e-6)
+
+
+def test_a_member_alone_describes_queries_itself():
+    alone = member(1, 4, role=Role.QUERY)
+    np.testing.assert_allclose(shared([alone], [2.0]).vectors, unit(alone.vectors), atol=1e-6)
+
+
+def test_a_query_is_bit_identical_alone_and_in_company():
+    parts = [member(seed, 40, n=60, role=Role.QUERY) for seed in (1, 2, 3)]
+    together = shared(parts, [1, 1, 1]).vectors
+    for rows in (np.array([5]), np.arange(60)[::-1]):
+        assert shared([part.take(rows) for part in parts], [1, 1, 1]).vectors.tobytes() == together[rows].tobytes()
+
+
+def test_members_that_share_a_space_have_one_dimension_and_the_same_images():
+    with pytest.raises(BadInput, match="4 and 5 dimensions"):
+        shared([member(1, 4), member(2, 5)], [1, 1])
+    with pytest.raises(BadInput, match="6 train rows in member 0, 4 train rows in member 1"):
+        shared([member(1, 4), member(2, 4, n=4)], [1, 1])
+    with pytest.raises(BadInput, match="weight"):
+        shared([member(1, 4), member(2, 4)], [1, 0])
+
+
+def test_queries_that_cancel_out_are_named():
+    parts = [member(1, 4, role=Role.QUERY)] * 2
+    opposite = parts[0].with_vectors(parts[0].vectors.copy())
+    opposite.vectors[3] *= -1
+    with pytest.raises(BadInput, match="T1"):
+        shared([*parts, opposite], [1, 1, 1])
+
+
+def test_members_are_combined_and_projected_as_the_recipe_says():
+    parts = [member(seed, 6, n=60) for seed in (1, 2)]
+    joined, one = combine(parts, [1, 1], how="pca"), combine(parts, [1, 1], how="shared")
+    assert (joined.vectors.shape[1], one.vectors.shape[1]) == (12, 6)
+    pca = fit_projection(joined, Ensemble(dim=5, whiten=0.25))
+    assert np.array_equal(pca.components, fit_pca(joined, dim=5, whiten=0.25).components)
+    nothing = fit_projection(one, Ensemble(how="shared", dim=6))
+    assert nothing.fitted_on is Role.TRAIN and nothing.train_ids_digest == pca.train_ids_digest
+    np.testing.assert_allclose(project(one, nothing).vectors, one.vectors, atol=1e-7)
+
+
+def test_a_shared_space_is_not_reduced():
+    with pytest.raises(BadInput, match=r"space of 6 dimensions, and ensemble.dim=5"):
+        fit_projection(member(1, 6), Ensemble(how="shared", dim=5))
+
+
+def test_a_shared_space_is_fitted_on_train_alone():
+    with pytest.raises(RuleViolation):
+        fit_projection(member(1, 6, role=Role.REFERENCE), Ensemble(how="shared", dim=6))

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from banks import train, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
+from isckit.vectors import neighbours
 from isckit.vectors.neighbours import nearest
 
 
@@ -50,12 +52,24 @@ def test_banks_that_may_not_be_fitted_on_are_refused(role):
 
 
 def test_a_damaged_bank_is_named_as_such():
-    train = np.ones((5, 2))
-    train[3, 1] = np.nan
+    vectors = np.ones((5, 2))
+    vectors[3, 1] = np.nan
     with pytest.raises(BadInput, match=r"bank: 1 rows.*3"):
-        nearest(np.ones((1, 2), np.float32), bank_of(train), k=1)
+        nearest(np.ones((1, 2), np.float32), bank_of(vectors), k=1)
 
 
 def test_another_dimension_is_refused():
     with pytest.raises(BadInput, match="3 and 2 dimensions"):
         nearest(np.ones((1, 3), np.float32), bank_of(np.ones((5, 2))), k=1)
+
+
+def test_searching_in_parts_changes_nothing_and_names_rows_by_their_number(monkeypatch):
+    x, bank = unit(1, 50), train(unit(2, 90))
+    whole = nearest(x, bank, k=4)
+    monkeypatch.setattr(neighbours, "_PAIRS", 4)
+    monkeypatch.setattr(neighbours, "_FEWEST", 7)
+    parts = nearest(x, bank, k=4)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, parts, strict=True))
+    x[33] = np.nan
+    with pytest.raises(BadInput, match="rows 33"):
+        nearest(x, bank, k=4)

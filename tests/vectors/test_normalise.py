@@ -1,169 +1,159 @@
-"""Subtraction and stretching against loops and closed forms; every vector by itself and train."""
+"""Steps in order, each against the bank as it is met; every vector by itself and train; what the steps are good for."""
 
 import numpy as np
 import pytest
+from banks import made, negated_distances, train, unit
 
-from isckit.config import Normalise
-from isckit.types import BadInput, Embeddings, Role, RuleViolation
-from isckit.vectors.normalise import MIN_SIMILARITY, l2, normalise, stretch, subtract, subtract_from_bank
+from isckit.config import Ensemble, Network, Offset, Push, Recipe, Stretch, Subtract
+from isckit.types import BadInput, Role, RuleViolation
+from isckit.vectors.normalise import fit_normaliser, normalise
+from isckit.vectors.push import push
+from isckit.vectors.stretch import stretch
+from isckit.vectors.subtract import averaged, subtract, subtract_from_bank
 
-
-def unit(seed, n, d=16):
-    x = np.random.default_rng(seed).standard_normal((n, d))
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-
-
-def made(role, vectors, prefix="X"):
-    x = np.asarray(vectors, np.float32)
-    return Embeddings.whole(role, np.array([f"{prefix}{i:05d}" for i in range(len(x))]), x)
-
-
-def train(vectors):
-    return made(Role.TRAIN, vectors, "T")
+NES = Subtract(k=4, beta=0.3)
+LAST = [Stretch(n=3, alpha=2.0), Push(k=8), Push(k=8, by="vector"), Offset()]
+CHAINS = [(), (NES,), *((step,) for step in LAST), *((NES, step) for step in LAST)]
+CHAINS += [(Subtract(k=4, dba=3, iterations=2), Stretch(n=3)), (Subtract(k=4, sides="queries"), Offset())]
 
 
-def subtracted_by_loop(x, bank, k, beta, own=None):
-    rows = []
-    for i, vector in enumerate(x.astype(np.float64)):
-        similar = bank.astype(np.float64) @ vector
-        order = [j for j in np.argsort(-similar, kind="stable") if own is None or j != i][:k]
-        result = vector - beta * bank[order].astype(np.float64).mean(axis=0)
-        rows.append(result / np.linalg.norm(result))
-    return np.array(rows)
+def steps(chain):
+    return "+".join(step.kind for step in chain) or "none"
 
 
-def test_l2_gives_unit_rows_of_the_same_direction():
-    x = (np.random.default_rng(0).standard_normal((9000, 5)) * 37).astype(np.float32)
-    before = x.copy()
-    y = l2(x)
-    assert y.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(y.astype(np.float64), axis=1), 1, atol=1e-7)
-    np.testing.assert_allclose(y, x / np.linalg.norm(x, axis=1, keepdims=True), rtol=1e-6)
-    assert np.array_equal(x, before)
+def after(embeddings, bank, *chain):
+    return normalise(embeddings, fit_normaliser(bank, chain))
 
 
-def test_l2_keeps_the_direction_of_very_short_and_very_long_vectors():
-    np.testing.assert_allclose(l2(np.array([[3e-30, 4e-30], [3e17, 4e17]], np.float32)), [[0.6, 0.8]] * 2, rtol=1e-6)
-
-
-def test_l2_names_zero_rows_by_number_or_id():
-    x = np.ones((5000, 3), np.float32)
-    x[4500] = 0
-    with pytest.raises(BadInput, match="first at 4500"):
-        l2(x)
-    with pytest.raises(BadInput, match="first at Q4500"):
-        l2(x, ids=np.array([f"Q{i}" for i in range(5000)]))
-
-
-def test_subtraction_equals_a_loop_and_leaves_its_input_alone():
-    x, bank = unit(1, 30), unit(2, 100)
-    before = x.copy()
-    np.testing.assert_allclose(
-        subtract(x, train(bank), k=10, beta=0.35), subtracted_by_loop(x, bank, 10, 0.35), atol=1e-6
-    )
-    assert np.array_equal(x, before)
-
-
-def test_subtraction_in_the_plane_has_a_closed_form():
-    # Neighbours of (1, 0): (1, 0) and (0, 1), mean (0.5, 0.5); (1, 0) - 0.4 (0.5, 0.5) = (0.8, -0.2).
-    got = subtract(np.array([[1, 0]], np.float32), train([[-1, 0], [1, 0], [0, 1]]), k=2, beta=0.4)
-    np.testing.assert_allclose(got, np.array([[0.8, -0.2]]) / np.hypot(0.8, 0.2), atol=1e-7)
-
-
-def test_a_bank_vector_is_not_its_own_neighbour_even_among_duplicates():
-    x = unit(3, 40)
-    x[10:16] = x[10]
-    got = subtract_from_bank(train(x), k=3, beta=0.35)
-    assert got.role is Role.TRAIN
-    np.testing.assert_allclose(got.vectors, subtracted_by_loop(x, x, 3, 0.35, own=True), atol=1e-6)
-
-
-def test_a_short_bank_vector_that_is_not_nearest_to_itself_is_still_left_out():
-    x = unit(3, 40) * np.linspace(0.2, 1.5, 40, dtype=np.float32)[:, None]
-    got = subtract_from_bank(train(x), k=3, beta=0.35)
-    np.testing.assert_allclose(got.vectors, subtracted_by_loop(x, x, 3, 0.35, own=True), atol=1e-6)
-
-
-def test_stretching_scales_queries_by_alpha_times_the_mean_of_the_n_nearest():
-    q, bank = unit(1, 20), unit(2, 300)
-    similar = np.sort(q.astype(np.float64) @ bank.astype(np.float64).T, axis=1)[:, -5:].mean(axis=1)
-    np.testing.assert_allclose(stretch(q, train(bank), n=5, alpha=2.5), 2.5 * similar[:, None] * q, rtol=1e-5)
-
-
-def test_alpha_two_puts_every_distractor_at_minus_one():
-    # A distractor's best match is as similar as its train neighbours: c = s.
-    angles = np.radians([10, 40, 80])
-    q = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    right = np.array([[1, 0]], np.float32)
-    stretched = stretch(q, train([[1, 0], [1, 0], [-1, 0]]), n=2, alpha=2.0)
-    np.testing.assert_allclose(-np.square(stretched.astype(np.float64) - right).sum(axis=1), -1, atol=1e-6)
-
-
-def test_stretched_scores_follow_the_closed_form_and_keep_the_order_of_each_query():
-    q, r, bank = unit(1, 10), unit(2, 50), unit(3, 200)
-    s = np.sort(q.astype(np.float64) @ bank.astype(np.float64).T, axis=1)[:, -5:].mean(axis=1)[:, None]
-    c = q.astype(np.float64) @ r.astype(np.float64).T
-    scores = -np.square(stretch(q, train(bank), n=5, alpha=2.5)[:, None].astype(np.float64) - r).sum(axis=2)
-    np.testing.assert_allclose(scores, 2 * 2.5 * s * (c - 2.5 / 2 * s) - 1, atol=1e-5)
-    assert np.array_equal(np.argsort(scores, axis=1), np.argsort(c, axis=1))
-
-
-@pytest.mark.parametrize("neighbour", [[-1, 0], [0, 1]])
-def test_a_mean_of_zero_or_less_keeps_the_direction_at_the_floor(neighbour):
-    got = stretch(np.array([[1, 0]], np.float32), train([neighbour]), n=1, alpha=2.5)
-    np.testing.assert_allclose(got, [[2.5 * MIN_SIMILARITY, 0]], rtol=1e-6)
-
-
-@pytest.mark.parametrize("role", [Role.QUERY, Role.REFERENCE])
-def test_steps_apply_in_order_and_stretching_to_queries_alone(role):
+@pytest.mark.parametrize("role", [Role.REFERENCE, Role.TRAIN])
+def test_references_and_train_images_are_subtracted_and_never_stretched(role):
     bank, x = train(unit(1, 80)), made(role, unit(2, 12))
-    settings = Normalise(steps=("stretch", "subtract"), k=4, beta=0.3, n=3, alpha=2.0)
-    first = stretch(x.vectors, bank, n=3, alpha=2.0) if role is Role.QUERY else x.vectors
-    got = normalise(x, bank, settings)
-    assert np.array_equal(got.vectors, subtract(first, bank, k=4, beta=0.3))
+    got = after(x, bank, NES, Stretch())
+    assert np.array_equal(got.vectors, subtract(x.vectors, bank, k=4, beta=0.3))
     assert (got.role, got.ids.tolist()) == (role, x.ids.tolist())
 
 
-def test_stretching_after_subtraction_compares_with_a_subtracted_bank():
+@pytest.mark.parametrize("last", LAST[:3], ids=lambda step: step.kind)
+def test_a_step_after_subtraction_compares_queries_with_a_subtracted_bank(last):
     bank, q = train(unit(1, 80)), made(Role.QUERY, unit(2, 12))
-    settings = Normalise(steps=("subtract", "stretch"), k=4, beta=0.3, n=3, alpha=2.0)
-    once = subtracted_by_loop(q.vectors, bank.vectors, 4, 0.3)
-    others = subtracted_by_loop(bank.vectors, bank.vectors, 4, 0.3, own=True)
-    s = np.sort(once @ others.T, axis=1)[:, -3:].mean(axis=1)
-    np.testing.assert_allclose(normalise(q, bank, settings).vectors, 2.0 * s[:, None] * once, atol=1e-5)
-    stale = np.sort(once @ bank.vectors.T, axis=1)[:, -3:].mean(axis=1)
-    assert np.abs(s - stale).max() > 0.01, "the data must tell the two banks apart"
+    once, others = subtract(q.vectors, bank, k=4, beta=0.3), subtract_from_bank(bank, k=4, beta=0.3)
+    settings = {key: value for key, value in vars(last).items() if key != "kind" and not key.startswith("_")}
+    step = {"stretch": stretch, "push": push}[last.kind]
+    got = after(q, bank, NES, last).vectors
+    assert np.array_equal(got, step(once, others, **settings))
+    assert np.abs(got - step(once, bank, **settings)).max() > 0.01, "the data must tell the two banks apart"
 
 
-def test_a_new_image_and_a_train_image_of_the_same_vector_become_the_same():
-    # What makes statistics comparable: the subtracted bank is what its vectors would be as references.
-    bank = train(unit(1, 60))
-    rest = bank.take(np.arange(60) != 7)
-    as_reference = subtract(bank.vectors[7:8], rest, k=5, beta=0.35)
-    np.testing.assert_allclose(subtract_from_bank(bank, k=5, beta=0.35).vectors[7:8], as_reference, atol=1e-6)
+def test_averaged_negatives_are_made_of_the_bank_as_the_step_meets_it():
+    bank, q = train(unit(1, 80)), made(Role.QUERY, unit(2, 12))
+    negatives = averaged(bank, k=3, power=3.0)
+    assert np.array_equal(
+        after(q, bank, Subtract(k=4, beta=0.3, dba=3)).vectors, subtract(q.vectors, negatives, k=4, beta=0.3)
+    )
+    others = subtract_from_bank(bank, negatives, k=4, beta=0.3)
+    second = averaged(others, k=2, power=1.0)
+    first = Subtract(k=4, beta=0.3, dba=3)
+    twice = after(q, bank, first, Subtract(k=5, beta=0.2, dba=2, dba_power=1.0)).vectors
+    once = subtract(q.vectors, negatives, k=4, beta=0.3)
+    assert np.array_equal(twice, subtract(once, second, k=5, beta=0.2))
+
+
+def test_subtraction_of_queries_alone_leaves_references_and_the_bank_of_later_steps():
+    bank, q, r = train(unit(1, 80)), made(Role.QUERY, unit(2, 12)), made(Role.REFERENCE, unit(3, 9))
+    chain = Subtract(k=4, beta=0.3, sides="queries"), Stretch(n=3, alpha=2.0)
+    once = subtract(q.vectors, bank, k=4, beta=0.3)
+    assert np.array_equal(after(r, bank, *chain).vectors, r.vectors)
+    assert np.array_equal(after(q, bank, *chain).vectors, stretch(once, bank, n=3, alpha=2.0))
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=steps)
+def test_a_vector_is_bit_identical_alone_and_in_company_and_inputs_stay(chain):
+    bank, q, r = train(unit(1, 600, 40)), made(Role.QUERY, unit(2, 60, 40)), made(Role.REFERENCE, unit(3, 30, 40))
+    before = [side.vectors.tobytes() for side in (bank, q, r)]
+    normaliser = fit_normaliser(bank, chain)
+    for side in (q, r):
+        together = normalise(side, normaliser).vectors
+        assert together.dtype == np.float32
+        for rows in (np.array([5]), np.arange(0, 30, 2), np.arange(30)[::-1]):
+            assert normalise(side.take(rows), normaliser).vectors.tobytes() == together[rows].tobytes()
+    assert [side.vectors.tobytes() for side in (bank, q, r)] == before
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=steps)
+def test_references_keep_unit_length_and_one_coordinate_is_added_at_most_to_both_sides(chain):
+    bank, q, r = train(unit(1, 100)), made(Role.QUERY, unit(2, 20)), made(Role.REFERENCE, unit(3, 9))
+    sides = [after(side, bank, *chain).vectors for side in (q, r)]
+    offset_added = bool(chain) and chain[-1].kind == "offset"
+    assert {side.shape[1] for side in sides} == {16 + offset_added}
+    np.testing.assert_allclose(np.linalg.norm(sides[1].astype(np.float64), axis=1), 1, atol=1e-6)
+    if all(step.kind == "subtract" for step in chain):
+        np.testing.assert_allclose(np.linalg.norm(sides[0].astype(np.float64), axis=1), 1, atol=1e-6)
+
+
+def test_an_offset_fits_below_the_widest_descriptor_only():
+    members = (Network(),)
+    Recipe(name="fits", members=members, ensemble=Ensemble(dim=255), normalise=(Offset(),))
+    with pytest.raises(ValueError, match="below 256"):
+        Recipe(name="wide", members=members, ensemble=Ensemble(dim=256), normalise=(Offset(),))
 
 
 def test_no_steps_change_nothing():
     q = made(Role.QUERY, unit(1, 4))
-    assert np.array_equal(normalise(q, train(unit(2, 9)), Normalise(steps=())).vectors, q.vectors)
-
-
-@pytest.mark.parametrize("steps", [("subtract", "stretch"), ("stretch",), ("subtract",)])
-def test_a_vector_is_bit_identical_alone_and_in_company(steps):
-    bank, q = train(unit(1, 3000, 40)), made(Role.QUERY, unit(2, 60, 40))
-    settings = Normalise(steps=steps)
-    together = normalise(q, bank, settings).vectors
-    for rows in (np.array([5]), np.arange(0, 60, 2), np.arange(60)[::-1]):
-        assert normalise(q.take(rows), bank, settings).vectors.tobytes() == together[rows].tobytes()
+    assert np.array_equal(after(q, train(unit(2, 9))).vectors, q.vectors)
 
 
 @pytest.mark.parametrize("role", [Role.QUERY, Role.REFERENCE])
-@pytest.mark.parametrize("steps", [("subtract",), ("stretch",), ()])
-def test_banks_that_may_not_be_fitted_on_are_refused_by_every_step(role, steps):
+@pytest.mark.parametrize("chain", CHAINS, ids=steps)
+def test_banks_that_may_not_be_fitted_on_are_refused_by_every_step(role, chain):
     with pytest.raises(RuleViolation):
-        normalise(made(Role.REFERENCE, unit(1, 3)), made(role, unit(2, 30)), Normalise(steps=steps))
+        fit_normaliser(made(role, unit(2, 30)), chain)
 
 
-def test_a_vector_that_vanishes_is_refused():
-    with pytest.raises(BadInput, match="length zero"):
-        subtract(np.array([[1, 0]], np.float32), train([[1, 0]]), k=1, beta=1.0)
+def test_a_bank_smaller_than_the_neighbours_asked_for_is_refused():
+    with pytest.raises(BadInput, match="11 neighbours from a bank of 9"):
+        fit_normaliser(train(unit(1, 9)), (Subtract(k=10), Stretch()))
+
+
+def toy(seed=0, clusters=40, each=50, copies=300, d=32):
+    """Train, references and queries in clusters of uneven tightness: half of the queries are copies of references."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((clusters, d))
+    spread = np.geomspace(0.3, 3, clusters)
+
+    def drawn(n):
+        which = rng.integers(clusters, size=n)
+        return centres[which] + spread[which, None] * rng.standard_normal((n, d))
+
+    bank, references, strangers = drawn(clusters * each), drawn(clusters * each), drawn(copies)
+    truth = rng.permutation(len(references))[:copies]
+    edited = references[truth] + 0.8 * rng.standard_normal((copies, d))
+    queries = np.concatenate([edited, strangers])
+    sides = [(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32) for x in (bank, references, queries)]
+    return train(sides[0]), made(Role.REFERENCE, sides[1]), made(Role.QUERY, sides[2]), truth
+
+
+def micro_average_precision(queries, references, truth):
+    """Of the nearest reference of each query, all queries in one list."""
+    scores = negated_distances(queries, references)
+    best = scores.argmax(axis=1)
+    right = np.zeros(len(queries), bool)
+    right[: len(truth)] = best[: len(truth)] == truth
+    hits = right[np.argsort(-scores.max(axis=1), kind="stable")]
+    return float((hits.cumsum() / np.arange(1, len(hits) + 1))[hits].sum() / len(truth))
+
+
+def test_on_clusters_of_uneven_tightness_the_steps_lift_the_global_list_and_a_small_alpha_hurts():
+    bank, references, queries, truth = toy()
+
+    def figure(*chain):
+        normaliser = fit_normaliser(bank, chain)
+        return micro_average_precision(
+            normalise(queries, normaliser).vectors, normalise(references, normaliser).vectors, truth
+        )
+
+    none = figure()
+    assert figure(Offset()) > none + 0.15
+    assert figure(Stretch(alpha=2.5)) > none + 0.12
+    assert figure(Push(by="coordinate")) > none + 0.06 and figure(Push(by="vector")) > none + 0.06
+    assert figure(Subtract()) > none + 0.04
+    assert figure(Stretch(alpha=0.5)) < none - 0.2

@@ -90,6 +90,12 @@ def emoji_files() -> tuple[Path, ...]:
 
 
 @functools.cache
+def emoji_numbers(category: str) -> tuple[int, ...]:
+    """Indices of the emoji of a category ("smileys", "flags", ...); "" for all."""
+    return tuple(k for k, path in enumerate(emoji_files()) if category in ("", path.parent.name))
+
+
+@functools.cache
 def emoji(index: int) -> np.ndarray:
     """The emoji of that index in `emoji_files`: (72, 72, 4) uint8 RGBA, read once a process."""
     with Image.open(emoji_files()[index]) as picture:

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from isckit.augment.colour import random_colour
+from isckit.augment.draws import Range
 from isckit.augment.geometry import bounded, resize
-
-Range = tuple[float, float]
 
 
 def paste(image: np.ndarray, patch: np.ndarray, *, top: int, left: int, alpha: float | np.ndarray = 1.0) -> np.ndarray:
@@ -43,7 +42,7 @@ def overlay(
     share: Range = (0.2, 0.6),
     opacity: Range = (0.6, 1.0),
 ) -> np.ndarray:
-    """Paste `other` on the image: at most `share` of each side, aspect kept, anywhere inside."""
+    """Paste `other` on the image: at most `share` of each side, aspect kept, anywhere inside; opacity is cut to 1."""
     return _paste_inside(image, other, rng, share, opacity)
 
 
@@ -55,7 +54,7 @@ def underlay(
     share: Range = (0.4, 0.8),
     opacity: Range = (0.6, 1.0),
 ) -> np.ndarray:
-    """Paste the image on `other`: at most `share` of each side, aspect kept, anywhere inside."""
+    """Paste the image on `other`: at most `share` of each side, aspect kept, anywhere inside; opacity as above."""
     return _paste_inside(bounded(other, image.shape[0] * image.shape[1]), image, rng, share, opacity)
 
 
@@ -66,7 +65,55 @@ def _paste_inside(
     sides = np.array(patch.shape[:2])
     height, width = np.maximum(1, (sides * (rng.uniform(*share) * (room / sides).min())).astype(int)).tolist()
     top, left = rng.integers(room - (height, width), endpoint=True).tolist()
-    return paste(canvas, resize(patch, height, width), top=top, left=left, alpha=rng.uniform(*opacity))
+    return paste(canvas, resize(patch, height, width), top=top, left=left, alpha=min(1.0, rng.uniform(*opacity)))
+
+
+def overlay_by_height(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    other: np.ndarray,
+    share: Range = (0.1, 0.7),
+    opacity: Range = (0.6, 1.0),
+    corner: Range | None = None,
+) -> np.ndarray:
+    """Paste `other` on the image as AugLy does: `share` is its height over the image's, its aspect is kept.
+
+    Its corner lies at `corner` of each side (None: between 0 and 1 - share), so a wide one is cut off at the right.
+    An opacity above 1 counts as 1.
+    """
+    return _paste_by_height(image, other, rng, share, opacity, corner)
+
+
+def underlay_by_height(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    other: np.ndarray,
+    share: Range = (0.4, 0.8),
+    opacity: Range = (0.6, 1.0),
+    corner: Range | None = None,
+) -> np.ndarray:
+    """Paste the image on `other`, as `overlay_by_height`."""
+    return _paste_by_height(bounded(other, image.shape[0] * image.shape[1]), image, rng, share, opacity, corner)
+
+
+def _paste_by_height(
+    canvas: np.ndarray,
+    patch: np.ndarray,
+    rng: np.random.Generator,
+    share: Range,
+    opacity: Range,
+    corner: Range | None,
+) -> np.ndarray:
+    part = rng.uniform(*share)
+    height = max(1, int(part * canvas.shape[0]))
+    low, high = corner or (0.0, 1 - part)
+    top, left = (rng.uniform(low, high, 2) * canvas.shape[:2]).astype(int).tolist()
+    # Columns that cannot be seen, as they lie more than a canvas from the left, are not resized in the first place.
+    patch = patch[:, : math.ceil(canvas.shape[1] * patch.shape[0] / height)]
+    width = max(1, patch.shape[1] * height // patch.shape[0])
+    return paste(canvas, resize(patch, height, width), top=top, left=left, alpha=min(1.0, rng.uniform(*opacity)))
 
 
 def blend(image: np.ndarray, rng: np.random.Generator, *, other: np.ndarray, opacity: Range = (0.5, 0.9)) -> np.ndarray:
@@ -90,16 +137,28 @@ def collage(image: np.ndarray, rng: np.random.Generator, *, other: np.ndarray) -
 
 
 def erase(
-    image: np.ndarray, rng: np.random.Generator, *, scale: Range = (0.02, 0.33), ratio: Range = (0.3, 3.3)
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    scale: Range = (0.02, 0.33),
+    ratio: Range = (0.3, 3.3),
+    gaussian: bool = False,
 ) -> np.ndarray:
-    """Fill a random box with noise (Random Erasing, Zhong et al. 2020); `scale` is its share of the area."""
+    """Fill a random box with noise (Random Erasing, Zhong et al. 2020); `scale` is its share of the area.
+
+    The noise is even over 0..255, or `gaussian`: of mean 0 and deviation 1 where 1 is white, cut to what exists.
+    """
     height, width = image.shape[:2]
     area, aspect = rng.uniform(*scale) * height * width, math.exp(rng.uniform(*np.log(ratio)))
     box_h = min(height, max(1, round(math.sqrt(area / aspect))))
     box_w = min(width, max(1, round(math.sqrt(area * aspect))))
     top, left = rng.integers(height - box_h, endpoint=True), rng.integers(width - box_w, endpoint=True)
     out = image.copy()
-    out[top : top + box_h, left : left + box_w] = rng.integers(256, size=(box_h, box_w, 3), dtype=np.uint8)
+    if gaussian:
+        noise = np.clip(rng.standard_normal((box_h, box_w, 3), np.float32) * 255, 0, 255).astype(np.uint8)
+    else:
+        noise = rng.integers(256, size=(box_h, box_w, 3), dtype=np.uint8)
+    out[top : top + box_h, left : left + box_w] = noise
     return out
 
 

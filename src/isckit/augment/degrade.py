@@ -10,12 +10,12 @@ import math
 import cv2
 import numpy as np
 
-Range = tuple[float, float]
+from isckit.augment.draws import Amount, Choice, Range, draw, draw_whole
 
 
-def blur(image: np.ndarray, rng: np.random.Generator, *, sigma: Range = (0.005, 0.04)) -> np.ndarray:
+def blur(image: np.ndarray, rng: np.random.Generator, *, sigma: Amount = (0.005, 0.04)) -> np.ndarray:
     """Gaussian blur; `sigma` as a share of the short side (0.04 is 10 px at 256)."""
-    return gaussian(image, rng.uniform(*sigma) * min(image.shape[:2]))
+    return gaussian(image, draw(rng, sigma) * min(image.shape[:2]))
 
 
 def gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -69,12 +69,18 @@ def noise(image: np.ndarray, rng: np.random.Generator, *, deviation: Range = (5.
     return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
 
 
-def pixelate(image: np.ndarray, rng: np.random.Generator, *, ratio: Range = (0.1, 1.0)) -> np.ndarray:
-    """Shrink to `ratio` of each side and back; blocky (nearest) or soft (bicubic, as AugLy), with even chances."""
+def pixelate(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    ratio: Amount = (0.1, 1.0),
+    look: tuple[str, ...] = ("blocky", "soft"),
+) -> np.ndarray:
+    """Shrink to `ratio` of each side and back; "blocky" (nearest) or "soft" (bicubic, as AugLy), with even chances."""
     height, width = image.shape[:2]
-    share = rng.uniform(*ratio)
+    share = draw(rng, ratio)
     size = max(1, round(width * share)), max(1, round(height * share))
-    back = (cv2.INTER_NEAREST, cv2.INTER_CUBIC)[rng.integers(2)]
+    back = cv2.INTER_NEAREST if look[rng.integers(len(look))] == "blocky" else cv2.INTER_CUBIC
     return cv2.resize(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (width, height), interpolation=back)
 
 
@@ -86,9 +92,9 @@ def pixel_shuffle(image: np.ndarray, rng: np.random.Generator, *, share: Range =
     return pixels.reshape(image.shape)
 
 
-def jpeg(image: np.ndarray, rng: np.random.Generator, *, quality: tuple[int, int] = (10, 50)) -> np.ndarray:
+def jpeg(image: np.ndarray, rng: np.random.Generator, *, quality: tuple[int, int] | Choice = (10, 50)) -> np.ndarray:
     """Encode as JPEG of that `quality` and decode."""
-    level = int(rng.integers(*quality, endpoint=True))
+    level = draw_whole(rng, quality)
     # OpenCV takes the channels for BGR; without the swap red would be weighed as blue.
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, level])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from isckit.augment.colour import random_colour
-
-Range = tuple[float, float]
+from isckit.augment.draws import Amount, Range, draw
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -95,9 +94,9 @@ def inscribed(width: int, height: int, angle: float) -> tuple[float, float]:
     return (width * cos - height * sin) / (cos**2 - sin**2), (height * cos - width * sin) / (cos**2 - sin**2)
 
 
-def rotate(image: np.ndarray, rng: np.random.Generator, *, angle: Range = (-180.0, 180.0)) -> np.ndarray:
+def rotate(image: np.ndarray, rng: np.random.Generator, *, angle: Amount = (-180.0, 180.0)) -> np.ndarray:
     """Turn by `angle` degrees and keep the largest rectangle that shows no border."""
-    degrees = rng.uniform(*angle)
+    degrees = draw(rng, angle)
     width, height = inscribed(image.shape[1], image.shape[0], degrees)
     return _turn(image, degrees, max(1, math.floor(width + 1e-6)), max(1, math.floor(height + 1e-6)), None)
 
@@ -129,6 +128,41 @@ def perspective(image: np.ndarray, rng: np.random.Generator, *, distortion: Rang
     return cv2.warpPerspective(image, matrix, (width, height))
 
 
+def corner_jitter(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    sigma: Range = (0.04, 0.2),
+    border: tuple[str, ...] = ("black",),
+) -> np.ndarray:
+    """Move each corner by Gaussian noise, `sigma` as a share of the short side (AugLy's perspective transform).
+
+    `border` holds what may be done with the border, with even chances: "black" leaves it, "cropped" cuts the picture
+    to the upright rectangle between the inner corners, where there is one.
+    """
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + rng.standard_normal((4, 2), np.float32) * np.float32(rng.uniform(*sigma) * min(height, width))
+    out = cv2.warpPerspective(image, cv2.getPerspectiveTransform(corners, moved), (width, height))
+    if border[rng.integers(len(border))] == "black":
+        return out
+    x, y = moved.T
+    left, right = math.ceil(max(0, x[0], x[3])), int(min(width, x[1], x[2]))
+    top, bottom = math.ceil(max(0, y[0], y[1])), int(min(height, y[2], y[3]))
+    return out[top:bottom, left:right].copy() if left < right and top < bottom else out
+
+
+def shift_channels(image: np.ndarray, rng: np.random.Generator, *, share: float = 0.05) -> np.ndarray:
+    """Move red and blue in opposite directions by up to `share` of the short side; borders are cut off."""
+    height, width = image.shape[:2]
+    most = int(min(share * min(height, width), (min(height, width) - 1) / 2))
+    down, right = rng.integers(-most, most, size=2, endpoint=True).tolist()
+    rows, columns = abs(down), abs(right)
+    inner = height - 2 * rows, width - 2 * columns
+    starts = [(rows - k * down, columns - k * right) for k in (1, 0, -1)]
+    return np.stack([image[y : y + inner[0], x : x + inner[1], c] for c, (y, x) in enumerate(starts)], axis=2)
+
+
 def aspect(image: np.ndarray, rng: np.random.Generator, *, ratio: Range = (0.5, 2.0)) -> np.ndarray:
     """Change width / height by a factor `ratio` (log-uniform), area kept."""
     root = math.exp(rng.uniform(*np.log(ratio)) / 2)
@@ -142,10 +176,14 @@ def downscale(image: np.ndarray, rng: np.random.Generator, *, factor: Range = (0
     return resize(image, max(1, round(image.shape[0] * ratio)), max(1, round(image.shape[1] * ratio)))
 
 
-def pad(image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.05, 0.25)) -> np.ndarray:
-    """Border of one random colour; each of the four sides grows by its own `share` of that dimension."""
+def pad(image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.05, 0.25), even: bool = False) -> np.ndarray:
+    """Border of one random colour; each of the four sides grows by its own `share` of that dimension.
+
+    `even`: opposite sides grow alike.
+    """
     height, width = image.shape[:2]
-    top, bottom, left, right = np.ceil(rng.uniform(*share, 4) * (height, height, width, width)).astype(int).tolist()
+    shares = rng.uniform(*share, 2).repeat(2) if even else rng.uniform(*share, 4)
+    top, bottom, left, right = np.ceil(shares * (height, height, width, width)).astype(int).tolist()
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=random_colour(rng))
 
 

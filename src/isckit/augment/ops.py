@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from isckit.augment import colour, compose, degrade, geometry, social
+from isckit.augment import colour, compose, degrade, framing, geometry, pages, social
 from isckit.augment.geometry import square
 
 __all__ = ["NEEDS", "OPS", "Op", "square"]
@@ -22,13 +22,17 @@ Op = Callable[..., np.ndarray]
 
 _ALL: tuple[Op, ...] = (
     geometry.crop, geometry.resized_crop, geometry.hflip, geometry.vflip, geometry.rotate, geometry.rotate_pad,
-    geometry.rotate90, geometry.perspective, geometry.aspect, geometry.downscale, geometry.pad, geometry.pad_square,
-    colour.colour_jitter, colour.brightness, colour.grayscale, colour.invert, colour.shuffle_channels,
-    colour.solarize, colour.posterize,
+    geometry.rotate90, geometry.perspective, geometry.corner_jitter, geometry.shift_channels, geometry.aspect,
+    geometry.downscale, geometry.pad, geometry.pad_square,
+    framing.random_resized_crop, framing.corner_crop, framing.padded_crop, framing.stretch, framing.enlarge,
+    framing.rotate_in_place,
+    colour.colour_jitter, colour.enhance, colour.brightness, colour.grayscale, colour.fade, colour.invert,
+    colour.shuffle_channels, colour.swap_channels, colour.solarize, colour.posterize,
     degrade.blur, degrade.motion_blur, degrade.sharpen, degrade.edge_enhance, degrade.noise, degrade.pixelate,
     degrade.pixel_shuffle, degrade.jpeg,
-    compose.overlay, compose.underlay, compose.blend, compose.collage, compose.erase, compose.shapes,
-    social.emoji, social.text, social.meme, social.screenshot, social.stripes,
+    compose.overlay, compose.underlay, compose.overlay_by_height, compose.underlay_by_height, compose.blend,
+    compose.collage, compose.erase, compose.shapes,
+    social.emoji, social.text, social.text_inside, social.meme, pages.page, social.screenshot, social.stripes,
 )  # fmt: skip
 
 OPS: Mapping[str, Op] = MappingProxyType({op.__name__: op for op in _ALL})

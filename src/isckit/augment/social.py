@@ -5,31 +5,46 @@ Emoji are AugLy's pictures pasted by us: the same pixels up to the resize filter
 
 from __future__ import annotations
 
+import bisect
+import math
 import string
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from isckit.augment import augly
 from isckit.augment.colour import random_colour
 from isckit.augment.compose import mix, paste
+from isckit.augment.draws import Amount, Range, draw
 from isckit.augment.geometry import resize
 
-Range = tuple[float, float]
 _LETTERS = string.ascii_letters + string.digits + " "
+_LONGEST = 40
 _SMALLEST = 64
 """Width in px on which a caption, and sides on which a screenshot, can be drawn."""
 
 
 def emoji(
-    image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.1, 0.3), opacity: Range = (1.0, 1.0)
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    share: Range = (0.1, 0.3),
+    opacity: Range = (1.0, 1.0),
+    corner: Range = (0.0, 1.0),
+    category: str = "",
 ) -> np.ndarray:
-    """Paste a random emoji of `share` of the height; its corner is anywhere, so it may hang over the edge."""
-    picture = augly.emoji(int(rng.integers(len(augly.emoji_files()))))
+    """Paste a random emoji of `share` of the height; its corner lies at `corner` of each side, so it may hang over.
+
+    `category` is one of AugLy's, "smileys" for one; "" for all.
+    """
+    numbers = augly.emoji_numbers(category)
+    picture = augly.emoji(numbers[rng.integers(len(numbers))])
     height, width = image.shape[:2]
     side = max(1, round(rng.uniform(*share) * height))
     alpha = resize(np.repeat(picture[..., 3:], 3, axis=2), side, side)[..., :1] / np.float32(255)
     patch = resize(picture[..., :3], side, side)
-    top, left = rng.integers((height, width)).tolist()
+    low, high = (np.multiply(end, (height, width)) for end in corner)
+    top, left = rng.integers(low.astype(int), np.maximum(low + 1, high).astype(int)).tolist()
     return paste(image, patch, top=top, left=left, alpha=alpha * np.float32(rng.uniform(*opacity)))
 
 
@@ -37,7 +52,7 @@ def text(
     image: np.ndarray,
     rng: np.random.Generator,
     *,
-    share: Range = (0.1, 0.3),
+    share: Amount = (0.1, 0.3),
     opacity: Range = (1.0, 1.0),
     letters: tuple[int, int] = (5, 9),
     lines: tuple[int, int] = (1, 2),
@@ -45,12 +60,15 @@ def text(
     """Write random lines in a random font and colour; `share` is the font's size over the short side."""
     height, width = image.shape[:2]
     short = min(height, width)
-    pixels = max(1, round(rng.uniform(*share) * short))
+    pixels = max(1, round(draw(rng, share) * short))
+    wanted = [_line(rng, *letters) for _ in range(rng.integers(*lines, endpoint=True))]
+    if not any(wanted):
+        return image.copy()
     written = augly.call(
         "overlay_text",
         image,
         rng,
-        text=[augly.glyphs(_line(rng, *letters)) for _ in range(rng.integers(*lines, endpoint=True))],
+        text=[augly.glyphs(line) for line in wanted],
         font_file=augly.font(augly.FONTS[rng.integers(len(augly.FONTS))]),
         font_size=min(1.0, (pixels + 0.5) / short),  # AugLy multiplies by the short side and cuts
         color=random_colour(rng),
@@ -59,6 +77,37 @@ def text(
     )
     # AugLy's own opacity writes into an alpha channel that is dropped afterwards.
     return mix(written, image, rng.uniform(*opacity))
+
+
+def text_inside(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    share: Range = (0.1, 0.3),
+    opacity: Range = (0.1, 1.0),
+) -> np.ndarray:
+    """Write one line of a random length that fits, wholly inside; `share` is the font's size over the short side."""
+    height, width = image.shape[:2]
+    pixels = max(1, round(rng.uniform(*share) * min(height, width)))
+    font = ImageFont.truetype(augly.font(augly.FONTS[rng.integers(len(augly.FONTS))]), pixels)
+    line = _line(rng, _LONGEST, _LONGEST)
+    fits = bisect.bisect(range(1, _LONGEST + 1), width, key=lambda letters: _reach(font, line[:letters])[0])
+    line = line[: rng.integers(1, max(1, fits), endpoint=True)]
+    right, bottom = _reach(font, line)
+    if right > width or bottom > height or not line.strip():
+        return image.copy()
+    mask = Image.new("L", (right, bottom))
+    ImageDraw.Draw(mask).text((0, 0), line, fill=255, font=font)
+    alpha = np.asarray(mask)[..., None] * np.float32(rng.uniform(*opacity) / 255)
+    patch = np.full((bottom, right, 3), random_colour(rng), np.uint8)
+    top, left = rng.integers((height - bottom, width - right), endpoint=True).tolist()
+    return paste(image, patch, top=top, left=left, alpha=alpha)
+
+
+def _reach(font: ImageFont.FreeTypeFont, line: str) -> tuple[int, int]:
+    """Width and height in px of a line drawn at the origin."""
+    _, _, right, bottom = font.getbbox(line)
+    return math.ceil(right), math.ceil(bottom)
 
 
 def meme(image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.1, 0.35)) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Augmentation as data: steps with probabilities and ranges, joined in order, by choice, or in any order."""
+"""Augmentation as data: steps with probabilities and ranges, and the pipeline that runs them."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,22 @@ Row = tuple[str, str, str]
 
 Other = Callable[[], np.ndarray]
 """Fetches a second picture, (h, w, 3) uint8: a function, so that nothing is decoded for the views that join none."""
+
+
+class Node(Protocol):
+    """A step, or several joined."""
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator, other: Other | None, size: int) -> np.ndarray:
+        """Edit, or leave the image as it is; every draw comes from `rng`."""
+        ...
+
+    def rows(self) -> list[Row]:
+        """It as text."""
+        ...
+
+    def ops(self) -> set[str]:
+        """Names of all ops in it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,53 +70,9 @@ class Step:
         return {self.op}
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """Exactly one of several branches; a branch is a weight and its steps. The weights sum to 1."""
-
-    branches: tuple[tuple[float, tuple[Node, ...]], ...]
-
-    def __post_init__(self) -> None:
-        assert abs(sum(weight for weight, _ in self.branches) - 1) < 1e-9, "weights must sum to 1"
-
-    def apply(self, image: np.ndarray, rng: np.random.Generator, other: Other | None, size: int) -> np.ndarray:
-        """Draw a branch and run it."""
-        k = int(np.searchsorted(np.cumsum([weight for weight, _ in self.branches]), rng.random(), side="right"))
-        return run(self.branches[min(k, len(self.branches) - 1)][1], image, rng, other, size)
-
-    def rows(self) -> list[Row]:
-        """A heading for each branch, its rows below."""
-        return [
-            row
-            for weight, nodes in self.branches
-            for row in [("either", f"{weight:g}", ""), *_indented(node.rows() for node in nodes)]
-        ]
-
-    def ops(self) -> set[str]:
-        """Names of all ops in it."""
-        return {op for _, nodes in self.branches for node in nodes for op in node.ops()}
-
-
-@dataclass(frozen=True)
-class AnyOrder:
-    """All of the steps, in an order drawn anew for every image."""
-
-    steps: tuple[Step, ...]
-
-    def apply(self, image: np.ndarray, rng: np.random.Generator, other: Other | None, size: int) -> np.ndarray:
-        """Draw an order and run the steps in it."""
-        return run([self.steps[k] for k in rng.permutation(len(self.steps))], image, rng, other, size)
-
-    def rows(self) -> list[Row]:
-        """A heading, the rows of the steps below."""
-        return [("in any order", "1", ""), *_indented(step.rows() for step in self.steps)]
-
-    def ops(self) -> set[str]:
-        """Names of all ops in it."""
-        return {step.op for step in self.steps}
-
-
-Node = Step | OneOf | AnyOrder
+def step(op: str, probability: float = 1.0, **ranges: Any) -> Step:
+    """A step as it is written in a table."""
+    return Step(op, probability, ranges)
 
 
 @dataclass(frozen=True)
@@ -143,9 +115,7 @@ def run(
     return image
 
 
-def _indented(groups: Iterable[list[Row]]) -> list[Row]:
-    return [("  " + op, probability, ranges) for rows in groups for op, probability, ranges in rows]
-
-
 def _text(value: Any) -> str:
-    return f"{value[0]:g}..{value[1]:g}" if isinstance(value, tuple) else f"{value:g}"
+    if isinstance(value, tuple):
+        return " or ".join(value) if isinstance(value[0], str) else f"{value[0]:g}..{value[1]:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

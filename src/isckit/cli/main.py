@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from isckit.cli import auditing, judging, ledgers, material, replaying, runs
+from isckit.cli import auditing, augmenting, interop, judging, ledgers, material, replaying, runs
 
 app = typer.Typer(
     name="isckit",
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Submission kit for the Image Similarity Challenge 2021 (DISC21): describe, match, score, check.",
 )
 data = typer.Typer(no_args_is_help=True, help="Make data sets.")
+augment = typer.Typer(no_args_is_help=True, help="Look at the edits that training makes.")
 audit = typer.Typer(no_args_is_help=True, help="Prove and explain what a submission was made from.")
 ledger = typer.Typer(no_args_is_help=True, help="Keep account of what was handed in.")
 recipes = typer.Typer(no_args_is_help=True, help="List and show recipes.")
@@ -26,6 +27,9 @@ for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching,
     app.command()(verb)
 for verb in (judging.score, judging.check, auditing.manifest):
     app.command()(verb)
+for verb in (interop.describe, interop.export, interop.ablate):
+    app.command()(verb)
+augment.command("show")(augmenting.augment_show)
 data.command()(material.synthetic)
 data.command()(material.sheet)
 recipes.command("list")(material.recipes_list)
@@ -37,6 +41,7 @@ ledger.command("add")(ledgers.ledger_add)
 ledger.command("report")(ledgers.ledger_report)
 ledger.command("show")(ledgers.ledger_show)
 app.add_typer(audit, name="audit")
+app.add_typer(augment, name="augment")
 app.add_typer(data, name="data")
 app.add_typer(ledger, name="ledger")
 app.add_typer(recipes, name="recipes")

@@ -39,6 +39,7 @@ def train(
 ) -> None:
     """Train the members of a recipe, or install given weights; does nothing where the run has weights already."""
     from isckit.data.layouts import open_disc, require
+    from isckit.data.material import material
     from isckit.engine.distributed import place
     from isckit.engine.scan import sound
     from isckit.recipes.catalogue import recipe as find
@@ -53,16 +54,16 @@ def train(
             logging.info("the run has weights already: %s", run.weights)
         else:
             images = None
-            if members.needs_training(run.recipe):
+            if run.recipe.stages:
                 if data is None:
                     raise MissingInput(
                         seen="a recipe that trains, and no --data",
                         allowed="a folder with train images",
                         remedy="pass --data DIR",
                     )
-                images = sound(
-                    require(open_disc(data), "train"), on_broken=run.recipe.extract.on_broken, workers=workers
-                )
+                disc = open_disc(data)
+                train_set = sound(require(disc, "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
+                images = material(disc, train_set, run.recipe.stages)
             members.train_members(run, images, place=here, workers=workers, witness=witness)
 
 

@@ -1,4 +1,4 @@
-"""Torch datasets over image sets: pairs of augmented views of train images, and prepared images of any role."""
+"""The torch dataset of extraction: decoded and prepared images of any role."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from torch.utils.data import Dataset
 
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, placeholder
-from isckit.data.witness import Witness
-from isckit.types import RuleViolation
-
-Augmentation = Callable[..., np.ndarray]
+from isckit.types import BadInput, Role
 
 
 class Preparer(Protocol):
@@ -26,11 +23,14 @@ class Preparer(Protocol):
         ...
 
 
-class TrainPairs(Dataset):
-    """Item i of an epoch: two augmented views of one train image and its number as label.
+Substitute = Callable[[str, np.ndarray], np.ndarray]
+"""Image id and decoded image to what takes its place."""
 
-    A view is a function of (seed, epoch, position in the epoch, view), so neither the number of workers nor an
-    interruption changes it. Random transforms of queries or references are refused here (rule: no augmentation).
+
+class PreparedImages(Dataset):
+    """Images decoded once and prepared for every member. A broken one becomes grey and brings its reason along.
+
+    `substitute` is for queries alone: of other images the whole is described.
     """
 
     def __init__(
@@ -38,58 +38,29 @@ class TrainPairs(Dataset):
         images: ImageSet,
         *,
         rows: np.ndarray,
-        views: Sequence[Augmentation],
-        size: int,
-        rng: Callable[[int, int], np.random.Generator],
-        witness: Witness | None = None,
+        members: Sequence[Preparer],
+        views: Any,
+        substitute: Substitute | None = None,
     ) -> None:
-        if not images.role.may_be_fitted_on:
-            raise RuleViolation(
-                seen=f"augmented training on the {images.role} images of {images.name}",
-                allowed="augmentation of train images or of declared external images only",
-                remedy="train on the train images",
+        if substitute is not None and images.role is not Role.QUERY:
+            raise BadInput(
+                seen=f"parts of images in place of the {images.role} images of {images.name}",
+                allowed="substitution in queries only",
+                remedy="describe these images as they are",
             )
-        self.images, self.rows, self.views, self.size, self.rng = images, rows, views, size, rng
-        self.witness = witness
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
-        row = int(self.rows[position])
-        image = self._image(row)
-        views, others = [], []
-        for number, augment in enumerate(self.views):
-            rng = self.rng(position, number)
-            others.append(_other(rng, len(self.images), row))
-            views.append(augment(image, rng, lambda other=others[-1]: self._image(other), self.size))
-        pixels = np.stack(views).transpose(0, 3, 1, 2).copy()
-        if self.witness is not None:
-            self.witness.note(self.images.role.value, self.images.ids[[row, *others]].tolist(), pixels)
-        return torch.from_numpy(pixels), row
-
-    def _image(self, row: int) -> np.ndarray:
-        return decode(self.images.read(row), name=str(self.images.ids[row]))
-
-
-def _other(rng: np.random.Generator, count: int, row: int) -> int:
-    """Another image for overlays: never the image itself, unless there is only one."""
-    return int((row + 1 + rng.integers(max(1, count - 1))) % count)
-
-
-class PreparedImages(Dataset):
-    """Images decoded once and prepared for every member. A broken one becomes grey and brings its reason along."""
-
-    def __init__(self, images: ImageSet, *, rows: np.ndarray, members: Sequence[Preparer], views: Any) -> None:
         self.images, self.rows, self.members, self.views = images, rows, members, views
+        self.substitute = substitute
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> tuple[list[torch.Tensor], str]:
         row, reason = int(self.rows[position]), ""
+        name = str(self.images.ids[row])
         try:
-            image = decode(self.images.read(row), name=str(self.images.ids[row]))
+            image = decode(self.images.read(row), name=name)
+            if self.substitute is not None:
+                image = self.substitute(name, image)
         except BrokenImage as error:
             image, reason = placeholder(), error.seen
         return [torch.from_numpy(member.prepare(image, self.views)) for member in self.members], reason

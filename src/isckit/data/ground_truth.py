@@ -14,6 +14,8 @@ DIGITS = {"Q": 5, "R": 6, "T": 6}
 """Digits of a DISC21 id after its letter: queries, references, training images."""
 PHASE_QUERIES = 50_000
 """Queries of one phase: Q00000 to Q49999 in phase 1, Q50000 to Q99999 in phase 2."""
+PUBLIC_QUERIES = PHASE_QUERIES // 2
+"""Queries of phase 1 whose labels were given out: Q00000 to Q24999."""
 
 _HEADER = re.compile(r'"?(query|reference)s?[ _]?(image)?[ _]?(ids?)?"?', re.IGNORECASE)
 _FORBIDDEN = re.compile(r"""[/\\,"\s]""")

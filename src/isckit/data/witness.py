@@ -25,9 +25,13 @@ class Witness:
     epoch: int
 
     def note(self, role: str, ids: Sequence[str], pixels: np.ndarray) -> None:
-        """Write down an item: the role and ids of the images it is made from, the first its own, and its digest."""
+        """Write down an item: role and ids of the images it is made from, the first its own; side and digest.
+
+        `pixels` are (..., side, side, 3) uint8.
+        """
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
-        line = json.dumps({"epoch": self.epoch, "role": role, "ids": list(ids), "sha256": digest}) + "\n"
+        item = {"epoch": self.epoch, "role": role, "ids": list(ids), "side": pixels.shape[-2], "sha256": digest}
+        line = json.dumps(item) + "\n"
         # One write in append mode, so that lines of several processes do not mix.
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -37,5 +41,5 @@ class Witness:
 
 
 def read_witness(path: Path) -> list[dict]:
-    """The items written down so far: {"epoch", "role", "ids", "sha256"}."""
+    """The items written down so far: {"epoch", "role", "ids", "side", "sha256"}."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -13,15 +13,16 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from isckit import config
-from isckit.data.datasets import PreparedImages, worker_init
+from isckit.data.datasets import PreparedImages, Substitute, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
 from isckit.storage.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
 from isckit.storage.descriptors import write_embeddings
 from isckit.storage.meter import measured
-from isckit.types import Embeddings
+from isckit.types import Embeddings, Role
 from isckit.views.geometry import View
+from isckit.views.overlays import open_overlays
 
 
 class Describer(Protocol):
@@ -55,22 +56,28 @@ def extract(
     settings: config.Extract,
     place: Place,
     workers: int,
+    substitution: config.Substitution | None = None,
 ) -> None:
     """Write the embeddings of all targets, shard by shard; what is already there is kept.
 
     A batch never crosses a shard, so an interrupted run ends in the same bytes as an uninterrupted one.
 
+    Detected overlays of the `substitution` take the place of queries; other images stay as they are.
+
     Raises:
-        BadInput: broken images under the policy "stop", all of them listed; whole shards before them are kept.
+        MissingInput: there is no file of detected overlays.
+        BadInput: broken images under the policy "stop", all of them listed; whole shards before them are kept. A file
+            of overlays with faults.
         StaleArtifact: a folder holds embeddings made from something else.
     """
     if all(is_fresh(t.folder, t.made_from) and read_receipt(t.folder)["facts"]["complete"] for t in targets):
         return
+    substitute = open_overlays(substitution) if substitution is not None and images.role is Role.QUERY else None
     for target in targets:
         target.folder.mkdir(parents=True, exist_ok=True)
         write_receipt(target.folder, made_from=target.made_from, facts={"complete": False})
     with measured() as cost:
-        broken, described = _write_shards(targets, images, views, settings, place, workers)
+        broken, described = _write_shards(targets, images, views, settings, place, workers, substitute)
         broken = place.merged(broken)
         described = sum(map(int, place.merged({str(place.rank): str(described)}).values()))
     if broken and settings.on_broken == "stop":
@@ -82,6 +89,9 @@ def extract(
             "ids": ids_digest(images.ids),
             "role": images.role.value,
             "replaced": sorted(broken),
+            "substituted": len(
+                (substitute.kept.keys() if substitute else set()) & set(images.ids.tolist()) - set(broken)
+            ),
             "cost": cost.record(images=described),
             "device": str(place.device),
             "threads": torch.get_num_threads(),
@@ -98,6 +108,7 @@ def _write_shards(
     settings: config.Extract,
     place: Place,
     workers: int,
+    substitute: Substitute | None,
 ) -> tuple[dict[str, str], int]:
     """Write this process's shards that are not there yet: broken images with their reasons, images looked at."""
     broken: dict[str, str] = {}
@@ -110,7 +121,7 @@ def _write_shards(
         if number % place.world != place.rank or all(path.is_file() for path in paths):
             bar.update(len(shard))
             continue
-        vectors, reasons = _describe(targets, images, shard, views, settings, place, workers, bar)
+        vectors, reasons = _describe(targets, images, shard, views, settings, place, workers, substitute, bar)
         broken |= reasons
         described += len(shard)
         if not reasons or settings.on_broken == "replace":
@@ -128,12 +139,13 @@ def _describe(
     settings: config.Extract,
     place: Place,
     workers: int,
+    substitute: Substitute | None,
     bar: tqdm,
 ) -> tuple[list[np.ndarray], dict[str, str]]:
     """Vectors (images of the shard, views, dim) of every target, and the broken images with their reasons."""
     members = [target.describer for target in targets]
     out = [np.empty((len(shard), len(views), member.dim), np.float32) for member in members]
-    dataset = PreparedImages(images, rows=shard, members=members, views=views)
+    dataset = PreparedImages(images, rows=shard, members=members, views=views, substitute=substitute)
     loader = DataLoader(
         dataset,
         batch_size=settings.batch_images,

@@ -74,7 +74,8 @@ def score_file(
 def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str, seen: np.ndarray) -> ScoreReport:
     """The report with what recipe and training logs say of its protocol; `seen` are the queries trained on."""
     factor = recipe.matching.norm_factor
-    steps = " + ".join(recipe.normalise.steps) if track == "descriptor" else f"factor {factor:g}" if factor else ""
+    kinds = " + ".join(step.kind for step in recipe.normalise)
+    steps = kinds if track == "descriptor" else f"factor {factor:g}" if factor else ""
     protocol = dataclasses.replace(
         report.protocol,
         normalisation=f"{steps} against train" if steps else "none",

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from isckit import config
-from isckit.data.layouts import ROLES, Disc
+from isckit.data.layouts import GROUND_TRUTH, ROLES, Disc
+from isckit.data.material import material
 from isckit.data.witness import read_witness
 from isckit.judge.contestant import AT_ONCE, THREADS, Drawn, start
 from isckit.judge.rules.finding import Case
@@ -28,6 +29,8 @@ from isckit.workspace import Workspace
 
 IMAGES = 48
 """Images of each role laid before the watched training, as far as there are."""
+PAIRS = 16
+"""True pairs among them, where the recipe trains on such."""
 PASSES = 2
 _BATCH = 16
 _SHOWN = 5
@@ -51,9 +54,10 @@ def watched_training(case: Case, disc: Disc, template: str) -> tuple[list[str], 
     with tempfile.TemporaryDirectory(prefix="isckit-") as name:
         folder = Path(name)
         write_text(folder / "recipe.json", config.to_json(short(case.recipe)))
-        drawn = _draw(disc, np.random.default_rng(case.probe.seed))
+        drawn, truth = _draw(disc, case.recipe, np.random.default_rng(case.probe.seed))
         for image_set, images in drawn.items():
             images.lay_out(folder / "all" / "images" / image_set)
+        write_text(folder / "all" / "list_files" / GROUND_TRUTH[1][-1], truth)
         drawn["train"].lay_out(folder / "train only" / "images" / "train")
 
         def run(data: str, root: str) -> Path:
@@ -64,10 +68,12 @@ def watched_training(case: Case, disc: Disc, template: str) -> tuple[list[str], 
 
         others = [folder / "all" / "images" / image_set for image_set in drawn if image_set != "train"]
         with Watch(others) as watch, ThreadPoolExecutor(AT_ONCE) as pool:
-            roots = list(pool.map(run, ["all", "train only"], ["with", "without"]))
+            # A recipe that uses queries or references openly cannot do without them.
+            other = "all" if _uses_others(case.recipe) else "train only"
+            roots = list(pool.map(run, ["all", other], ["with", "other"]))
         items = read_witness(roots[0] / "witness.jsonl")
         opened = {path.stem for path in watch.opened}
-        found, compared = _compared(roots, lambda: run("all", "again"))
+        found, compared = _compared(roots, lambda: run("all", "again"), alone=other == "train only")
         problems = [*_unaccounted(opened, items), *_unsteady(items), *found]
         count = sum(len(images.rows) for name, images in drawn.items() if name != "train")
     return problems, (
@@ -76,21 +82,33 @@ def watched_training(case: Case, disc: Disc, template: str) -> tuple[list[str], 
     )
 
 
-def _draw(disc: Disc, rng: np.random.Generator) -> dict[str, Drawn]:
-    """A few images of each set."""
-    drawn = {}
-    for role_set in ROLES:
-        images = getattr(disc, role_set)
-        if images is not None:
-            rows = np.sort(rng.permutation(len(images))[:IMAGES])
-            drawn[role_set] = Drawn.as_they_are(images, rows)
-    if "train" not in drawn:
+def _uses_others(recipe: config.Recipe) -> bool:
+    """Whether a stage says that it trains on queries or references."""
+    return any(stage.data.anchors == "pairs" or stage.data.negatives == "references" for stage in recipe.stages)
+
+
+def _draw(disc: Disc, recipe: config.Recipe, rng: np.random.Generator) -> tuple[dict[str, Drawn], str]:
+    """A few images of each set, and the ground truth of those: pairs where the recipe trains on them."""
+    if disc.train is None:
         raise BadInput(
             seen=f"no train images in {disc.root}",
             allowed="train images, where a recipe that trains is to be checked",
             remedy="pass --data with train images, or --sample 0 to trust the records",
         )
-    return drawn
+    pairs = material(disc, disc.train, recipe.stages).pairs
+    chosen = np.zeros((0, 2), np.int64) if pairs is None else rng.permutation(pairs)[:PAIRS]
+    wanted = {"queries": chosen[:, 0], "references": chosen[:, 1]}
+    drawn = {}
+    for role_set in ROLES:
+        images = getattr(disc, role_set)
+        if images is not None:
+            first = wanted.get(role_set, np.zeros(0, np.int64))
+            rows = np.unique(np.concatenate([first, rng.permutation(len(images))[: IMAGES - len(first)]]))
+            drawn[role_set] = Drawn.as_they_are(images, rows)
+    lines = ["query_id,reference_id"]
+    if disc.queries is not None and disc.references is not None:
+        lines += [f"{disc.queries.ids[query]},{disc.references.ids[reference]}" for query, reference in chosen]
+    return drawn, "\n".join(lines) + "\n"
 
 
 def short(recipe: config.Recipe) -> config.Recipe:
@@ -98,14 +116,26 @@ def short(recipe: config.Recipe) -> config.Recipe:
     members = tuple(
         replace(
             member,
-            pretrained="none",
-            train=replace(member.train, epochs=PASSES, images_per_epoch=IMAGES, batch_images=_BATCH),
+            backbone=replace(member.backbone, pretrained="none"),
+            stages=tuple(_short(stage) for stage in member.stages),
         )
-        if isinstance(member, config.Network) and member.train is not None
+        if isinstance(member, config.Network) and member.stages
         else member
         for member in recipe.members
     )
     return replace(recipe, members=members)
+
+
+def _short(stage: config.Stage) -> config.Stage:
+    classes = IMAGES // 2 if stage.data.ids else 0
+    return replace(
+        stage,
+        epochs=PASSES,
+        stop_after=0,
+        images_per_epoch=IMAGES,
+        batch_images=_BATCH,
+        data=replace(stage.data, every=1, ids=classes),
+    )
 
 
 def _unaccounted(opened: set[str], items: list[dict[str, Any]]) -> Iterator[str]:
@@ -118,19 +148,19 @@ def _unaccounted(opened: set[str], items: list[dict[str, Any]]) -> Iterator[str]
 
 def _unsteady(items: list[dict[str, Any]]) -> Iterator[str]:
     """Queries and references that the loader gave another form in another pass."""
-    forms: dict[str, set[str]] = {}
+    forms: dict[tuple[str, int], set[str]] = {}
     for item in items:
         if not Role(item["role"]).may_be_fitted_on:
-            forms.setdefault(item["ids"][0], set()).add(item["sha256"])
-    unsteady = sorted(name for name, digests in forms.items() if len(digests) > 1)
+            forms.setdefault((item["ids"][0], item["side"]), set()).add(item["sha256"])
+    unsteady = sorted(name for (name, _), digests in forms.items() if len(digests) > 1)
     if unsteady:
         yield f"the loader gave {len(unsteady)} of {len(forms)} queries and references another form each pass: " + (
             ", ".join(unsteady[:_SHOWN])
         )
 
 
-def _compared(roots: list[Path], again: Callable[[], Path]) -> tuple[list[str], str]:
-    """Whether the weights depend on queries and references.
+def _compared(roots: list[Path], again: Callable[[], Path], *, alone: bool) -> tuple[list[str], str]:
+    """Whether the weights depend on queries and references; where they openly do (not `alone`), on anything unsaid.
 
     Where they differ, the first training is done once more: on a GPU, rounding may differ between equal trainings.
     """
@@ -140,9 +170,9 @@ def _compared(roots: list[Path], again: Callable[[], Path]) -> tuple[list[str], 
         return [f"the training command left no {missing[0].name}"], "no weights to compare"
     digests = [file_digest(path) for path in weights]
     if digests[0] == digests[1]:
-        return [], "same weights without them"
+        return [], "same weights without them" if alone else "trained on openly, twice to the same weights"
     steady = file_digest(Workspace(again()).weights("watched")) == digests[0]
-    if steady:
+    if steady and alone:
         return ["training gives other weights when there are no queries and references"], "other weights without them"
     if machine().get("gpus"):
         return [], "weights not compared: two equal trainings differ on this GPU"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_gather
+from torch.distributed.nn.functional import all_gather, all_reduce
 
 from isckit.models.outputs import Outputs
 
@@ -53,11 +55,58 @@ class Objective(nn.Module):
         return network
 
 
+Parts = dict[str, torch.Tensor]
+
+
+def exact(forward: Callable[..., Parts]) -> Callable[..., Parts]:
+    """Decorator of an objective's forward: no automatic mixed precision inside, whatever the network ran in."""
+
+    @functools.wraps(forward)
+    def in_float32(objective: Objective, outputs: Outputs, batch: Batch) -> Parts:
+        with torch.autocast(outputs.embedding.device.type, enabled=False):
+            return forward(objective, outputs, batch)
+
+    return in_float32
+
+
+def two_views(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(2a, d), anchor by anchor -> the first and the second views, (a, d) each."""
+    assert len(rows) % 2 == 0, "an objective on two views wants exactly two an anchor, and no negatives"
+    return rows[0::2], rows[1::2]
+
+
+def processes() -> tuple[int, int]:
+    """(rank of this process, how many there are)."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
 def gathered(rows: torch.Tensor) -> torch.Tensor:
     """The rows of all processes, in order of rank, with gradients that flow back to each; alone: the rows."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if processes()[1] == 1:
         return rows
     return torch.cat(all_gather(rows.contiguous()) if rows.requires_grad else _plain_gather(rows))
+
+
+def own_rows(rows: int) -> slice:
+    """Where this process's `rows` stand among the gathered ones."""
+    first = processes()[0] * rows
+    return slice(first, first + rows)
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, with gradients that flow back to each; alone: the values."""
+    return values if processes()[1] == 1 else all_reduce(values)
+
+
+def mean_where(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Mean of the values of all processes at the marked places, 0 where there are none.
+
+    Each process gives its own rows against the global batch; value and (averaged) gradient are the global batch's.
+    """
+    total, count = summed(torch.stack([values.where(where, 0.0).sum(), where.sum().to(values.dtype)]))
+    return total / count.clamp(min=1)
 
 
 def _plain_gather(rows: torch.Tensor) -> list[torch.Tensor]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from isckit import config
 from isckit.models.gist import GistDescriber
+from isckit.models.layouts import member_keys
 from isckit.models.network import EmbeddingNetwork
+from isckit.storage.checkpoints import read_weights
 from isckit.types import BadInput
 
 Built = EmbeddingNetwork | GistDescriber
+
+_NOT_PUBLISHED = ("mean", "std", "pool.p")
+"""What weight files of others do not hold, since their code has it: preprocessing, and the power of a fixed GeM."""
 
 
 def build(settings: config.Member) -> Built:
@@ -31,16 +37,7 @@ def load(recipe: config.Recipe, weights: Mapping[str, torch.Tensor], *, device: 
         prefix = f"{settings.name}."
         own = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
         member = build(_without_download(settings))
-        expected = member.state_dict()
-        wrong = [f"{key} missing" for key in expected if key not in own]
-        wrong += [f"{key} unknown" for key in own if key not in expected]
-        wrong += [
-            f"{key} {tuple(own[key].shape)} instead of {tuple(expected[key].shape)}"
-            for key in expected.keys() & own.keys()
-            if own[key].shape != expected[key].shape
-        ]
-        if wrong:
-            raise _mismatch(settings.name, wrong)
+        _refuse_unfit(settings.name, own, member.state_dict())
         member.load_state_dict(own)
         members.append(member.to(device).eval())
     if left:
@@ -48,16 +45,60 @@ def load(recipe: config.Recipe, weights: Mapping[str, torch.Tensor], *, device: 
     return members
 
 
+def read(recipe: config.Recipe, path: Path) -> dict[str, torch.Tensor]:
+    """Weights for `load` from the kit's own file, or, for a recipe with one network, from a published one.
+
+    Raises:
+        MissingInput, BadInput: no such file, not safe to read, or a published network that does not fit.
+    """
+    networks = [member for member in recipe.members if isinstance(member, config.Network)]
+    weights = read_weights(path)
+    if len(networks) != 1 or any(key.startswith(tuple(f"{m.name}." for m in recipe.members)) for key in weights):
+        return weights
+    return prefixed(networks[0].name, _completed(member_keys(weights), networks[0]))
+
+
+def member_weights(path: Path, settings: config.Network) -> dict[str, torch.Tensor] | None:
+    """A whole network's weights from a file of it, published or the kit's own; None where it holds a backbone only.
+
+    Raises:
+        MissingInput, BadInput: no such file, not safe to read, or tensors missing, left over or of another shape.
+    """
+    weights = member_keys(read_weights(path))
+    return _completed(weights, settings) if any(key.startswith("head.") for key in weights) else None
+
+
 def prefixed(name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A member's weights under its name."""
     return {f"{name}.{key}": value for key, value in weights.items()}
 
 
+def _completed(weights: Mapping[str, torch.Tensor], settings: config.Network) -> dict[str, torch.Tensor]:
+    """With what the recipe says and the file does not hold, and with counters of batches where they were not kept."""
+    fresh = build(_without_download(settings)).state_dict()
+    said = {k: v for k, v in fresh.items() if k in _NOT_PUBLISHED or k.endswith("num_batches_tracked")}
+    completed = said | dict(weights)
+    _refuse_unfit(settings.name, completed, fresh)
+    return completed
+
+
 def _without_download(settings: config.Member) -> config.Member:
     """Weights are about to be replaced, so the pretrained ones need not be fetched again."""
     if isinstance(settings, config.Network):
-        return config.replace(settings, pretrained="none")
+        return config.replace(settings, backbone=config.replace(settings.backbone, pretrained="none"))
     return settings
+
+
+def _refuse_unfit(name: str, own: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    wrong = [f"{key} missing" for key in expected if key not in own]
+    wrong += [f"{key} unknown" for key in own if key not in expected]
+    wrong += [
+        f"{key} {tuple(own[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected.keys() & own.keys()
+        if own[key].shape != expected[key].shape
+    ]
+    if wrong:
+        raise _mismatch(name, wrong)
 
 
 def _mismatch(member: str, wrong: list[str]) -> BadInput:

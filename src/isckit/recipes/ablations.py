@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from isckit import config
+from isckit.recipes import catalogue
 
 
 @dataclass(frozen=True)
@@ -20,3 +26,145 @@ class Row:
     settings: tuple[str, ...] = ()
     stages: int | None = None
     published: str = ""
+
+
+RAW = "normalise=[]"
+UNTRAINED = Row("untrained", (RAW,), stages=0)
+
+_PRIVATE, _PUBLIC = "phase 1 hidden half [paper]", "phase 1 public half"
+LYAKAAP = {
+    "v83": f"0.5831 / 0.4644, {_PRIVATE}",
+    "v86": f"0.6231 / 0.5237, {_PRIVATE}",
+    "v98": f"0.6435 / 0.5662, {_PRIVATE}",
+    "v107": f"0.7557 / 0.6404, {_PRIVATE}",
+    "whole": f"0.7743 / 0.6892, {_PRIVATE}",
+}
+"""uAP / R@P90 after each stage, and with negative embedding subtraction after the last."""
+TRAIN_NEGATIVES = {"v83": LYAKAAP["v83"], "v86": LYAKAAP["v86"], "whole": "0.6297, phase 2 [paper]"}
+S_SQUARE = {
+    "m5": "0.6362 / 0.5257", "m19": "0.6378 / 0.5223", "m24": "0.6524 / 0.5372", "m25_16": "0.6642 / 0.5548",
+    "m25_14": "0.6641 / 0.5458", "m26": "0.6607 / 0.5488", "m9": "0.6516 / 0.5552", "m10": "0.6640 / 0.5504",
+}  # fmt: skip
+"""uAP / R@P90 of each member alone, on phase 1's public half, at its own width; by the notebook."""
+
+
+def rows(name: str) -> tuple[Row, ...]:
+    """The ablation of a recipe of the catalogue, full or small, in the order of its paper.
+
+    Raises:
+        BadInput: no such recipe.
+    """
+    return rows_of(catalogue.recipe(name))
+
+
+def rows_of(recipe: config.Recipe) -> tuple[Row, ...]:
+    """The ablation of a recipe by the family of its name; untrained, raw and whole where none was published."""
+    return TABLES.get(recipe.name.split(".")[0], _plain)(recipe)
+
+
+def _plain(recipe: config.Recipe) -> tuple[Row, ...]:
+    trained = (UNTRAINED,) if recipe.trained else ()
+    return (*trained, Row("not normalised", (RAW,)), Row("whole"))
+
+
+def _lyakaap(recipe: config.Recipe) -> tuple[Row, ...]:
+    """Each stage at its own resolution, then subtraction in both forms, then six passes an image."""
+    (network,) = recipe.trained
+    negatives = {stage.data.negatives for stage in network.stages}
+    published = LYAKAAP if "references" in negatives else TRAIN_NEGATIVES
+    after = tuple(
+        Row(
+            f"after {stage.name}",
+            (RAW, f"members.{network.name}.image_size={stage.image_size}"),
+            stages=number,
+            published=published.get(stage.name, ""),
+        )
+        for number, stage in enumerate(network.stages, start=1)
+    )
+    sizes = [int(network.image_size * factor) for factor in (1 / math.sqrt(2), 1, math.sqrt(2))]
+    passes = (
+        f"members.{network.name}.scales={sizes}",
+        f"members.{network.name}.flip=true",
+        f"members.{network.name}.canvas={max(network.canvas, *sizes)}",
+    )
+    return (
+        UNTRAINED,
+        *after,
+        Row("+ subtraction, queries only", ("normalise=[{kind: subtract, k: 10, beta: 0.35, sides: queries}]",)),
+        Row("+ subtraction", published=published["whole"]),
+        Row("+ three scales, mirrored", passes),
+    )
+
+
+def _s_square(recipe: config.Recipe) -> tuple[Row, ...]:
+    """Each member alone, then together, then with the push in both forms."""
+    return (
+        UNTRAINED,
+        *(_alone(recipe, member) for member in recipe.trained),
+        Row("ensemble", (RAW,), published=f"0.6869 / 0.5742, {_PUBLIC} [notebook]"),
+        Row("+ push by vectors", ("normalise.push.by=vector",)),
+        Row("+ push", published=f"0.7267 / 0.6522, {_PUBLIC} [notebook]"),
+    )
+
+
+def _alone(recipe: config.Recipe, member: config.Network) -> Row:
+    """One member of an ensemble, turned but not whitened, reduced where it is wider than the track allows."""
+    dim = min(member.dim, recipe.ensemble.dim)
+    settings = (RAW, f"members=[{json.dumps(config.to_dict(member))}]", f"ensemble.dim={dim}", "ensemble.whiten=0")
+    published = S_SQUARE.get(member.name, "") if not recipe.name.endswith(".mini") else ""
+    return Row(f"{member.name} alone", settings, published=f"{published}, {_PUBLIC} [notebook]" if published else "")
+
+
+def _vision_force(recipe: config.Recipe) -> tuple[Row, ...]:
+    """Rows before overlay detection go without boxes; where the recipe has none, that row repeats the one before."""
+    (network,) = recipe.trained
+    single, without = f"members.{network.name}.scales=[]", "substitution=null"
+    learnt = f"members.{network.name}.gem_p_at_test=null"
+    return (
+        Row("untrained", (RAW, single, without), stages=0),
+        Row("trained", (RAW, single, without), published=f"0.53218 / 0.29693, {_PUBLIC} [paper]"),
+        Row("+ stretching", (single, without), published=f"0.70481 / 0.61631, {_PUBLIC} [paper]"),
+        Row("+ overlay detection (with a boxes file)", (single,), published=f"0.71487 / 0.62913, {_PUBLIC} [paper]"),
+        Row("+ four scales", published=f"0.73017 / 0.63975, {_PUBLIC} [paper]"),
+        Row("with the learnt power in GeM", (learnt,)),
+    )
+
+
+def _sscd(recipe: config.Recipe) -> tuple[Row, ...]:
+    """Whitened and not, with and without the score's normalisation; the width is the recipe's in all rows."""
+    plain = "ensemble.whiten=0"
+    confirmed = ("0.6094 / 0.377", "0.7180 / 0.625", "0.6143 / 0.383", "0.7243 / 0.631")
+    of_large = ("", "", "0.637", "0.753")
+    large = recipe.name == "sscd.large"
+    source = "recalled" if large else "repository"
+    tagged = [f"{score}, {_PUBLIC} [{source}]" if score else "" for score in (of_large if large else confirmed)]
+    return (
+        Row("untrained", (RAW, plain), stages=0),
+        Row("raw", (RAW, plain), published=tagged[0]),
+        Row("raw + score normalisation", (plain,), published=tagged[1]),
+        Row("whitened", (RAW,), published=tagged[2]),
+        Row("whitened + score normalisation", published=tagged[3]),
+    )
+
+
+def _titanshield(recipe: config.Recipe) -> tuple[Row, ...]:
+    """Nothing is published: queries by the anchor itself, by each student in its space, and by all students."""
+    anchor, *students = (json.dumps(config.to_dict(member)) for member in recipe.trained)
+    names = [member.name for member in recipe.trained]
+    pairs = [(name, f"members=[{anchor}, {student}]") for name, student in zip(names[1:], students, strict=True)]
+    return (
+        UNTRAINED,
+        Row("queries by the anchor", (RAW, f"members=[{anchor}]")),
+        *(Row(f"queries by {name}", (RAW, setting)) for name, setting in pairs),
+        Row("queries by all students", (RAW,)),
+        Row("+ subtraction"),
+    )
+
+
+TABLES: dict[str, Callable[[config.Recipe], tuple[Row, ...]]] = {
+    "lyakaap": _lyakaap,
+    "s_square": _s_square,
+    "vision_force_descriptor": _vision_force,
+    "sscd": _sscd,
+    "titanshield": _titanshield,
+}

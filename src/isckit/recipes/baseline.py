@@ -9,7 +9,6 @@ from __future__ import annotations
 from isckit.config import (
     Backbone,
     Contrastive,
-    External,
     Extract,
     Gist,
     InfoNce,
@@ -19,6 +18,7 @@ from isckit.config import (
     Stage,
     replace,
 )
+from isckit.recipes.descriptor_track import hub_weights
 
 GIST_WEIGHT = 3.0
 """GIST vectors of different images have cosines near 1: their differences need weight to count beside a network's."""
@@ -47,19 +47,11 @@ def baseline() -> Recipe:
             ),
         ),
     )
-    weights = External(
-        name=network.backbone.name,
-        address=f"https://huggingface.co/timm/{network.backbone.name}",
-        licence="Apache-2.0",
-        use=f"first weights of member {network.name}; trained by their authors on ImageNet-21k and ImageNet-1k, whose "
-        "images have terms of their own: the participant certifies that they permit a prize contest",
-        version="0.1-effv2-weights",
-    )
     return Recipe(
         name="baseline",
         members=(network, Gist(weight=GIST_WEIGHT)),
         extract=Extract(batch_images=64, shard_images=16_384),
-        external=(weights,),
+        external=hub_weights([network]),
     )
 
 

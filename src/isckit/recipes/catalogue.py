@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isckit import config
-from isckit.recipes import baseline, organisers
+from isckit.recipes import baseline, lyakaap, organisers, s_square, sscd, titanshield, vision_force
 from isckit.storage.artifacts import read_json
 from isckit.types import BadInput
 
@@ -16,6 +16,18 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "baseline.mini": baseline.mini,
     "baseline.tiny": baseline.tiny,
     "gist": organisers.gist,
+    "lyakaap": lyakaap.lyakaap,
+    "lyakaap.train_negatives": lyakaap.train_negatives,
+    "lyakaap.mini": lyakaap.mini,
+    "s_square": s_square.s_square,
+    "s_square.mini": s_square.mini,
+    "vision_force_descriptor": vision_force.vision_force_descriptor,
+    "vision_force_descriptor.mini": vision_force.mini,
+    "titanshield": titanshield.titanshield,
+    "titanshield.mini": titanshield.mini,
+    "sscd": sscd.sscd,
+    "sscd.large": sscd.large,
+    "sscd.mini": sscd.mini,
 }
 
 

@@ -1,9 +1,11 @@
-"""Weights on disk: safetensors with the recipe inside; torch files only through the weights-only loader."""
+"""Weights on disk: safetensors with the recipe inside; torch files without running any Python that they hold."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,10 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], *, recipe: st
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read tensors from safetensors or from a torch file that holds nothing but tensors.
+    """Read tensors from safetensors, from a torch file of plain values, or from a TorchScript archive.
 
-    A training framework's wrapping ("state_dict", "model") and DDP's "module." prefix are taken off.
+    A training framework's wrapping ("state_dict", "model") and DDP's "module." prefix are taken off. Beside the
+    tensors there may be a training script's arguments (argparse.Namespace), as many published files have them.
 
     Raises:
         MissingInput: no such file.
@@ -43,15 +46,28 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         except (SafetensorError, OSError) as error:
             raise _corrupt(path, str(error)) from error
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        loaded = _read_archive(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise _corrupt(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise _corrupt(path, "it is not a table of tensors")
+    if not loaded:
+        raise _corrupt(path, "no tensors in it (a frozen TorchScript model keeps none by name)")
     return {key.removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _read_archive(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            scripted = any(name.endswith("/constants.pkl") for name in archive.namelist())
+        if scripted:
+            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+    # A Namespace is a bare holder of attributes: nothing of it runs.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from isckit.storage.meter import measured
 from isckit.submission import write_descriptors
 from isckit.tracks.run import Run, bank, ensembled, inputs
 from isckit.types import WHOLE
-from isckit.vectors.normalise import normalise
+from isckit.vectors.normalise import fit_normaliser, normalise
 from isckit.workspace import query_set
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,12 @@ def descriptor_track(run: Run, *, phase: int) -> Path:
         return path
     with measured() as cost:
         background = bank(run)
-        references = normalise(ensembled(run, "references").only(WHOLE), background, run.recipe.normalise)
+        normaliser = fit_normaliser(background, run.recipe.normalise)
+        references = normalise(ensembled(run, "references", view=WHOLE), normaliser)
         digest = rows_digest(references.ids, references.vectors)
         if phase == 2:
             refuse_other_references(run.workspace.freeze(run.name), digest)
-        queries = normalise(ensembled(run, query_set(phase)).only(WHOLE), background, run.recipe.normalise)
+        queries = normalise(ensembled(run, query_set(phase), view=WHOLE), normaliser)
         write_descriptors(path, queries, references)
     facts = {
         "normalised_against": background.role.value,

@@ -14,7 +14,7 @@ from isckit.tracks.matching import match
 from isckit.tracks.members import extract_set
 from isckit.tracks.run import Run, bank, ensembled
 from isckit.types import WHOLE
-from isckit.vectors.normalise import normalise
+from isckit.vectors.normalise import fit_normaliser, normalise
 from isckit.workspace import DESCRIPTORS, MATCHES, MAX_ROWS, Workspace
 
 
@@ -44,7 +44,8 @@ def infer(
         for images in (queries, references):
             extract_set(here, images, place=place, workers=workers)
         described = [ensembled(here, images.name) for images in (queries, references)]
-    sides = [normalise(side.only(WHOLE), background, recipe.normalise) for side in described]
+    normaliser = fit_normaliser(background, recipe.normalise)
+    sides = [normalise(side.only(WHOLE), normaliser) for side in described]
     write_descriptors(out / DESCRIPTORS, sides[0], sides[1])
     rows = min(len(queries) * len(references), MAX_ROWS)
     write_matches(out / MATCHES, match(here, described[0], described[1], background, rows=rows))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
+from isckit.data.material import Material
 from isckit.engine.distributed import Place, deterministic
 from isckit.engine.extract import Target, extract
 from isckit.judge.rules.training import training_logs
-from isckit.models.members import build, load, prefixed
+from isckit.models.members import Built, build, load, prefixed, read
 from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
 from isckit.storage.checkpoints import read_weights, write_weights
 from isckit.storage.meter import measured
 from isckit.tracks.run import Run, set_made_from
-from isckit.types import Role
+from isckit.types import BadInput, Role
 from isckit.views.geometry import View, view_set
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
         BadInput: the file does not fit the recipe, or is not safe to read.
         StaleArtifact: the run already has other weights.
     """
-    weights = read_weights(checkpoint)
+    weights = read(run.recipe, checkpoint)
     load(run.recipe, weights, device=place.device)
     made_from = {"checkpoint": file_digest(checkpoint)}
     if not is_fresh(run.weights, made_from) and place.first:
@@ -39,9 +41,9 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
 
 
 def train_members(
-    run: Run, images: ImageSet | None, *, place: Place, workers: int, witness: Path | None = None
+    run: Run, material: Material | None, *, place: Place, workers: int, witness: Path | None = None
 ) -> None:
-    """Train every network of the recipe that has a training plan; the others keep their initial weights.
+    """Train every network of the recipe that has stages, in their order; the others keep their initial weights.
 
     What the training loaders yield is written down in the file `witness`, where one is given.
     """
@@ -51,11 +53,17 @@ def train_members(
     drawn = _draws(run)
     with measured() as cost:
         for member in run.recipe.members:
-            if isinstance(member, config.Network) and member.train is not None:
-                assert images is not None
-                folder = run.workspace.training(run.name, member.name)
+            if isinstance(member, config.Network) and member.stages:
+                assert material is not None
                 state = train(
-                    member, images, seed=run.recipe.seed, folder=folder, place=place, workers=workers, witness=witness
+                    member,
+                    material,
+                    seed=run.recipe.seed,
+                    folder=run.workspace.training(run.name, member.name),
+                    place=place,
+                    workers=workers,
+                    witness=witness,
+                    anchor=_anchor(run.recipe, member, weights, device=place.device),
                 )
             else:
                 deterministic(run.recipe.seed)
@@ -65,7 +73,7 @@ def train_members(
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
             run.weights,
-            made_from={"images": images.listing_digest() if images else ""},
+            made_from={"images": material.digest() if material else ""},
             facts={
                 "trained_on": Role.TRAIN.value,
                 "device": str(place.device),
@@ -75,15 +83,33 @@ def train_members(
         )
 
 
+def _anchor(
+    recipe: config.Recipe, member: config.Network, weights: Mapping[str, torch.Tensor], *, device: torch.device
+) -> Built | None:
+    """The member whose features this one learns, with its weights, where a stage of this one does.
+
+    Raises:
+        BadInput: no member of that name stands before it.
+    """
+    names = {stage.loss.anchor for stage in member.stages if isinstance(stage.loss, config.Compatibility)}
+    if not names:
+        return None
+    earlier = recipe.members[: recipe.members.index(member)]
+    found = [other for other in earlier if {other.name} == names]
+    if not found:
+        raise BadInput(
+            seen=f"member {member.name} learns the features of {', '.join(sorted(names))}",
+            allowed=f"one member that stands before it: {', '.join(m.name for m in earlier) or 'there is none'}",
+            remedy="correct loss.anchor, or the order of the members",
+        )
+    own = {key: value for key, value in weights.items() if key.startswith(f"{found[0].name}.")}
+    return load(config.replace(recipe, members=tuple(found)), own, device=device)[0]
+
+
 def _draws(run: Run) -> int:
     """Images drawn by the epochs that the training logs hold so far."""
     epochs = [epoch for log in training_logs(run.workspace.checkpoint(run.name)).values() for epoch in log]
     return sum(drawn["draws"] for epoch in epochs for drawn in epoch["consumed"].values())
-
-
-def needs_training(recipe: config.Recipe) -> bool:
-    """Whether any member has a training plan."""
-    return any(isinstance(member, config.Network) and member.train is not None for member in recipe.members)
 
 
 def views_of(recipe: config.Recipe, role: Role) -> tuple[View, ...]:
@@ -101,4 +127,12 @@ def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> No
         Target(member, run.folder(images.name, settings.name), set_made_from(run, images, settings, names))
         for settings, member in zip(run.recipe.members, described, strict=True)
     ]
-    extract(targets, images, views=views, settings=run.recipe.extract, place=place, workers=workers)
+    extract(
+        targets,
+        images,
+        views=views,
+        settings=run.recipe.extract,
+        place=place,
+        workers=workers,
+        substitution=run.recipe.substitution,
+    )

@@ -17,9 +17,10 @@ from isckit.storage.artifacts import file_digest, is_fresh, read_json, read_rece
 from isckit.storage.descriptors import read_embeddings, read_shards, write_embeddings
 from isckit.storage.meter import measured
 from isckit.storage.recipe_diff import recipe_differences
-from isckit.types import WHOLE, Embeddings, MissingInput, StaleArtifact
-from isckit.vectors.ensemble import concatenate, project
-from isckit.vectors.pca import Pca, fit_pca, load_pca, save_pca
+from isckit.types import WHOLE, Embeddings, MissingInput, Role, StaleArtifact
+from isckit.vectors.ensemble import combine, fit_projection, project
+from isckit.vectors.pca import Pca, load_pca, save_pca
+from isckit.views.overlays import boxes_digest
 from isckit.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -90,11 +91,18 @@ def set_made_from(run: Run, images: ImageSet, member: config.Member, views: Sequ
         "images": images.listing_digest(),
         "views": " ".join(views),
         "extract": json.dumps(config.to_dict(run.recipe.extract), sort_keys=True),
-    }
+    } | substituted_from(run.recipe.substitution, images.role)
+
+
+def substituted_from(substitution: config.Substitution | None, role: Role) -> dict[str, str]:
+    """What decides the pictures put in place of queries; nothing for other images, which stay as they are."""
+    if substitution is None or role is not Role.QUERY:
+        return {}
+    return {"boxes": boxes_digest(Path(substitution.boxes)), "confidence": str(substitution.confidence)}
 
 
 def fit(run: Run) -> None:
-    """Fit the PCA of the ensemble on train, and store the ensembled train vectors as the bank of normalisations."""
+    """Fit the ensemble's projection on train, and store the ensembled train vectors as the bank of normalisations."""
     made_from = {"recipe": _digest(config.to_dict(run.recipe.ensemble)), "train": _digest(_receipts(run, "train"))}
     pca_path, bank_path = run.workspace.ensemble(run.name), run.workspace.bank(run.name)
     if is_fresh(pca_path, made_from) and is_fresh(bank_path, made_from):
@@ -102,7 +110,7 @@ def fit(run: Run) -> None:
         return
     with measured() as cost:
         train = train_vectors(run)
-        pca = fit_pca(train, dim=run.recipe.ensemble.dim, whiten=run.recipe.ensemble.whiten)
+        pca = fit_projection(train, run.recipe.ensemble)
         save_pca(pca_path, pca)
     facts = {"fitted_on": train.role.value, "images": len(train.ids), "cost": cost.record(images=len(train.ids))}
     write_receipt(pca_path, made_from=made_from, facts=facts)
@@ -111,7 +119,8 @@ def fit(run: Run) -> None:
         write_embeddings(bank_path, bank)
     facts = {"fitted_on": bank.role.value, "images": len(bank.ids), "cost": cost.record(images=len(bank.ids))}
     write_receipt(bank_path, made_from=made_from, facts=facts)
-    log.info("fitted PCA %d -> %d on %d train images", train.vectors.shape[1], pca.components.shape[0], len(train.ids))
+    how, (dim, width) = run.recipe.ensemble.how, pca.components.shape
+    log.info("fitted the ensemble (%s) %d -> %d on %d train images", how, width, dim, len(train.ids))
 
 
 def bank(run: Run) -> Embeddings:
@@ -126,10 +135,11 @@ def bank(run: Run) -> Embeddings:
     return read_embeddings(path)
 
 
-def ensembled(run: Run, image_set: str, *, pca: Pca | None = None) -> Embeddings:
-    """The ensemble's vectors of an image set, all views, projected shard by shard."""
+def ensembled(run: Run, image_set: str, *, view: str | None = None, pca: Pca | None = None) -> Embeddings:
+    """The ensemble's vectors of an image set, of one view or of all, projected shard by shard."""
     pca = pca or load_pca(run.workspace.ensemble(run.name))
-    return Embeddings.joined([project(part, pca) for part in _shards(run, image_set)])
+    parts = _shards(run, image_set)
+    return Embeddings.joined([project(part if view is None else part.only(view), pca) for part in parts])
 
 
 def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
@@ -137,17 +147,23 @@ def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
         _receipt(run, image_set, member.name)
     folders = [read_shards(run.folder(image_set, member.name)) for member in run.recipe.members]
     weights = [member.weight for member in run.recipe.members]
-    return (concatenate(parts, weights) for parts in zip(*folders, strict=True))
+    how = run.recipe.ensemble.how
+    return (combine(parts, weights, how=how) for parts in zip(*folders, strict=True))
 
 
 def train_vectors(run: Run) -> Embeddings:
     """What the ensemble is fitted on: train images by all members, at most `fit_images`, drawn by the recipe's seed."""
     limit = run.recipe.ensemble.fit_images
-    joined = Embeddings.joined([part.only(WHOLE) for part in _shards(run, "train")])
-    if len(joined.ids) <= limit:
-        return joined
-    rows = np.random.default_rng(run.recipe.seed).choice(len(joined.ids), limit, replace=False)
-    return joined.take(np.sort(rows))
+    images = _receipt(run, "train", run.recipe.members[0].name)["facts"]["images"]
+    drawn = np.full(images, images <= limit)
+    if images > limit:
+        drawn[np.random.default_rng(run.recipe.seed).choice(images, limit, replace=False)] = True
+    parts, start = [], 0
+    for part in _shards(run, "train"):  # drawn shard by shard: all of train, not yet reduced, may be too much to hold
+        whole = part.only(WHOLE)
+        parts.append(whole.take(drawn[start : start + len(whole.ids)]))
+        start += len(whole.ids)
+    return Embeddings.joined(parts)
 
 
 def _receipt(run: Run, image_set: str, member: str) -> dict:

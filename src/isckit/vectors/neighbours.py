@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from tqdm import tqdm
 
 from isckit.types import BadInput, Embeddings
-from isckit.vectors.checks import refuse_unless_fittable
+from isckit.vectors.checks import lengths, refuse_unless_fittable
 from isckit.vectors.exact import best_pairs
+
+_PAIRS = 1 << 20
+"""Pairs of a vector and a neighbour that are looked for at once: a search holds a few hundred bytes a pair."""
+_FEWEST = 512
 
 
 def nearest(x: np.ndarray, bank: Embeddings, *, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +37,18 @@ def nearest(x: np.ndarray, bank: Embeddings, *, k: int) -> tuple[np.ndarray, np.
             allowed=f"1 to {len(bank.ids)}",
             remedy="use a larger bank, or ask for fewer neighbours",
         )
+    lengths(x, what="vectors")  # before they are taken apart, so that rows are named by their numbers in x
+    step = max(_FEWEST, _PAIRS // k)
+    starts = range(0, max(1, len(x)), step)
+    found = [
+        _nearest(x[start : start + step], bank, k=k)
+        for start in tqdm(starts, desc="neighbours", unit="part", disable=len(starts) == 1)
+    ]
+    similarities, rows = zip(*found, strict=True)
+    return np.concatenate(similarities), np.concatenate(rows)
+
+
+def _nearest(x: np.ndarray, bank: Embeddings, *, k: int) -> tuple[np.ndarray, np.ndarray]:
     pairs, _ = best_pairs(
         x,
         bank.vectors,

@@ -1,114 +1,85 @@
 """Descriptor normalisation against train: each vector by itself, never with other queries or references.
 
-Both steps make distances of different queries comparable, which a global list rewards. They take unit vectors.
+All steps make distances of different queries comparable, which a global list rewards. They take unit vectors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 
-from isckit.config import Normalise
-from isckit.types import BadInput, Embeddings, Role
-from isckit.vectors.checks import lengths, refuse_unless_fittable
-from isckit.vectors.neighbours import nearest
+from isckit import config
+from isckit.types import Embeddings, Role
+from isckit.vectors.checks import refuse_unless_fittable
+from isckit.vectors.offset import offset, without_offset
+from isckit.vectors.push import push
+from isckit.vectors.stretch import stretch
+from isckit.vectors.subtract import averaged, subtract, subtract_from_bank
 
-MIN_SIMILARITY = 0.01
-"""Floor of the mean similarity that stretches a query."""
-
-_BLOCK = 4096
+Map = Callable[[np.ndarray], np.ndarray]
+"""(n, d) float32 to (n, d') float32, row by row: a row's result is the same, to the last bit, in any company."""
 
 
-def l2(x: np.ndarray, *, ids: np.ndarray | None = None) -> np.ndarray:
-    """Rows of (n, d) float32 at unit length, float32.
+@dataclass(frozen=True)
+class Normaliser:
+    """Steps that were fitted on train.
 
-    Raises:
-        BadInput: rows of length zero, or with NaN or infinite values; named by `ids` where given, else by number.
+    Attributes:
+        queries: maps of queries, in order.
+        references: maps of references, and of train images in their place.
     """
-    lengths(x, what="vectors")
-    result = np.empty_like(x, order="C")
-    for start in range(0, len(x), _BLOCK):
-        rows = x[start : start + _BLOCK].astype(np.float64)
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        zero = start + np.flatnonzero(norms == 0)
-        if len(zero):
-            names = zero if ids is None else ids[zero]
-            raise BadInput(
-                seen=f"vectors of length zero, the first at {', '.join(map(str, names[:5]))}",
-                allowed="vectors that have a direction",
-                remedy="look at these images: a constant image or a broken model gives such vectors",
-            )
-        result[start : start + _BLOCK] = rows / norms[:, None]
-    return result
+
+    queries: tuple[Map, ...]
+    references: tuple[Map, ...]
 
 
-def subtract(x: np.ndarray, bank: Embeddings, *, k: int, beta: float) -> np.ndarray:
-    """Negative embedding subtraction, one iteration: unit(x - beta * mean of the k nearest bank vectors).
+def fit_normaliser(bank: Embeddings, steps: Sequence[config.Step]) -> Normaliser:
+    """Fit the steps of a recipe on train vectors.
 
-    Train images match nothing, so what a vector shares with its train neighbours says nothing about copies
-    (Yokoo, "Contrastive learning with large memory bank and negative embedding subtraction", 2021).
+    A step meets the bank as the steps before it left references. Stretching after subtraction compares a query with
+    train images as if they were references, and references have been subtracted: similarities to raw train vectors
+    would not be on the scale of those to references. Steps that change queries alone leave the bank.
+
+    Costs a search of the bank in itself for each averaging, and one an iteration of a subtraction that is followed by
+    another step.
 
     Raises:
         RuleViolation: the bank is not train or external.
-        BadInput: k outside the bank, dimensions differ, a vector equal to beta times its mean.
-    """
-    return _subtract_rows(x, bank, nearest(x, bank, k=k)[1], beta=beta)
-
-
-def subtract_from_bank(bank: Embeddings, *, k: int, beta: float) -> Embeddings:
-    """`subtract` for the bank itself, where no vector is its own neighbour: what a new image there would become."""
-    rows = nearest(bank.vectors, bank, k=k + 1)[1]
-    own = rows == np.arange(len(rows))[:, None]
-    own[~own.any(axis=1), -1] = True  # duplicates of equal similarity pushed the vector itself off the list
-    return bank.with_vectors(_subtract_rows(bank.vectors, bank, rows[~own].reshape(-1, k), beta=beta))
-
-
-def stretch(q: np.ndarray, bank: Embeddings, *, n: int, alpha: float) -> np.ndarray:
-    """Descriptor stretching of queries: alpha * s * q, where s is the mean similarity of the n nearest bank vectors.
-
-    -|q' - r|^2 = 2 alpha s (q.r - alpha s / 2) - 1: the order within a query stays, and a query that resembles many
-    train images needs a higher similarity (Wang et al., "Bag of Tricks and a Strong Baseline for Image Copy
-    Detection", 2021).
-
-    A mean of zero would collapse the query to the origin and a negative one would turn its ranking upside down, so s is
-    at least MIN_SIMILARITY: a constant, not a statistic of the queries. The direction is kept, and every pair of such a
-    query scores close to -1, the level of no evidence.
-
-    Raises:
-        RuleViolation: the bank is not train or external.
-        BadInput: n outside the bank, dimensions differ, NaN or infinite values.
-    """
-    similarity = np.maximum(nearest(q, bank, k=n)[0].mean(axis=1), MIN_SIMILARITY)
-    return (alpha * similarity[:, None] * q).astype(np.float32)
-
-
-def normalise(embeddings: Embeddings, bank: Embeddings, settings: Normalise) -> Embeddings:
-    """Apply the steps of a recipe in their order; "subtract" to every role, "stretch" to queries only.
-
-    A step meets the bank as the steps before it left it. Stretching after subtraction compares a query with train
-    images as if they were references, and references have been subtracted: similarities to raw train vectors would not
-    be on the scale of those to references. Stretching changes queries alone, so it leaves the bank.
-
-    Raises:
-        RuleViolation: the bank is not train or external.
-        BadInput: neighbours outside the bank, dimensions differ, vectors that vanish.
+        BadInput: neighbours outside the bank, vectors that vanish.
     """
     refuse_unless_fittable(bank.role, what="a normalisation")
-    for place, step in enumerate(settings.steps):
-        if step == "stretch":
-            if embeddings.role is Role.QUERY:
-                stretched = stretch(embeddings.vectors, bank, n=settings.n, alpha=settings.alpha)
-                embeddings = embeddings.with_vectors(stretched)
-            continue
-        embeddings = embeddings.with_vectors(subtract(embeddings.vectors, bank, k=settings.k, beta=settings.beta))
-        rest = settings.steps[place + 1 :]
-        if "subtract" in rest or ("stretch" in rest and embeddings.role is Role.QUERY):
-            bank = subtract_from_bank(bank, k=settings.k, beta=settings.beta)
-    return embeddings
+    queries: list[Map] = []
+    references: list[Map] = []
+    for place, step in enumerate(steps, start=1):
+        match step:
+            case config.Subtract():
+                negatives = averaged(bank, k=step.dba, power=step.dba_power) if step.dba else bank
+                k, beta, iterations = step.k, step.beta, step.iterations
+                queries.append(partial(subtract, negatives=negatives, k=k, beta=beta, iterations=iterations))
+                if step.sides == "both":
+                    references.append(queries[-1])
+                    if place < len(steps):
+                        bank = subtract_from_bank(bank, negatives, k=k, beta=beta, iterations=iterations)
+            case config.Stretch():
+                queries.append(partial(stretch, bank=bank, n=step.n, alpha=step.alpha))
+            case config.Push():
+                queries.append(partial(push, bank=bank, amount=step.amount, k=step.k, n=step.n, by=step.by))
+            case config.Offset():
+                queries.append(partial(offset, bank=bank, beta=step.beta, n=step.n, floor=step.floor))
+                references.append(without_offset)
+    return Normaliser(tuple(queries), tuple(references))
 
 
-def _subtract_rows(x: np.ndarray, bank: Embeddings, rows: np.ndarray, *, beta: float) -> np.ndarray:
-    result = np.empty_like(x, order="C")
-    for start in range(0, len(x), _BLOCK):  # the gathered neighbours are k times the size of x
-        some = slice(start, start + _BLOCK)
-        result[some] = x[some] - beta * bank.vectors[rows[some]].mean(axis=1, dtype=np.float64)
-    return l2(result)
+def normalise(embeddings: Embeddings, normaliser: Normaliser) -> Embeddings:
+    """The vectors of one image set, as its role has it.
+
+    Raises:
+        BadInput: neighbours outside the bank, dimensions differ, vectors that vanish.
+    """
+    vectors = embeddings.vectors
+    for step in normaliser.queries if embeddings.role is Role.QUERY else normaliser.references:
+        vectors = step(vectors)
+    return embeddings.with_vectors(vectors)

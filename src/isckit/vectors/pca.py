@@ -96,6 +96,18 @@ def fit_pca(train: Embeddings, *, dim: int, whiten: float) -> Pca:
     return Pca(fitted.mean_, components, (variances / variances[0]) ** whiten, train.role, ids_digest(train.ids))
 
 
+def identity(train: Embeddings) -> Pca:
+    """The projection that changes nothing, for an ensemble without PCA.
+
+    Such a run has the same files as any other, so that all that reads, freezes and audits them stays as it is.
+
+    Raises:
+        RuleViolation: the embeddings are not train or external.
+    """
+    dim = train.vectors.shape[1]
+    return Pca(np.zeros(dim), np.eye(dim), np.ones(dim), train.role, ids_digest(train.ids))
+
+
 def save_pca(path: Path, pca: Pca) -> None:
     """Write as npz, atomically."""
     with atomic(path) as temporary, temporary.open("wb") as handle:

@@ -68,6 +68,10 @@ class Optim:
     plateau_patience: NotNegativeInt = 2
     clip: NotNegative = 0.0
 
+    def __post_init__(self) -> None:
+        if self.per == "epoch" and self.warmup_epochs and not self.warmup_start:
+            raise ValueError("a warm-up per epoch needs warmup_start above 0: nothing is learnt at a rate of 0")
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Stage:

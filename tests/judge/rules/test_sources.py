@@ -14,7 +14,7 @@ ENTRY = {"name": "test_resnet", "address": "https://a.example/w", "licence": "Ap
 
 def declare(root, *, pretrained="hub", entries=(ENTRY,)):
     def change(values):
-        values["members"][0]["pretrained"] = pretrained
+        values["members"][0]["backbone"]["pretrained"] = pretrained
         values["external"] = list(entries)
 
     change_recipe(root, change)
@@ -120,7 +120,7 @@ def test_installed_weights_are_told(copy):
 
 def test_the_recipes_declare_what_they_use():
     full = recipe("baseline")
-    assert {entry.name for entry in full.external} == {full.members[0].backbone}
+    assert {entry.name for entry in full.external} == {full.members[0].backbone.name}
     assert all(licence_class(e.licence) == "permissive" and e.address and e.version for e in full.external)
     assert recipe("baseline.mini").external == recipe("baseline.tiny").external == ()
 

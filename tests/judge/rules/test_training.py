@@ -68,9 +68,6 @@ def test_files_opened_in_silence_and_forms_that_change_are_told():
 def test_the_watched_training_is_that_of_the_recipe_but_short(done):
     recipe = case_of(done).recipe
     network, gist = short(recipe).members
-    assert network.train.epochs == PASSES and gist == recipe.members[1]
-    assert (network.backbone, network.train.augment, network.train.loss) == (
-        recipe.members[0].backbone,
-        recipe.members[0].train.augment,
-        recipe.members[0].train.loss,
-    )
+    (stage,), (whole,) = network.stages, recipe.members[0].stages
+    assert stage.epochs == PASSES and gist == recipe.members[1]
+    assert (network.backbone, stage.views, stage.loss) == (recipe.members[0].backbone, whole.views, whole.loss)

@@ -104,7 +104,7 @@ def _not_run(case: Case) -> Finding | None:
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe, and no images or pipeline to experiment with")
     recipe = case.recipe
-    steps = [*recipe.normalise.steps, "score normalisation", "best view of a pair"]
+    steps = [*(step.kind for step in recipe.normalise), "score normalisation", "best view of a pair"]
     return Finding(
         "passed", "declared", f"steps of the recipe: {', '.join(steps)}: by image, by pair, or against train", "not run"
     )

@@ -11,14 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from isckit.data.ground_truth import PHASE_QUERIES, disc_numbers, read_ground_truth
+from isckit.data.ground_truth import PHASE_QUERIES, PUBLIC_QUERIES, disc_numbers, read_ground_truth
 from isckit.judge.rules.finding import Case, Finding, judged
-from isckit.judge.rules.training import trained_members, training_logs
+from isckit.judge.rules.training import training_logs
 from isckit.storage.artifacts import ids_digest
 from isckit.types import Role
-
-PUBLIC_QUERIES = PHASE_QUERIES // 2
-"""Queries of phase 1 whose labels were given out: Q00000 to Q24999."""
 
 _SHOWN = 5
 _PLAIN = (Role.QUERY.value, Role.REFERENCE.value)
@@ -29,7 +26,7 @@ def public_pairs(case: Case) -> Finding:
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe and no training logs")
     logs = training_logs(case.checkpoint)
-    if not logs and trained_members(case.recipe):
+    if not logs and case.recipe.trained:
         return Finding("unknown", "none", "no training logs", "the training of installed weights is not recorded here")
     problems, notes = [], []
     for member, log in logs.items():

@@ -36,7 +36,7 @@ def external_data(case: Case) -> Finding:
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe")
     recipe = case.recipe
-    pretrained = [m for m in recipe.members if isinstance(m, config.Network) and m.pretrained != "none"]
+    pretrained = [m for m in recipe.members if isinstance(m, config.Network) and m.backbone.pretrained != "none"]
     differing, uncompared = _digests(recipe.external, pretrained)
     problems = [*differing, *_incomplete(case, pretrained)]
     notes = [*uncompared, *_warnings(recipe.external, pretrained), *_installed(case)]
@@ -52,7 +52,7 @@ def refers_to(entry: config.External, member: config.Network) -> bool:
 
 
 def _is_named(entry: config.External, member: config.Network) -> bool:
-    return entry.name in (member.backbone, Path(member.pretrained).name)
+    return entry.name in (member.backbone.name, Path(member.backbone.pretrained).name)
 
 
 def licence_class(licence: str) -> str:
@@ -69,7 +69,8 @@ def _incomplete(case: Case, members: list[config.Network]) -> Iterator[str]:
     entries = case.recipe.external
     for member in members:
         if not any(refers_to(entry, member) for entry in entries):
-            yield f"member {member.name}: no entry names its weights ({member.pretrained}, {member.backbone})"
+            weights = f"{member.backbone.pretrained}, {member.backbone.name}"
+            yield f"member {member.name}: no entry names its weights ({weights})"
     for entry in entries:
         for key in ("licence", "address"):
             if not getattr(entry, key).strip():
@@ -88,7 +89,7 @@ def _warnings(entries: tuple[config.External, ...], members: list[config.Network
             yield f"{entry.name}: licence {entry.licence} is {kinds[kind]}: {_CERTIFY}"
     for member in members:
         if not any(_is_named(entry, member) for entry in entries):
-            yield f"member {member.name} begins with {member.backbone}, which no entry is named after"
+            yield f"member {member.name} begins with {member.backbone.name}, which no entry is named after"
 
 
 def _digests(entries: tuple[config.External, ...], members: list[config.Network]) -> tuple[list[str], list[str]]:
@@ -97,7 +98,7 @@ def _digests(entries: tuple[config.External, ...], members: list[config.Network]
     for entry in entries:
         if not entry.sha256:
             continue
-        files = [Path(m.pretrained) for m in members if m.pretrained != "hub" and refers_to(entry, m)]
+        files = [Path(m.backbone.pretrained) for m in members if m.backbone.pretrained != "hub" and refers_to(entry, m)]
         there = [path for path in files if path.is_file()]
         differing += [
             f"{path} has sha256 {digest}, entry {entry.name!r} declares {entry.sha256}"

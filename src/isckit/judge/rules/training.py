@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from isckit import config
 from isckit.data.changes import same_bytes
 from isckit.data.digests import digest_images
 from isckit.data.layouts import Disc
@@ -39,21 +38,16 @@ def no_augmentation(case: Case) -> Finding:
     examined = f"{epochs} epochs in {len(logs)} training logs"
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe and no training logs")
-    if not logs and trained_members(case.recipe):
+    if not logs and case.recipe.trained:
         source = read_receipt(case.workspace.weights(case.name))["facts"].get("source", "elsewhere")
         return Finding("unknown", "none", "no training logs", f"the weights were installed from {source}")
-    if not trained_members(case.recipe):
+    if not case.recipe.trained:
         return judged(problems, "declared", f"{examined}; no member of the recipe is trained")
     if case.probe is None or case.probe.train is None or not case.probe.sample or case.disc is None:
         return judged(problems, "declared", examined, note="training not watched")
     found, watched = watched_training(case, case.disc, case.probe.train)
     same, compared = _same_files(case, case.disc)
     return judged(problems + found + same, "sampled", f"{examined}; {watched}; {compared}")
-
-
-def trained_members(recipe: config.Recipe) -> list[config.Network]:
-    """Members that have a training plan."""
-    return [m for m in recipe.members if isinstance(m, config.Network) and m.train is not None]
 
 
 def _same_files(case: Case, disc: Disc) -> tuple[list[str], str]:

@@ -1,0 +1,76 @@
+"""Momentum^2 Teacher (Li et al., 2021): BYOL (Grill et al., NeurIPS 2020) with momentum statistics in the teacher."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from isckit import config
+from isckit.losses.momentum_statistics import MomentumStatistics
+from isckit.losses.objective import Batch, Objective, Parts, exact, two_views
+from isckit.models.batch_norm import synchronised
+from isckit.models.outputs import Outputs
+
+
+class MomentumTeacherObjective(Objective):
+    """4 - 2 (q1 k2 + q2 k1), q the student's predictions of a view and k the teacher's projections, unit vectors.
+
+    The teacher is a running mean of the student's weights whose momentum rises to 1 by a cosine over the stage.
+    Its batch norms use running means of the statistics, from the batch's own at first to frozen ones at the end.
+    """
+
+    def __init__(self, settings: config.MomentumTeacher, network: Any) -> None:
+        super().__init__()
+        self.momentum = settings.momentum
+        self.projector = _mlp(network.pooled_dim, settings.hidden, settings.width)
+        self.predictor = _mlp(settings.width, settings.hidden, settings.width)
+        self.teacher = copy.deepcopy(network).requires_grad_(False)
+        self.teacher_projector = copy.deepcopy(self.projector).requires_grad_(False)
+        self.statistics = MomentumStatistics(self.teacher, self.teacher_projector)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; the teacher's batch norms never take a batch's statistics alone."""
+        super().train(mode)
+        self.statistics.use()
+        return self
+
+    def forward(self, outputs: Outputs, batch: Batch) -> Parts:
+        """The loss has no parts. Of `outputs`: exactly two views an anchor."""
+        precision = outputs.features.dtype
+        mixed = torch.autocast(batch.pixels.device.type, precision, enabled=precision != torch.float32)
+        with torch.no_grad(), mixed:
+            seen = self.teacher.outputs(batch.pixels)
+        return self._distance(outputs, seen)
+
+    @exact
+    def _distance(self, student: Outputs, teacher: Outputs) -> Parts:
+        """Of both networks' outputs for the same images."""
+        with torch.no_grad():
+            k1, k2 = two_views(F.normalize(self.teacher_projector(teacher.pooled.float()), dim=-1))
+        q1, q2 = two_views(F.normalize(self.predictor(self.projector(student.pooled.float())), dim=-1))
+        return {"loss": (4 - 2 * ((q1 * k2).sum(1) + (q2 * k1).sum(1))).mean()}
+
+    @torch.no_grad()
+    def after_step(self, network: nn.Module, *, progress: float) -> None:
+        """The teacher's weights follow the student's; its statistics' momentum falls."""
+        falling = (1 + math.cos(math.pi * progress)) / 2
+        for teacher, student in ((self.teacher, network), (self.teacher_projector, self.projector)):
+            for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
+                slow.lerp_(fast.to(slow.dtype), (1 - self.momentum) * falling)
+        self.statistics.share.fill_(falling)
+
+    def result(self, network: nn.Module) -> nn.Module:
+        """The network with the teacher's weights and statistics."""
+        network.load_state_dict(self.teacher.state_dict())
+        return network
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Module:
+    """One hidden layer, its batch statistics those of the global batch."""
+    layers = (nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+    return synchronised(nn.Sequential(*layers))

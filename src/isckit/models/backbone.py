@@ -1,0 +1,89 @@
+"""timm backbones: made by name, changed as the recipe says, with random, fetched or local weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isckit import config
+from isckit.models.layouts import member_keys
+from isckit.models.surgery import HEAD_CONVOLUTION, operate
+from isckit.storage.checkpoints import read_weights
+from isckit.types import BadInput
+
+
+def backbone(settings: config.Backbone) -> Any:
+    """timm backbone without classifier, `num_features` channels; random, from timm's hub, or strictly from a file.
+
+    Raises:
+        BadInput: no such model, a change that it cannot take, or a file that does not fit.
+    """
+    if settings.pretrained != "hub":
+        # Without this timm asks the network even where nothing is to be fetched; must be set before its import.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import timm
+
+    if not timm.is_model(settings.name):
+        near = timm.list_models(f"*{settings.name.split('_')[0]}*")[:5]
+        raise BadInput(
+            seen=f"backbone {settings.name!r}",
+            allowed="a timm model name" + (f", such as {', '.join(near)}" if near else ""),
+            remedy="correct the recipe's backbone",
+        )
+    if settings.ibn and settings.pretrained == "hub":
+        raise BadInput(
+            seen=f"{settings.name} with ibn and timm's weights",
+            allowed="weights that were trained with instance normalisation, or none",
+            remedy="name a local file of such weights in backbone.pretrained",
+        )
+    model = timm.create_model(settings.name, pretrained=settings.pretrained == "hub", num_classes=0, global_pool="")
+    operate(model, settings)
+    if settings.pretrained not in ("none", "hub"):
+        _load(model, Path(settings.pretrained), cut=settings.cut == "stages")
+    return model
+
+
+def _load(model: Any, path: Path, *, cut: bool) -> None:
+    table = member_keys(read_weights(path))
+    weights = {k.removeprefix("backbone."): v for k, v in table.items() if k.startswith("backbone.")}
+    heads = model.pretrained_cfg.get("classifier") or ()
+    unused = ((heads,) if isinstance(heads, str) else tuple(heads)) + (HEAD_CONVOLUTION if cut else ())
+    weights = {k: v for k, v in weights.items() if not k.startswith(tuple(f"{part}." for part in unused))}
+    expected = model.state_dict()
+    other = [k for k, v in weights.items() if k in expected and v.shape != expected[k].shape]
+    if other:
+        raise _unfit(path, f"another shape of {', '.join(other[:3])} ({len(other)} in all)")
+    result = model.load_state_dict(weights, strict=False)
+    if result.missing_keys or result.unexpected_keys:
+        raise _unfit(path, f"missing {result.missing_keys[:3]}, unexpected {result.unexpected_keys[:3]}")
+
+
+def _unfit(path: Path, fault: str) -> BadInput:
+    return BadInput(
+        seen=f"{path}: {fault}",
+        allowed="exactly the weights of the recipe's backbone (a classifier may be there)",
+        remedy="use the weight file of that model, or correct backbone.name and its changes",
+    )
+
+
+def normalisation(model: Any, kind: str) -> dict[str, tuple[float, ...]]:
+    """Mean and std of the input in [0, 1], a value a channel: the "backbone"'s own, or "imagenet"'s."""
+    from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
+
+    if kind == "imagenet":
+        return {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+    own = resolve_model_data_config(model)
+    return {name: own[name] for name in ("mean", "std")}
+
+
+def as_map(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Feature map (B, C, H, W) of convolutional (NCHW), windowed (NHWC) and token (B, N, C) backbones."""
+    if features.ndim == 3:
+        return features[:, getattr(model, "num_prefix_tokens", 0) :].transpose(1, 2).unsqueeze(-1)
+    if features.shape[1] != model.num_features and features.shape[-1] == model.num_features:
+        return features.permute(0, 3, 1, 2)
+    return features

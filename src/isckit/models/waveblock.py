@@ -1,0 +1,29 @@
+"""WaveBlock: in training, rows of a feature map outside a random band are made louder (visionForce, BoT 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class WaveBlock(nn.Module):
+    """Multiplies by `rate` all rows but a band of round(width * H); the identity in evaluation. No parameters.
+
+    One draw a call: all images and channels share the band. It is drawn on the map's device from torch's generator,
+    so that a pass repeated for gradient checkpointing sees the same one.
+    """
+
+    def __init__(self, width: float = 0.3, rate: float = 1.5) -> None:
+        super().__init__()
+        self.width, self.rate = width, rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> the same shape."""
+        if not self.training:
+            return x
+        height = x.shape[-2]
+        band = round(self.width * height)
+        top = torch.randint(0, height - band + 1, (1,), device=x.device)  # both ends of the map can be reached
+        rows = torch.arange(height, device=x.device)
+        kept = (rows >= top) & (rows < top + band)
+        return x * torch.where(kept, 1.0, self.rate).to(x.dtype).view(-1, 1)

@@ -1,0 +1,164 @@
+"""A system's own ablation on a trained run: every row extracted, fitted, normalised and scored as a submission is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isckit import config
+from isckit.data.ground_truth import read_ground_truth
+from isckit.data.layouts import Disc, require
+from isckit.judge.score import ScoreReport, score_descriptors, score_matches
+from isckit.recipes.ablations import Row
+from isckit.storage.artifacts import write_json, write_text
+from isckit.tracks.matching import match
+from isckit.tracks.run import Run, bank, ensembled, fit
+from isckit.tracks.variants import Variant, Variants, row_recipe, weights_after
+from isckit.types import WHOLE, BadInput, Embeddings, GroundTruth, MissingInput
+from isckit.vectors.normalise import fit_normaliser, normalise
+from isckit.workspace import MAX_ROWS, query_set
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row with its scores; `matching` where the Matching track was asked for."""
+
+    row: Row
+    descriptor: ScoreReport
+    matching: ScoreReport | None = None
+
+
+def ablate(
+    run: Run, disc: Disc, rows: Sequence[Row], *, phase: int, matching: bool, place: Place, workers: int
+) -> list[Scored]:
+    """Score every row of an ablation of a trained run; nothing of the run itself is written.
+
+    Embeddings that rows share with the run or with each other are not extracted again, nor after an interruption.
+
+    Args:
+        run: with weights.
+        disc: train images, references, queries of the phase and their ground truth.
+        rows: what differs from the run's recipe, each.
+        phase: 1 or 2.
+        matching: score the Matching track too.
+
+    Returns:
+        The rows with their scores, in their order; none in any process but the first.
+
+    Raises:
+        BadInput: there are no rows, or the settings of one touch training.
+        MissingInput: images, ground truth, or weights that a stage left are not there.
+    """
+    if not rows:
+        raise BadInput(
+            seen=f"no rows for recipe {run.recipe.name!r}",
+            allowed="a recipe with rows in isckit.recipes.ablations",
+            remedy="ablate a run of another recipe",
+        )
+    for row in rows:  # refused now, and not after hours
+        for member in row_recipe(run, row).members:
+            weights_after(run, member.name, row.stages)
+    truth = _truth(disc, phase)
+    sets = [require(disc, name) for name in ("train", "references", query_set(phase))]
+    variants = Variants(run, sets, views=matching, place=place, workers=workers)
+    described = []
+    for number, row in enumerate(rows, start=1):
+        log.info("row %d of %d: %s", number, len(rows), row.label)
+        described.append(variants.of(row))
+    if not place.first:
+        return []
+    pairs = zip(rows, described, strict=True)
+    return [_scored(row, variant, truth, phase=phase, matching=matching) for row, variant in pairs]
+
+
+def _truth(disc: Disc, phase: int) -> GroundTruth:
+    if phase not in disc.ground_truth:
+        raise MissingInput(
+            seen=f"no ground truth of phase {phase} in {disc.root}",
+            allowed="a ground truth CSV beside the images",
+            remedy="put it there, or see what is found with: isckit doctor --data DIR",
+        )
+    return read_ground_truth(disc.ground_truth[phase])
+
+
+def _scored(row: Row, variant: Variant, truth: GroundTruth, *, phase: int, matching: bool) -> Scored:
+    """Fit, normalise and score one row."""
+    log.info("score: %s", row.label)
+    fit(variant)
+    background = bank(variant)
+    normaliser = fit_normaliser(background, variant.recipe.normalise)
+    names = (query_set(phase), "references")
+    queries, references = (normalise(ensembled(variant, name, view=WHOLE), normaliser) for name in names)
+    report = score_descriptors(queries, references, truth)
+    return Scored(row, report, _matching(variant, background, truth, phase=phase) if matching else None)
+
+
+def _matching(variant: Variant, background: Embeddings, truth: GroundTruth, *, phase: int) -> ScoreReport:
+    queries, references = ensembled(variant, query_set(phase)), ensembled(variant, "references")
+    settings, ids = variant.recipe.matching, np.unique(queries.ids)
+    rows = min(settings.max_rows, MAX_ROWS, settings.rows_per_query * len(ids))
+    matches = match(variant, queries, references, background, rows=rows)
+    return score_matches(matches, truth, phase_queries=ids, reference_ids=np.unique(references.ids))
+
+
+def table(scored: Sequence[Scored]) -> str:
+    """The rows as a Markdown table."""
+    tracks = ["descriptor", *(["matching"] if any(row.matching for row in scored) else [])]
+    names = [f"{track} {figure}" if len(tracks) > 1 else figure for track in tracks for figure in ("uAP", "R@P90")]
+    lines = [f"| row | {' | '.join(names)} | published |", f"|---|{'---:|' * len(names)}---|"]
+    for one in scored:
+        reports = [getattr(one, track) for track in tracks]
+        figures = [f"{value:.4f}" for report in reports for value in (report.average_precision, report.recall_at_p90)]
+        lines.append(f"| {' | '.join([one.row.label, *figures, one.row.published])} |")
+    return "\n".join(lines) + "\n"
+
+
+def values(run: Run, scored: Sequence[Scored], *, phase: int) -> dict[str, Any]:
+    """All figures of all rows as plain values."""
+    return {
+        "run": run.name,
+        "recipe": config.digest(run.recipe),
+        "phase": phase,
+        "rows": [
+            {
+                "label": one.row.label,
+                "settings": list(one.row.settings),
+                "stages": one.row.stages,
+                "published": one.row.published,
+                "descriptor": json.loads(one.descriptor.to_json()),
+                "matching": json.loads(one.matching.to_json()) if one.matching else None,
+            }
+            for one in scored
+        ],
+    }
+
+
+def figures_beside(out: Path) -> Path:
+    """Where the figures of a table go.
+
+    Raises:
+        BadInput: the table is itself named .json.
+    """
+    if out.suffix == ".json":
+        raise BadInput(
+            seen=f"--out {out}",
+            allowed="a .md file; the figures go beside it as .json",
+            remedy=f"pass --out {out.with_suffix('.md')}",
+        )
+    return out.with_suffix(".json")
+
+
+def write(out: Path, run: Run, scored: Sequence[Scored], *, phase: int) -> tuple[Path, Path]:
+    """Write the table, and all figures as JSON beside it. Raises as `figures_beside`."""
+    return write_text(out, table(scored)), write_json(figures_beside(out), values(run, scored, phase=phase))

@@ -1,0 +1,182 @@
+"""Any folder of images as one file of vectors, by a fitted run or by bare weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from isckit import config
+from isckit.data.image_sets import ImageSet
+from isckit.storage.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
+from isckit.storage.descriptors import read_shards
+from isckit.tracks.run import Run, bank, begin, ensembled
+from isckit.types import WHOLE, BadInput, Embeddings
+from isckit.vectors.ensemble import concatenate
+from isckit.vectors.normalise import fit_normaliser, normalise
+from isckit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
+
+log = logging.getLogger(__name__)
+
+SET = "images"
+"""What the folder is called in the cache."""
+
+
+def describe_by_run(
+    run: Run, images: ImageSet, out: Path, *, normalised: bool, place: Place, workers: int
+) -> dict[str, Any]:
+    """Write the run's descriptors of whole images: all members, the ensemble, unit length.
+
+    Args:
+        run: trained and fitted.
+        images: queries or references, which a recipe may treat differently.
+        out: .h5 or .npz, see `writer_of`.
+        normalised: apply the recipe's normalisation of their role too.
+
+    Returns:
+        The receipt's facts: images, dim, ids of broken images that grey stands for.
+
+    Raises:
+        MissingInput: the run was not fitted.
+        BadInput: another suffix; broken images under the policy "stop".
+        StaleArtifact: there is an `out` that was made from something else.
+    """
+    background = bank(run)
+    made_from = {
+        "recipe": config.digest(run.recipe),
+        "weights": file_digest(run.weights),
+        "ensemble": file_digest(run.workspace.ensemble(run.name)),
+        "bank": file_digest(run.workspace.bank(run.name)),
+        "images": images.listing_digest(),
+        "role": images.role.value,
+        "normalised": normalised,
+    }
+
+    def blocks(here: Run) -> Iterator[Embeddings]:
+        vectors = ensembled(here, SET, view=WHOLE)
+        yield normalise(vectors, fit_normaliser(background, run.recipe.normalise)) if normalised else vectors
+
+    return _describe(lambda scratch: replace(run, cache=scratch), images, out, blocks, made_from, place, workers)
+
+
+def describe_by_weights(
+    recipe: config.Recipe, checkpoint: Path, images: ImageSet, out: Path, *, place: Place, workers: int
+) -> dict[str, Any]:
+    """Write the unit vectors of all members of a weight file side by side, without ensemble or normalisation.
+
+    Arguments, result and errors as of `describe_by_run`; weights that do not fit the recipe raise BadInput.
+    """
+    from isckit.tracks.members import install
+
+    made_from = {
+        "recipe": config.digest(recipe),
+        "weights": file_digest(checkpoint),
+        "images": images.listing_digest(),
+        "role": images.role.value,
+    }
+
+    def installed(scratch: Workspace) -> Run:
+        run = begin(scratch, "weights", recipe)
+        install(run, checkpoint, place=place)
+        place.barrier()
+        return run
+
+    def blocks(here: Run) -> Iterator[Embeddings]:
+        shards = [read_shards(here.folder(SET, member.name)) for member in recipe.members]
+        return (concatenate(parts, [1.0] * len(parts)) for parts in zip(*shards, strict=True))
+
+    return _describe(installed, images, out, blocks, made_from, place, workers)
+
+
+def _describe(
+    run_in: Callable[[Workspace], Run],
+    images: ImageSet,
+    out: Path,
+    blocks: Callable[[Run], Iterator[Embeddings]],
+    made_from: Mapping[str, Any],
+    place: Place,
+    workers: int,
+) -> dict[str, Any]:
+    """Extract into a cache beside `out`, from which an interrupted command goes on; write; remove the cache.
+
+    What a command with other settings or images left there is passed over, by its name.
+    """
+    from isckit.tracks.members import extract_set
+
+    write = writer_of(out)
+    if is_fresh(out, made_from):
+        log.info("already written: %s", out)
+        return read_receipt(out)["facts"]
+    cache = out.with_name(f"{out.name}.cache")
+    key = hashlib.sha256(json.dumps(dict(made_from), sort_keys=True).encode()).hexdigest()[:16]
+    here = run_in(Workspace(cache / key))
+    bare = replace(here.recipe, matching=replace(here.recipe.matching, query_views=(), reference_views=()))
+    here = replace(here, recipe=bare)
+    extract_set(here, replace(images, name=SET), place=place, workers=workers)
+    facts: dict[str, Any] = {}
+    if place.first:
+        extracted = read_receipt(here.folder(SET, here.recipe.members[0].name))["facts"]
+        dim = write(out, blocks(here), len(images), {key: str(value) for key, value in made_from.items()})
+        facts = {"images": len(images), "dim": dim, "replaced": extracted["replaced"], "cost": extracted["cost"]}
+        write_receipt(out, made_from=made_from, facts=facts)
+        shutil.rmtree(cache)
+    return facts
+
+
+Writer = Callable[[Path, Iterator[Embeddings], int, Mapping[str, str]], int]
+
+
+def writer_of(out: Path) -> Writer:
+    """How a file of this suffix is written; all hold `vectors` (n, d) float32 and `ids`.
+
+    .h5 and .hdf5: a file of embeddings of the kit, contiguous, ids as fixed UTF-8 bytes, the rest as attributes;
+    written block by block. .npz: ids as numpy text, the rest as arrays without dimension; made in memory.
+
+    Raises:
+        BadInput: another suffix.
+    """
+    writers: dict[str, Writer] = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".npz": _write_npz}
+    if out.suffix not in writers:
+        raise BadInput(seen=f"--out {out}", allowed=f"a name that ends in {', '.join(writers)}", remedy="rename it")
+    return writers[out.suffix]
+
+
+def _write_hdf5(path: Path, blocks: Iterator[Embeddings], count: int, attributes: Mapping[str, str]) -> int:
+    first = next(blocks)
+    dim, role = first.vectors.shape[1], first.role
+    width = 4 * first.ids.itemsize  # UTF-8 takes at most as many bytes as numpy's text
+    with atomic(path) as temporary:
+        reserve(temporary, count * (4 * dim + width))
+        with h5py.File(temporary, "w") as file:
+            vectors = file.create_dataset("vectors", shape=(count, dim), dtype="<f4")
+            ids, start = [], 0
+            for block in (first, *blocks):
+                vectors[start : start + len(block.ids)] = block.vectors
+                ids.append(block.ids)
+                start += len(block.ids)
+            assert start == count, (start, count)
+            file["ids"] = np.strings.encode(np.concatenate(ids), "utf-8")
+            file["views"] = np.zeros(count, np.int16)
+            file.attrs["view_names"] = np.array((WHOLE,), dtype=h5py.string_dtype())
+            file.attrs.update(dict(attributes) | {"role": role.value})
+    return dim
+
+
+def _write_npz(path: Path, blocks: Iterator[Embeddings], count: int, attributes: Mapping[str, str]) -> int:
+    joined = Embeddings.joined(list(blocks))
+    assert len(joined.ids) == count, (len(joined.ids), count)
+    rest = {key: np.array(value) for key, value in attributes.items()}
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, allow_pickle=False, vectors=joined.vectors, ids=joined.ids, **rest)
+    return joined.vectors.shape[1]
