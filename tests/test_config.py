@@ -26,9 +26,9 @@ def test_members_are_overridden_by_name_or_number():
     by_name = recipe(
         "baseline.mini", settings=["members.gist.weight=0.25", "members.network.stages.main.optim.lr=1e-2"]
     )
-    by_number = recipe("baseline.mini", settings=["members.1.weight=0.25", "members.0.train.optim.lr=0.01"])
+    by_number = recipe("baseline.mini", settings=["members.1.weight=0.25", "members.0.stages.0.optim.lr=0.01"])
     assert by_name == by_number
-    assert by_name.members[0].train.optim.lr == 0.01 and by_name.members[1].weight == 0.25
+    assert by_name.members[0].stages[0].optim.lr == 0.01 and by_name.members[1].weight == 0.25
 
 
 def test_an_override_changes_nothing_else():
@@ -39,7 +39,7 @@ def test_an_override_changes_nothing_else():
 @pytest.mark.parametrize(
     ("setting", "nearest"),
     [
-        ("members.network.stages.main.optim.lrr=1", "members.network.train.optim.lr"),
+        ("members.network.stages.main.optim.lrr=1", "members.network.stages.main.optim.lr"),
         ("ensamble.dim=3", "ensemble.dim"),
         ("matching.norm_facto=1", "matching.norm_factor"),
         ("sed=1", "seed"),
@@ -59,7 +59,7 @@ def test_a_misspelt_key_fails_with_the_nearest_right_one(setting, nearest):
         "ensemble.dim=257",
         "members.network.stages.main.batch_images=-1",
         "seed=1.5",
-        "normalise.steps=[smooth]",
+        "normalise=[{kind: smooth}]",
         "members.gist.weight=-1",
         "matching.max_rows=500001",
         "extract.on_broken=ignore",

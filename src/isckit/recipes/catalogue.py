@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isckit import config
-from isckit.recipes import baseline, lyakaap, organisers, s_square, sscd, titanshield, vision_force
+from isckit.recipes import baseline, lyakaap, organisers, ours, s_square, sscd, titanshield, vision_force
 from isckit.storage.artifacts import read_json
 from isckit.types import BadInput
 
@@ -28,6 +28,8 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "sscd": sscd.sscd,
     "sscd.large": sscd.large,
     "sscd.mini": sscd.mini,
+    "ours": ours.ours,
+    "ours.mini": ours.mini,
 }
 
 

@@ -105,7 +105,7 @@ def train_negatives() -> Recipe:
 
 
 def mini() -> Recipe:
-    """The same code path on two CPU cores: a half-width MobileNetV2 from random weights, at 96 to 128 px.
+    """The same code path on two CPU cores: a small EfficientNet from random weights, at 96 to 128 px.
 
     Command: ./run_phase1.sh --data DIR --recipe lyakaap.mini
     Cost: derived, not measured: 0.18M images through the network.
@@ -129,7 +129,7 @@ def mini() -> Recipe:
     (network,) = whole.trained
     small = replace(
         network,
-        backbone=Backbone(name="mobilenetv2_050", cut="stages"),
+        backbone=Backbone(name="test_efficientnet", cut="stages"),
         image_size=128,
         canvas=192,
         stages=stages,

@@ -150,19 +150,22 @@ def mini() -> Recipe:
     Command: ./run_phase1.sh --data DIR --recipe s_square.mini
     Cost: derived, not measured: 0.2M images through the networks.
     Published: nothing at this size.
-    Source: the full recipe. Classes are every fourth, every second and each of the train images; a head start stands
+    Source: the full recipe. Classes are every twentieth, every fourth and each of the train images; a head start stands
     in for ImageNet's weights.
     """
-    start = head_start(epochs=4)
+    start = head_start(epochs=4, image_size=64)
     main = replace(from_the_start(replace(LONG_COSINE, warmup_epochs=1.0), epochs=4), views=("s_square@0.5",))
-    quarter, half = (Data(every=every, partners="others") for every in (4, 2))
-    rounds: Rounds = ((quarter, 64, 0.5), (half, 64, 0.5), (Data(), 64, 0.6))
+    few, more = (Data(every=every, partners="others") for every in (20, 4))
+    rounds: Rounds = ((few, 64, 0.5), (more, 64, 0.5), (Data(), 64, 0.6))
     networks = (
-        small("m19", "mobilenetv4_conv_small", dim=192, stages=(start, main), bias=True),
+        small("m19", "resnet10t", dim=192, stages=(start, main), bias=True),
         small(
-            "m26", "mobilenetv4_conv_small", dim=128, stages=(start, *drip(rounds, epochs=2, early=4, optim=PLATEAU))
+            "m26",
+            "mobilenetv4_conv_small_050",
+            dim=128,
+            stages=(start, *drip(rounds, epochs=2, early=8, optim=PLATEAU)),
         ),
-        small("m10", "resnet10t", dim=128, stages=(start, *drip(rounds, epochs=2, early=4, optim=LATE_PLATEAU))),
+        small("m10", "resnet10t", dim=128, stages=(start, *drip(rounds, epochs=2, early=8, optim=LATE_PLATEAU))),
     )
     ensemble = Ensemble(how="pca", dim=256, whiten=0.5)
     return replace(s_square(), name="s_square.mini", members=networks, ensemble=ensemble, external=())

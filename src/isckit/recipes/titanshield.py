@@ -66,7 +66,7 @@ def titanshield() -> Recipe:
 
 
 def mini() -> Recipe:
-    """The same code path on two CPU cores: a MobileNetV4 anchor, and two other small networks that learn from it.
+    """The same code path on two CPU cores: a small ResNet as anchor, and two other networks that learn from it.
 
     Command: ./run_phase1.sh --data DIR --recipe titanshield.mini
     Cost: derived, not measured: 0.2M images through the networks.
@@ -74,19 +74,21 @@ def mini() -> Recipe:
     Source: the full recipe, with head starts in place of ImageNet's weights.
     """
     short = replace(
-        COMPATIBLE, epochs=4, images_per_epoch=3_000, image_size=96, micro_batch=0,
+        COMPATIBLE, epochs=3, images_per_epoch=3_000, image_size=96, micro_batch=0,
         views=("weak", "mild", "mild"), loss=replace(COMPATIBILITY, memory=2_048, restored_size=32),
     )  # fmt: skip
     anchor = Network(
         name="anchor",
-        backbone=Backbone(name="mobilenetv4_conv_small"),
+        backbone=Backbone(name="resnet10t"),
         dim=256,
         image_size=96,
         canvas=192,
         stages=(head_start(epochs=8),),
     )
     students = tuple(
-        replace(anchor, name=name, backbone=Backbone(name=backbone), stages=(head_start(epochs=2), short))
-        for name, backbone in (("student_s", "mobilenetv4_conv_small_050"), ("student_nf", "resnet10t"))
+        replace(
+            anchor, name=name, backbone=Backbone(name=backbone), stages=(head_start(epochs=3, image_size=64), short)
+        )
+        for name, backbone in (("student_s", "mobilenetv4_conv_small_050"), ("student_nf", "test_efficientnet"))
     )
     return replace(titanshield(), name="titanshield.mini", members=(anchor, *students), external=())

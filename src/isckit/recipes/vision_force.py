@@ -84,12 +84,12 @@ def mini() -> Recipe:
     Command: ./run_phase1.sh --data DIR --recipe vision_force_descriptor.mini
     Cost: derived, not measured: 0.17M images through the network.
     Published: nothing at this size.
-    Source: the full recipe, with a head start in place of Barlow Twins; every second image a class, narrow heads.
+    Source: the full recipe, with a head start in place of Barlow Twins, and narrow heads.
     """
     whole = vision_force_descriptor()
     (network,) = whole.trained
     basic = replace(
-        BASIC, epochs=8, images_per_epoch=3_000, image_size=96, data=Data(every=2, partners="others"),
+        BASIC, epochs=6, images_per_epoch=2_016, image_size=96,
         optim=replace(OPTIM, warmup_epochs=1.0, hold_epochs=2.0),
     )  # fmt: skip
     small = replace(
@@ -99,6 +99,6 @@ def mini() -> Recipe:
         image_size=96,
         scales=(80, 96, 128, 160),
         canvas=192,
-        stages=(head_start(epochs=6), basic),
+        stages=(head_start(epochs=6, image_size=64), basic),
     )
     return replace(whole, name="vision_force_descriptor.mini", members=(small,), external=())

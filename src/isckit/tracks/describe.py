@@ -18,7 +18,7 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.storage.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
 from isckit.storage.descriptors import read_shards
-from isckit.tracks.run import Run, bank, begin, ensembled
+from isckit.tracks.run import Run, bank, begin, ensembled, substituted_from
 from isckit.types import WHOLE, BadInput, Embeddings
 from isckit.vectors.ensemble import concatenate
 from isckit.vectors.normalise import fit_normaliser, normalise
@@ -61,7 +61,7 @@ def describe_by_run(
         "images": images.listing_digest(),
         "role": images.role.value,
         "normalised": normalised,
-    }
+    } | substituted_from(run.recipe.substitution, images.role)
 
     def blocks(here: Run) -> Iterator[Embeddings]:
         vectors = ensembled(here, SET, view=WHOLE)

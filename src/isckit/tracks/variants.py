@@ -112,7 +112,7 @@ class Variants:
     def _single(self, recipe: config.Recipe, member: config.Member, source: Path | None, role: Role) -> Run:
         """A run of this member alone; its name is the digest of all that decides its embeddings of such images."""
         plain = _plain(member)
-        recipe = _for_role(replace(recipe, members=(plain,), ensemble=config.Ensemble()), role)
+        recipe = _for_role(replace(recipe, members=(plain,), ensemble=config.Ensemble(), normalise=()), role)
         parts = [config.to_dict(part) if part else None for part in (plain, recipe.extract, recipe.substitution)]
         views = [recipe.matching.query_views, recipe.matching.reference_views]
         weights = self._digest(source) if source else f"untrained, seed {recipe.seed}"

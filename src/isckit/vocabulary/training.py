@@ -107,3 +107,13 @@ class Stage:
             raise ValueError("stop_after must not be larger than epochs")
         if self.data.anchors == "train" and not self.views:
             raise ValueError("train images need at least one view")
+        kind = self.loss.kind
+        if self.mix is not None and kind != "ntxent":
+            raise ValueError(f"mixed images are for ntxent alone; {kind} would take them for whole ones")
+        if kind in ("arcface", "two_heads") and self.data.negatives != "none":
+            raise ValueError(f"{kind} tells classes apart: negatives are of no class")
+        if kind in ("barlow_twins", "momentum_teacher"):
+            if len(self.views) != 2 or self.data.anchors != "train" or self.data.negatives != "none":
+                raise ValueError(f"{kind} compares two views of train images, without negatives")
+            if self.ema and kind == "momentum_teacher":
+                raise ValueError("momentum_teacher leaves its teacher: no other moving average beside it")
