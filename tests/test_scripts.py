@@ -35,7 +35,7 @@ def test_the_verbs_are_the_documented_ones():
     names = set(typer.main.get_command(app).commands)
     assert names == {
         "doctor", "train", "extract", "fit", "descriptor", "matching", "freeze", "frozen", "score", "check", "manifest",
-        "data", "recipes", "infer", "audit", "ledger",
+        "data", "recipes", "infer", "audit", "ledger", "describe", "export", "ablate", "augment",
     }  # fmt: skip
     assert all(f"isckit {name}" in readme for name in names)
 

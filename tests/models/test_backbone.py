@@ -60,7 +60,6 @@ def test_stride_16_is_the_plain_map_where_that_has_a_pixel():
     [
         ({"name": "test_vit", "stride16": True, "wave": True}, "stride16, wave for ResNets"),
         ({"name": "test_efficientnet", "ibn": True}, "ibn for ResNets"),
-        ({"name": "test_resnet", "cut": "stages"}, "EfficientNets"),
         ({"name": "mobilenetv4_conv_small", "cut": "stages"}, "EfficientNets"),
         ({"name": "resnetblur50", "stride16": True}, "BlurPool2d"),
         ({"name": "resnet50", "ibn": True, "pretrained": "hub"}, "timm's weights"),

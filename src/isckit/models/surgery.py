@@ -40,8 +40,10 @@ def _is_resnet(model: nn.Module) -> bool:
 def _drop_head_convolution(model: Any, name: str) -> None:
     from timm.models.efficientnet import EfficientNet
 
+    if _is_resnet(model):
+        return  # nothing stands between its last stage and the pooling
     if not isinstance(model, EfficientNet):
-        raise _unfit(name, "cut=stages", "EfficientNets (others end with their last stage already)")
+        raise _unfit(name, "cut=stages", "EfficientNets and ResNets")
     for part in HEAD_CONVOLUTION:
         setattr(model, part, nn.Identity())
     model.num_features = model.feature_info[-1]["num_chs"]

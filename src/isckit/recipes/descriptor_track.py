@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from isckit.config import Ensemble, External, InfoNce, Matching, Network, Optim, Stage
+from isckit.config import Ensemble, External, Matching, Network, NtXent, Optim, Stage
 
 WHOLE_IMAGES = Matching(query_views=(), reference_views=(), norm_factor=1.0, norm_first=1, norm_last=3)
 """None of these systems has views of its own for the Matching track: whole images, scores normalised as SSCD's are."""
@@ -33,10 +33,11 @@ def hub_weights(members: Iterable[Network]) -> tuple[External, ...]:
     )
 
 
-def head_start(*, epochs: int, image_size: int = 96) -> Stage:
-    """The first stage of a mini: mild edits and a short memory, where the full recipe has weights from outside.
+def head_start(*, epochs: int, image_size: int = 64) -> Stage:
+    """The first stage of a mini: small images, mild edits, where the full recipe has weights from outside.
 
-    From random weights nothing is learnt from copies that keep little, and young embeddings age fast in a memory.
+    From random weights nothing is learnt from copies that keep little. The softmax over the batch with a little entropy
+    learns several times faster than one over a memory, in which the embeddings of a young network are soon stale.
     """
     return Stage(
         name="head_start",
@@ -45,6 +46,6 @@ def head_start(*, epochs: int, image_size: int = 96) -> Stage:
         batch_images=128,
         image_size=image_size,
         views=("weak", "mild"),
-        loss=InfoNce(temperature=0.07, memory=1_024),
-        optim=Optim(name="adamw", lr=1.5e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine"),
+        loss=NtXent(temperature=0.05, koleo=1.0),
+        optim=Optim(name="adamw", lr=2e-3, weight_decay=0.05, warmup_epochs=0.5, schedule="cosine"),
     )

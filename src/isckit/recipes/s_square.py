@@ -153,7 +153,7 @@ def mini() -> Recipe:
     Source: the full recipe. Classes are every twentieth, every fourth and each of the train images; a head start stands
     in for ImageNet's weights.
     """
-    start = head_start(epochs=4, image_size=64)
+    start = head_start(epochs=4)
     main = replace(from_the_start(replace(LONG_COSINE, warmup_epochs=1.0), epochs=4), views=("s_square@0.5",))
     few, more = (Data(every=every, partners="others") for every in (20, 4))
     rounds: Rounds = ((few, 64, 0.5), (more, 64, 0.5), (Data(), 64, 0.6))

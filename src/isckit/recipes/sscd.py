@@ -76,7 +76,7 @@ def large() -> Recipe:
 
 
 def mini() -> Recipe:
-    """The same code path on two CPU cores: a ResNet of ten layers at 96 px, batches of 128.
+    """The same code path on two CPU cores: a ResNet of ten layers at 64 and 96 px, batches of 128.
 
     Command: ./run_phase1.sh --data DIR --recipe sscd.mini
     Cost: derived, not measured: 0.12M images through the network.
@@ -89,14 +89,14 @@ def mini() -> Recipe:
     (network,) = whole.trained
     batch = 128
     mixed = replace(
-        MIXED, epochs=6, images_per_epoch=4_000, batch_images=batch, image_size=96,
+        MIXED, epochs=5, images_per_epoch=6_000, batch_images=batch, image_size=64,
         loss=NtXent(temperature=0.05, koleo=10.0), optim=replace(LARS, lr=0.3 * batch / 256, warmup_epochs=1.0),
     )  # fmt: skip
     small = replace(
         network,
         backbone=Backbone(name="resnet10t", normalisation="imagenet"),
-        image_size=112,
+        image_size=96,
         canvas=192,
-        stages=(head_start(epochs=6), mixed),
+        stages=(head_start(epochs=5), mixed),
     )
     return replace(whole, name="sscd.mini", members=(small,))

@@ -83,12 +83,10 @@ def mini() -> Recipe:
         dim=256,
         image_size=96,
         canvas=192,
-        stages=(head_start(epochs=8),),
+        stages=(head_start(epochs=7),),
     )
     students = tuple(
-        replace(
-            anchor, name=name, backbone=Backbone(name=backbone), stages=(head_start(epochs=3, image_size=64), short)
-        )
+        replace(anchor, name=name, backbone=Backbone(name=backbone), stages=(head_start(epochs=3), short))
         for name, backbone in (("student_s", "mobilenetv4_conv_small_050"), ("student_nf", "test_efficientnet"))
     )
     return replace(titanshield(), name="titanshield.mini", members=(anchor, *students), external=())

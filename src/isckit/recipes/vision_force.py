@@ -99,6 +99,6 @@ def mini() -> Recipe:
         image_size=96,
         scales=(80, 96, 128, 160),
         canvas=192,
-        stages=(head_start(epochs=6, image_size=64), basic),
+        stages=(head_start(epochs=6), basic),
     )
     return replace(whole, name="vision_force_descriptor.mini", members=(small,), external=())
