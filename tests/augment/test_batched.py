@@ -46,6 +46,13 @@ def test_the_named_pipelines_are_parts_of_the_loaders():
     assert mild == {"colour_jitter", "grayscale", "blur", "pixelate", "noise"} <= PIPELINES["mild"].ops()
 
 
+@pytest.mark.parametrize(("whole", "family"), [("mild", "mild"), ("sscd.advanced", "sscd")])
+def test_loader_and_device_share_the_edits_between_them(whole, family):
+    device = {s.op for s in BATCHED[f"{family}.device"].steps}
+    assert PIPELINES[f"{family}.rest"].ops() | device == PIPELINES[whole].ops()
+    assert not PIPELINES[f"{family}.rest"].ops() & device
+
+
 def test_an_unknown_name_names_the_nearest():
     assert find_batched("mild.device") is BATCHED["mild.device"]
     with pytest.raises(BadInput, match=r"did you mean sscd\.device"):

@@ -79,10 +79,10 @@ def test_eval_is_the_plain_resize_and_draws_nothing(photo):
 
 def test_the_names():
     assert list(pipelines.PIPELINES) == [
-        "eval", "weak", "mild",
+        "eval", "weak", "mild", "mild.rest",
         "lyakaap.moderate", "lyakaap.weak", "lyakaap.intermediate", "lyakaap.strong",
         "s_square", "s_square.early", "vision_force.basic", "vision_force.basic_all",
-        "sscd.simclr", "sscd.blur", "sscd.advanced",
+        "sscd.simclr", "sscd.blur", "sscd.advanced", "sscd.rest",
     ]  # fmt: skip
 
 

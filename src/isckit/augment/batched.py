@@ -21,6 +21,7 @@ from isckit.augment.batched_draws import DRAWS
 from isckit.augment.nodes import AnyOrder
 from isckit.augment.ops import NEEDS, OPS
 from isckit.augment.pipelines import PIPELINES
+from isckit.augment.sets.kit import TONES
 from isckit.augment.steps import Step
 from isckit.types import BadInput
 
@@ -31,7 +32,6 @@ _EDITS: Mapping[str, Callable[..., torch.Tensor]] = MappingProxyType({
         batched_ops.erase, batched_resample.blur, batched_resample.pixelate, batched_resample.resized_crop,
     )
 })  # fmt: skip
-_PHOTOMETRIC = frozenset({"colour_jitter", "grayscale", "blur", "pixelate", "noise"})
 _ROOM = {"cpu": 1 << 20, "cuda": 1 << 25}
 """Values edited at a time: little enough for a processor's cache, or for an accelerator's memory beside a network."""
 
@@ -124,7 +124,7 @@ def _of(name: str, ops: Collection[str]) -> BatchedPipeline:
 BATCHED: Mapping[str, BatchedPipeline] = MappingProxyType(
     {
         "jitter.device": _of("sscd.blur", {"colour_jitter"}),
-        "mild.device": _of("mild", _PHOTOMETRIC),
+        "mild.device": _of("mild", TONES),
         "sscd.device": _of("sscd.blur", _EDITS),  # all but the crop, which the loader does
     }
 )

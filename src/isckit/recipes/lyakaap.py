@@ -131,7 +131,7 @@ def mini() -> Recipe:
         optim=replace(V107.optim, lr=V107.optim.lr / MINI_SLOWER),
     )  # fmt: skip
     whole = lyakaap()
-    (network,) = whole.members
+    (network,) = whole.trained
     small = replace(
         network,
         backbone=Backbone(name="resnet10t", cut="stages"),

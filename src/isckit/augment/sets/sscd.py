@@ -19,20 +19,21 @@ def _blur(least: float, most: float) -> Step:
     return step("blur", 0.5, sigma=(least / 224, most / 224))
 
 
+_PLACED = (
+    step("rotate90", 0.05, turns=(1, 3)),
+    step("text_inside", 0.1, share=(0.1, 0.3), opacity=(0.1, 1.0)),
+    # Where the emoji lies is not told: its corner in the first half of each side keeps it inside.
+    step("emoji", 0.2, share=(0.1, 0.5), opacity=(0.7, 1.0), corner=(0.0, 0.5)),
+    step("rotate_in_place", 0.05, angle=Choice(tuple(range(360)))),
+    _CROP,
+)
+_JPEG = step("jpeg", 0.2, quality=(0, 100))
+
 PIPELINES = {
     "sscd.simclr": Pipeline((_CROP, _FLIP, *_JITTER, _blur(0.1, 2))),
     "sscd.blur": Pipeline((_CROP, _FLIP, *_JITTER, _blur(1, 5))),
-    "sscd.advanced": Pipeline((
-        _FLIP,
-        step("rotate90", 0.05, turns=(1, 3)),
-        step("text_inside", 0.1, share=(0.1, 0.3), opacity=(0.1, 1.0)),
-        # Where the emoji lies is not told: its corner in the first half of each side keeps it inside.
-        step("emoji", 0.2, share=(0.1, 0.5), opacity=(0.7, 1.0), corner=(0.0, 0.5)),
-        step("rotate_in_place", 0.05, angle=Choice(tuple(range(360)))),
-        _CROP,
-        *_JITTER,
-        _blur(1, 5),
-        step("jpeg", 0.2, quality=(0, 100)),
-    )),
+    "sscd.advanced": Pipeline((_FLIP, *_PLACED, *_JITTER, _blur(1, 5), _JPEG)),
+    # What is left of it for the loader, where "sscd.device" does the rest; JPEG comes before colours and blur then.
+    "sscd.rest": Pipeline((*_PLACED, _JPEG)),
 }  # fmt: skip
 """Name -> pipeline; both views of an image come from the same one."""
