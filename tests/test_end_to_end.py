@@ -42,7 +42,7 @@ def test_the_reported_score_is_that_of_the_file(done, mini):
 
 def test_the_manifest_tells_what_decided_the_bytes(done):
     manifest = json.loads((done / "submissions/phase1/run/manifest.json").read_text())
-    assert manifest["recipe"]["members"][0]["backbone"] == "test_resnet"
+    assert manifest["recipe"]["members"][0]["backbone"]["name"] == "test_resnet"
     assert set(manifest["artifacts"]) == {"matching.csv", "descriptors.h5"}
     assert {"weights.safetensors", "ensemble.npz", "bank.h5", "recipe.json"} <= set(manifest["checkpoint"])
     assert manifest["checkpoint"]["bank.h5"]["receipt"]["facts"]["fitted_on"] == "train"

@@ -21,7 +21,7 @@ def test_every_file_of_checkpoint_and_submission_is_in_it_with_digest_and_receip
     assert set(manifest["artifacts"]) == {"matching.csv", "descriptors.h5"}
     assert set(manifest["checkpoint"]) == {
         *("recipe.json", "weights.safetensors", "ensemble.npz", "bank.h5", "freeze.json"),
-        *("training/network/last.pt", "training/network/metrics.jsonl"),
+        *("training/network/last.pt", "training/network/metrics.jsonl", "training/network/main.safetensors"),
     }
     for section, folder in (("artifacts", done / FOLDER), ("checkpoint", done / "checkpoints/run")):
         for name, record in manifest[section].items():

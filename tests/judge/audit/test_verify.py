@@ -158,11 +158,11 @@ def test_the_same_rows_in_other_bytes_are_told_as_that(place):
 def test_a_changed_recipe_value_is_named_with_both_values(place):
     path = place / "root/checkpoints/run/recipe.json"
     values = read_json(path)
-    values["ensemble"]["dim"], values["members"][0]["train"]["optim"]["lr"] = 30, 0.5
+    values["ensemble"]["dim"], values["members"][0]["stages"][0]["optim"]["lr"] = 30, 0.5
     write_json(path, values)
     found = changes(place)
     assert found[0] == "recipe.json: recipe value ensemble.dim: 40 there, 30 now" and len(found) == 2
-    assert found[1].startswith("recipe.json: recipe value members.0.train.optim.lr: ") and found[1].endswith("0.5 now")
+    assert found[1].startswith("recipe.json: recipe value members.0.stages.0.optim.lr: ") and found[1].endswith("0.5 now")
     path.write_text("{")
     (found,) = changes(place)
     assert found.startswith("recipe.json: changed, and cannot be read")

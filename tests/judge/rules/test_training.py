@@ -52,7 +52,7 @@ def test_a_train_file_that_is_a_reference_is_named(done, mini, tmp_path):
 
 
 def item(name, digest, *, role="reference", others=()):
-    return {"epoch": 0, "role": role, "ids": [name, *others], "sha256": digest}
+    return {"epoch": 0, "role": role, "ids": [name, *others], "side": 32, "sha256": digest}
 
 
 def test_files_opened_in_silence_and_forms_that_change_are_told():
@@ -71,3 +71,9 @@ def test_the_watched_training_is_that_of_the_recipe_but_short(done):
     (stage,), (whole,) = network.stages, recipe.members[0].stages
     assert stage.epochs == PASSES and gist == recipe.members[1]
     assert (network.backbone, stage.views, stage.loss) == (recipe.members[0].backbone, whole.views, whole.loss)
+
+
+def test_the_same_image_at_two_sides_is_no_other_form():
+    items = [item("R000001", "a"), item("R000001", "b") | {"side": 64}, item("R000001", "b") | {"side": 64}]
+    assert list(_unsteady(items)) == []
+    assert list(_unsteady([*items, item("R000001", "c")]))
