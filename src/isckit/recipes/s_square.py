@@ -29,6 +29,8 @@ def classes(count: int) -> Data:
     return Data() if count == ALL else Data(ids=count, partners="others")
 
 
+MINI_LR = 2e-4
+
 Rounds = tuple[tuple[Data, int, float], ...]
 """(classes, images a step, intensity) of each round of drip training; of the published classes those of DISC21."""
 ROUNDS_25: Rounds = tuple((classes(count), 64, 1.0) for count in (50_000, 50_000, 100_000, 300_000, 800_000))
@@ -151,27 +153,24 @@ def mini() -> Recipe:
     Cost: derived, not measured: 0.2M images through the networks.
     Published: nothing at this size.
     Source: the full recipe. Classes are every twentieth, every fourth and each of the train images; a head start stands
-    in for ImageNet's weights.
+    in for ImageNet's weights, and learning rates are a fifth, as so few steps would only undo what it has learnt. The
+    members differ in their width, which makes their first weights differ.
     """
-    start = head_start(epochs=4)
-    main = replace(from_the_start(replace(LONG_COSINE, warmup_epochs=1.0), epochs=4), views=("s_square@0.5",))
+    start = head_start(epochs=3)
+    cosine, plateau, late = (replace(o, lr=MINI_LR) for o in (LONG_COSINE, PLATEAU, LATE_PLATEAU))
+    main = replace(from_the_start(replace(cosine, warmup_epochs=1.0), epochs=3), views=("s_square@0.5",))
     few, more = (Data(every=every, partners="others") for every in (20, 4))
     rounds: Rounds = ((few, 64, 0.5), (more, 64, 0.5), (Data(), 64, 0.6))
     networks = (
-        small("m19", "resnet10t", dim=192, stages=(start, main), bias=True),
-        small(
-            "m26",
-            "mobilenetv4_conv_small_050",
-            dim=128,
-            stages=(start, *drip(rounds, epochs=2, early=8, optim=PLATEAU)),
-        ),
-        small("m10", "resnet10t", dim=128, stages=(start, *drip(rounds, epochs=2, early=8, optim=LATE_PLATEAU))),
+        small("m19", dim=192, stages=(start, main), bias=True),
+        small("m26", dim=160, stages=(start, *drip(rounds, epochs=1, early=4, optim=plateau))),
+        small("m10", dim=128, stages=(start, *drip(rounds, epochs=1, early=4, optim=late))),
     )
     ensemble = Ensemble(how="pca", dim=256, whiten=0.5)
     return replace(s_square(), name="s_square.mini", members=networks, ensemble=ensemble, external=())
 
 
-def small(name: str, backbone: str, *, dim: int, stages: tuple[Stage, ...], bias: bool = False) -> Network:
-    """A member of the mini: the same parts around a small backbone from random weights, at 96 px."""
-    whole = member(name, backbone, size=96, dim=dim, stages=stages, bias=bias)
+def small(name: str, *, dim: int, stages: tuple[Stage, ...], bias: bool = False) -> Network:
+    """A member of the mini: the same parts around a ResNet of ten layers from random weights, at 96 px."""
+    whole = member(name, "resnet10t", size=96, dim=dim, stages=stages, bias=bias)
     return replace(whole, backbone=replace(whole.backbone, pretrained="none"), canvas=192)

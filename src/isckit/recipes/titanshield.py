@@ -74,8 +74,8 @@ def mini() -> Recipe:
     Source: the full recipe, with head starts in place of ImageNet's weights.
     """
     short = replace(
-        COMPATIBLE, epochs=3, images_per_epoch=3_000, image_size=96, micro_batch=0,
-        views=("weak", "mild", "mild"), loss=replace(COMPATIBILITY, memory=2_048, restored_size=32),
+        COMPATIBLE, epochs=4, images_per_epoch=3_000, image_size=96, micro_batch=0,
+        views=("weak", "mild", "mild"), loss=replace(COMPATIBILITY, memory=2_048, prototypes=512, restored_size=32),
     )  # fmt: skip
     anchor = Network(
         name="anchor",
@@ -86,7 +86,7 @@ def mini() -> Recipe:
         stages=(head_start(epochs=7),),
     )
     students = tuple(
-        replace(anchor, name=name, backbone=Backbone(name=backbone), stages=(head_start(epochs=3), short))
-        for name, backbone in (("student_s", "mobilenetv4_conv_small_050"), ("student_nf", "test_efficientnet"))
+        replace(anchor, name=name, backbone=Backbone(name=backbone), stages=(head_start(epochs=2), short))
+        for name, backbone in (("student_s", "test_resnet"), ("student_nf", "test_efficientnet"))
     )
     return replace(titanshield(), name="titanshield.mini", members=(anchor, *students), external=())
