@@ -124,9 +124,9 @@ def _vision_force(recipe: config.Recipe) -> tuple[Row, ...]:
         Row("untrained", (RAW, single, without), stages=0),
         Row("trained", (RAW, single, without), published=f"0.53218 / 0.29693, {_PUBLIC} [paper]"),
         Row("+ stretching", (single, without), published=f"0.70481 / 0.61631, {_PUBLIC} [paper]"),
+        Row("+ stretching, with the learnt power in GeM", (learnt, single, without)),
         Row("+ overlay detection (with a boxes file)", (single,), published=f"0.71487 / 0.62913, {_PUBLIC} [paper]"),
         Row("+ four scales", published=f"0.73017 / 0.63975, {_PUBLIC} [paper]"),
-        Row("with the learnt power in GeM", (learnt,)),
     )
 
 

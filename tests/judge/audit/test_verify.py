@@ -162,7 +162,9 @@ def test_a_changed_recipe_value_is_named_with_both_values(place):
     write_json(path, values)
     found = changes(place)
     assert found[0] == "recipe.json: recipe value ensemble.dim: 40 there, 30 now" and len(found) == 2
-    assert found[1].startswith("recipe.json: recipe value members.0.stages.0.optim.lr: ") and found[1].endswith("0.5 now")
+    assert found[1].startswith("recipe.json: recipe value members.0.stages.0.optim.lr: ") and found[1].endswith(
+        "0.5 now"
+    )
     path.write_text("{")
     (found,) = changes(place)
     assert found.startswith("recipe.json: changed, and cannot be read")

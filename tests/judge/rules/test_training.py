@@ -3,9 +3,13 @@ import shutil
 import pytest
 from spoiled import case_of, consume
 
+from isckit import config
 from isckit.data.layouts import open_disc
+from isckit.judge.contestant import INFER, TRAIN
+from isckit.judge.rules.finding import Probe
 from isckit.judge.rules.training import _same_files, no_augmentation, training_logs
-from isckit.judge.watched import PASSES, _unaccounted, _unsteady, short
+from isckit.judge.watched import PASSES, _unaccounted, _unsteady, short, watched_training
+from isckit.storage.artifacts import write_text
 from isckit.types import BadInput
 
 LOG = "checkpoints/run/training/network/metrics.jsonl"
@@ -77,3 +81,16 @@ def test_the_same_image_at_two_sides_is_no_other_form():
     items = [item("R000001", "a"), item("R000001", "b") | {"side": 64}, item("R000001", "b") | {"side": 64}]
     assert list(_unsteady(items)) == []
     assert list(_unsteady([*items, item("R000001", "c")]))
+
+
+def test_a_training_on_pairs_and_references_is_watched_with_both_at_hand(copy, disc):
+    case = case_of(copy, probe=Probe(INFER, TRAIN, sample=2))
+    network, gist = case.recipe.members
+    (stage,) = network.stages
+    data = config.Data(anchors="pairs", negatives="references", negatives_per_anchor=2)
+    paired = config.replace(stage, name="pairs", data=data, loss=config.Contrastive(memory=128))
+    recipe = config.replace(case.recipe, members=(config.replace(network, stages=(stage, paired)), gist))
+    write_text(case.workspace.recipe(case.name), config.to_json(recipe))
+    problems, said = watched_training(case, disc, TRAIN)
+    assert problems == []
+    assert "trained on openly, twice to the same weights" in said and " 0 of " not in said
