@@ -89,7 +89,7 @@ def test_overlay_rows_go_without_boxes_before_detection_and_with_the_recipes_aft
     )
     found = {row.label: config.override(boxes, row.settings) for row in rows_of(boxes)}
     without = [label for label, recipe in found.items() if recipe.substitution is None]
-    assert without == ["untrained", "trained", "+ stretching"]
+    assert without == ["untrained", "trained", "+ stretching", "+ stretching, with the learnt power in GeM"]
     assert found["+ overlay detection (with a boxes file)"].trained[0].scales == ()
 
 

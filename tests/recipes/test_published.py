@@ -164,7 +164,8 @@ def test_a_mini_is_small_begins_from_nothing_and_walks_every_path_of_the_full_re
     assert not mini.external
     for member in mini.trained:
         assert member.backbone.pretrained == "none"
-        assert member.stages[0].name == "head_start"
+        # A student of compatibility learns from its anchor from the first step.
+        assert member.stages[0].name == "head_start" or member.stages[0].loss.kind == "compatibility"
         assert max(member.canvas, *(stage.image_size for stage in member.stages)) <= 192
         assert max(getattr(stage.loss, "memory", 0) for stage in member.stages) <= 2_048
     assert {s.loss.kind for s in full.stages} - {"contrastive"} <= {s.loss.kind for s in mini.stages}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from isckit import config
 from isckit.data.material import StageImages
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Place, has_bf16
 from isckit.engine.loading import Epoch, loader
 from isckit.models.network import EmbeddingNetwork
 
@@ -44,7 +44,8 @@ def class_centroids(
     found = torch.zeros(count, 1, device=place.device)
     training = network.training
     network.eval()
-    with torch.inference_mode():
+    amp = stage.amp and has_bf16(place.device)
+    with torch.inference_mode(), torch.autocast(place.device.type, torch.bfloat16, enabled=amp):
         for item in tqdm(batches, f"centroids {stage.name}", unit="batch", disable=not place.first):
             embeddings = network(item.pixels.to(place.device))
             labels = item.labels.view(-1, len(views))[:, 0].to(place.device)
