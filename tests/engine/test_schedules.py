@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from isckit.config import Optim
 from isckit.engine.schedules import factor
-from isckit.types import BadInput
 
 
 def factors(settings, epochs, at):
@@ -101,5 +100,5 @@ def test_every_factor_lies_between_the_ends_and_one(schedule, warmup, hold, star
 
 
 def test_an_epoch_that_would_train_nothing_is_refused():
-    with pytest.raises(BadInput, match="warmup_start"):
-        factor(Optim(per="epoch", warmup_epochs=1), 0, epochs=5, losses=())
+    with pytest.raises(ValueError, match="warmup_start"):
+        Optim(per="epoch", warmup_epochs=1)

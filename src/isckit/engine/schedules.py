@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from isckit import config
-from isckit.types import BadInput
 
 NEW_BEST = 1e-4
 """A loss is a new best when it is lower than the best by this share of it (torch's ReduceLROnPlateau)."""
@@ -25,14 +24,9 @@ def factor(settings: config.Optim, epoch: float, *, epochs: int, losses: Sequenc
         epoch: epochs done, with the part of the running one.
         epochs: length of the schedule.
         losses: mean loss of each epoch done.
-
-    Raises:
-        BadInput: a warm-up from 0 once an epoch, whose first epoch would train nothing.
     """
     warmup, start = settings.warmup_epochs, settings.warmup_epochs + settings.hold_epochs
     if settings.per == "epoch":
-        if warmup and not settings.warmup_start:
-            raise _idle_epoch(settings)
         epoch = math.floor(epoch)
     if epoch < warmup:
         return settings.warmup_start + (1 - settings.warmup_start) * epoch / warmup
@@ -57,11 +51,3 @@ def _cuts(losses: Sequence[float], *, patience: int) -> int:
         if waited > patience:
             cuts, waited = cuts + 1, 0
     return cuts
-
-
-def _idle_epoch(settings: config.Optim) -> BadInput:
-    return BadInput(
-        seen=f"optim.per=epoch with {settings.warmup_epochs:g} warm-up epochs from optim.warmup_start=0",
-        allowed="a first epoch with a learning rate above 0",
-        remedy="set optim.warmup_start, for example 0.01, or optim.per=step, or optim.warmup_epochs=0",
-    )
