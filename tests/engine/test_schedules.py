@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from isckit.config import Optim
@@ -61,6 +62,7 @@ def test_a_schedule_of_nothing_but_warm_up_ends_at_one():
 LOSSES = st.lists(st.floats(0.5, 2.0) | st.sampled_from([1.0, 0.99995, 0.9998]), max_size=25)
 
 
+@hypothesis_settings(deadline=None)  # the first call of torch's scheduler imports much
 @given(losses=LOSSES, patience=st.integers(0, 3), cut=st.sampled_from([0.9, 0.5]), floor=st.sampled_from([0.0, 0.3]))
 def test_plateau_equals_torchs_scheduler(losses, patience, cut, floor):
     settings = Optim(warmup_epochs=0, schedule="plateau", plateau_factor=cut, plateau_patience=patience, final=floor)
