@@ -22,7 +22,7 @@ class Contrastive:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class InfoNce:
-    """Softmax of the positives over a cross-batch memory; the kit's own for networks that start from nothing."""
+    """Softmax of the positives over a cross-batch memory; what `baseline` trains its small network with."""
 
     kind: Literal["infonce"] = "infonce"
     temperature: Positive = 0.05
