@@ -15,8 +15,8 @@ SETTINGS = [
     "members.network.stages.main.loss.memory=64",
     "ensemble.dim=40",
     "extract.shard_images=16",
-    "matching.query_views=[mirror, quarters]",
-    "matching.reference_views=[centre]",
+    "matching.branches.views.query_views=[mirror, quarters]",
+    "matching.branches.views.reference_views=[centre]",
 ]
 ROOTED = {"train", "extract", "fit", "descriptor", "matching", "freeze", "frozen", "manifest"}
 

@@ -41,7 +41,7 @@ def test_an_override_changes_nothing_else():
     [
         ("members.network.stages.main.optim.lrr=1", "members.network.stages.main.optim.lr"),
         ("ensamble.dim=3", "ensemble.dim"),
-        ("matching.norm_facto=1", "matching.norm_factor"),
+        ("matching.branches.views.norm_facto=1", "matching.branches.views.norm_factor"),
         ("sed=1", "seed"),
     ],
 )

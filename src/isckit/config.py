@@ -18,7 +18,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from isckit.types import BadInput
-from isckit.vocabulary.base import STRICT, Count, NotNegative, Share
+from isckit.vocabulary.base import STRICT, Count
+from isckit.vocabulary.branches import Agreement, Asmk, Branch, Local, Pairs, Views
+from isckit.vocabulary.detecting import Detector, Overlays, Pastes, Proposals, Substitution
+from isckit.vocabulary.fusion import Best, Fusion, Ranks, Sum, TopMean, Weighted
+from isckit.vocabulary.local import Keypoints, Verify, Vote
 from isckit.vocabulary.losses import (
     ArcFace,
     BarlowTwins,
@@ -30,10 +34,13 @@ from isckit.vocabulary.losses import (
     NtXent,
     TwoHeads,
 )
-from isckit.vocabulary.members import Backbone, Gist, Head, Member, Network
+from isckit.vocabulary.matching import Matching
+from isckit.vocabulary.members import Backbone, Gist, Hash, Head, Member, Network
 from isckit.vocabulary.normalising import Offset, Push, Step, Stretch, Subtract
+from isckit.vocabulary.pairs import PairNetwork, PairStage
+from isckit.vocabulary.spaces import Cut, Ensemble, Space
 from isckit.vocabulary.training import Data, Mix, Optim, Stage
-from isckit.workspace import MAX_DIM, MAX_ROWS
+from isckit.workspace import MAX_DIM
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -44,50 +51,6 @@ class Extract:
     shard_images: Count = 2048
     on_broken: Literal["stop", "replace"] = "stop"
     bf16: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Ensemble:
-    """Members to one descriptor of `dim` values.
-
-    pca: concatenated members -> PCA fitted on train -> L2; `whiten` is the eigenvalue power: 0 none, 0.5 full.
-    shared: members that share one space (titanshield2): references and train by the first member, queries by the mean
-    of the others.
-    """
-
-    how: Literal["pca", "shared"] = "pca"
-    dim: Annotated[int, Field(gt=0, le=MAX_DIM)] = 256
-    whiten: NotNegative = 0.25
-    fit_images: Count = 200_000
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Substitution:
-    """Queries that are mostly a frame are replaced by the picture in it, before anything else looks at them.
-
-    `boxes` is a file of detected overlays (see `views.overlays`); the surest box above `confidence` is what is kept.
-    """
-
-    boxes: str
-    confidence: Share = 0.9
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Matching:
-    """Global top-N search over views.
-
-    Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
-    norm_last, and crop_penalty less for each of the two that is not the whole image.
-    """
-
-    query_views: tuple[str, ...] = ("mirror", "rotations", "centre_large", "two_thirds", "half_grid")
-    reference_views: tuple[str, ...] = ("centre_large", "two_thirds")
-    norm_factor: NotNegative = 1.5
-    norm_first: Count = 1
-    norm_last: Count = 5
-    crop_penalty: NotNegative = 0.12
-    rows_per_query: Count = 10
-    max_rows: Annotated[int, Field(gt=0, le=MAX_ROWS)] = MAX_ROWS
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -112,6 +75,9 @@ class Recipe:
     extract: Extract = Extract()
     ensemble: Ensemble = Ensemble()
     normalise: tuple[Step, ...] = (Subtract(), Stretch())
+    detector: Detector | None = None
+    proposals: Proposals = Proposals()
+    overlays: Overlays = Overlays()
     substitution: Substitution | None = None
     matching: Matching = Matching()
     external: tuple[External, ...] = ()
@@ -120,8 +86,16 @@ class Recipe:
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
             raise ValueError(f"members need distinct names without '.' and '/', got {names}")
-        if self.matching.norm_last < self.matching.norm_first:
-            raise ValueError("matching.norm_last must not be smaller than matching.norm_first")
+        taken = [
+            *names,
+            *(network.name for network in self.pair_networks),
+            *([self.detector.name] if self.detector else []),
+        ]
+        if len(set(taken)) < len(taken):
+            raise ValueError(f"members, pair networks and detector need distinct names, got {taken}")
+        for branch in self.matching.viewed:
+            if unknown := set(branch.members) - set(names):
+                raise ValueError(f"branch {branch.name} looks at members {sorted(unknown)}, which are not there")
         if any(step.kind != "subtract" for step in self.normalise[:-1]):
             raise ValueError("stretch, push and offset exclude each other, and come last in normalise")
         if self.normalise and self.normalise[-1].kind == "offset" and self.ensemble.dim >= MAX_DIM:
@@ -133,15 +107,29 @@ class Recipe:
         return tuple(member for member in self.members if isinstance(member, Network) and member.stages)
 
     @property
+    def whole_only(self) -> Recipe:
+        """The same recipe with nothing to describe but whole images: what the Descriptor track needs."""
+        whole = replace(self.matching, branches=(Views(query_views=(), reference_views=()),), fused=())
+        return replace(self, matching=whole)
+
+    @property
+    def pair_networks(self) -> tuple[PairNetwork, ...]:
+        """The networks of all branches that look at both images at once."""
+        branches = (branch for branch in self.matching.branches if isinstance(branch, Pairs))
+        return tuple(network for branch in branches for network in branch.networks)
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """All stages of all members."""
         return tuple(stage for member in self.trained for stage in member.stages)
 
 
 __all__ = [
-    "ArcFace", "Backbone", "BarlowTwins", "Compatibility", "Contrastive", "Data", "Gist", "Head", "InfoNce", "Loss",
-    "Member", "Mix", "MomentumTeacher", "Network", "NtXent", "Offset", "Optim", "Push", "Stage", "Step", "Stretch",
-    "Subtract", "TwoHeads", "replace",
+    "Agreement", "ArcFace", "Asmk", "Backbone", "BarlowTwins", "Best", "Branch", "Compatibility", "Contrastive", "Cut",
+    "Data", "Detector", "Ensemble", "Fusion", "Gist", "Hash", "Head", "InfoNce", "Keypoints", "Local", "Loss",
+    "Matching", "Member", "Mix", "MomentumTeacher", "Network", "NtXent", "Offset", "Optim", "Overlays", "PairNetwork",
+    "PairStage", "Pairs", "Pastes", "Proposals", "Push", "Ranks", "Space", "Stage", "Step", "Stretch", "Substitution",
+    "Subtract", "Sum", "TopMean", "TwoHeads", "Verify", "Views", "Vote", "Weighted", "replace",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from isckit.storage.checkpoints import write_weights
 from isckit.tracks import ablate as ablating
 from isckit.tracks.descriptor import descriptor_track
 from isckit.tracks.matching import matching_track
-from isckit.tracks.members import extract_set
+from isckit.tracks.extraction import extract_set
 from isckit.tracks.run import begin, fit
 from isckit.types import BadInput, MissingInput
 from isckit.workspace import Workspace
@@ -39,7 +39,7 @@ RECIPE = config.Recipe(
     extract=config.Extract(shard_images=20),
     ensemble=config.Ensemble(dim=10),
     normalise=(config.Subtract(k=3), config.Stretch(n=2)),
-    matching=config.Matching(query_views=("mirror",), reference_views=("centre",)),
+    matching=config.Matching(branches=(config.Views(query_views=("mirror",), reference_views=("centre",)),)),
 )
 ROWS = (
     Row("untrained", ("normalise=[]",), stages=0, published="0.1"),
@@ -144,7 +144,7 @@ def test_embeddings_by_earlier_weights_of_the_run_are_not_taken(scored, disc, tm
 
 
 def test_the_matching_track_is_scored_with_its_views(trained, disc, tmp_path):
-    row = Row("other views", ("matching.query_views=[quarters]",))
+    row = Row("other views", ("matching.branches.views.query_views=[quarters]",))
     for number, one in enumerate(ablate(trained, disc, (ROWS[3], row), matching=True)):
         recipe = config.override(RECIPE, one.row.settings)
         twin = by_the_chain(disc, tmp_path / str(number), recipe, state(7), matching_track)

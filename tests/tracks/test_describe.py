@@ -21,7 +21,7 @@ from isckit.storage.artifacts import receipt_path
 from isckit.storage.checkpoints import write_weights
 from isckit.storage.descriptors import read_embeddings
 from isckit.tracks.describe import describe_by_run, describe_by_weights
-from isckit.tracks.members import extract_set
+from isckit.tracks.extraction import extract_set
 from isckit.tracks.run import bank, begin, ensembled, fit
 from isckit.types import WHOLE, BadInput, MissingInput, Role, StaleArtifact
 from isckit.vectors.normalise import fit_normaliser, normalise
@@ -38,7 +38,7 @@ RECIPE = config.Recipe(
     extract=config.Extract(shard_images=5, batch_images=4),
     ensemble=config.Ensemble(dim=12),
     normalise=(config.Subtract(k=3), config.Stretch(n=2)),
-    matching=config.Matching(query_views=("mirror",), reference_views=("centre",)),
+    matching=config.Matching(branches=(config.Views(query_views=("mirror",), reference_views=("centre",)),)),
 )
 
 

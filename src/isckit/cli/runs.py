@@ -78,7 +78,7 @@ def extract(
     """Extract the embeddings of image sets; resumes after an interruption."""
     from isckit.data.layouts import open_disc, require
     from isckit.engine.distributed import place
-    from isckit.tracks.members import extract_set
+    from isckit.tracks.extraction import extract_set
     from isckit.tracks.run import resume
 
     run, disc = resume(Workspace(root), name), open_disc(data)

@@ -24,7 +24,7 @@ def background(vectors: np.ndarray, bank: Embeddings, *, first: int, last: int) 
         raise BadInput(
             seen=f"ranks {first} to {last}",
             allowed="1 <= first <= last",
-            remedy="set matching.norm_first and matching.norm_last",
+            remedy="set norm_first and norm_last of the branch",
         )
     return nearest(vectors, bank, k=last)[0][:, first - 1 :].mean(axis=1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isckit.config import Ensemble, Gist, Matching, Recipe
+from isckit.config import Ensemble, Gist, Matching, Recipe, Views
 
 
 def gist() -> Recipe:
@@ -17,5 +17,5 @@ def gist() -> Recipe:
         members=(Gist(),),
         ensemble=Ensemble(fit_images=10_000),
         normalise=(),
-        matching=Matching(query_views=(), reference_views=(), norm_factor=0.0),
+        matching=Matching(branches=(Views(query_views=(), reference_views=(), norm_factor=0.0),)),
     )

@@ -112,7 +112,7 @@ def _describe(
 
     What a command with other settings or images left there is passed over, by its name.
     """
-    from isckit.tracks.members import extract_set
+    from isckit.tracks.extraction import extract_set
 
     write = writer_of(out)
     if is_fresh(out, made_from):
@@ -121,8 +121,7 @@ def _describe(
     cache = out.with_name(f"{out.name}.cache")
     key = hashlib.sha256(json.dumps(dict(made_from), sort_keys=True).encode()).hexdigest()[:16]
     here = run_in(Workspace(cache / key))
-    bare = replace(here.recipe, matching=replace(here.recipe.matching, query_views=(), reference_views=()))
-    here = replace(here, recipe=bare)
+    here = replace(here, recipe=here.recipe.whole_only)
     extract_set(here, replace(images, name=SET), place=place, workers=workers)
     facts: dict[str, Any] = {}
     if place.first:

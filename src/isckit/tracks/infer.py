@@ -11,7 +11,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.submission import write_descriptors, write_matches
 from isckit.tracks.matching import match
-from isckit.tracks.members import extract_set
+from isckit.tracks.extraction import extract_set
 from isckit.tracks.run import Run, bank, ensembled
 from isckit.types import WHOLE
 from isckit.vectors.normalise import fit_normaliser, normalise

@@ -1,4 +1,4 @@
-"""The torch half of a run: train its members, or install given weights, and extract embeddings."""
+"""The torch half of a run: train its members, or install given weights."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from pathlib import Path
 import torch
 
 from isckit import config
-from isckit.data.image_sets import ImageSet
 from isckit.data.material import Material
 from isckit.engine.distributed import Place, deterministic
-from isckit.engine.extract import Target, extract
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
 from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
-from isckit.storage.checkpoints import read_weights, write_weights
+from isckit.storage.checkpoints import write_weights
 from isckit.storage.meter import measured
-from isckit.tracks.run import Run, set_made_from
+from isckit.tracks.run import Run
 from isckit.types import BadInput, Role
-from isckit.views.geometry import View, view_set
 
 log = logging.getLogger(__name__)
 
@@ -110,29 +107,3 @@ def _draws(run: Run) -> int:
     """Images drawn by the epochs that the training logs hold so far."""
     epochs = [epoch for log in training_logs(run.workspace.checkpoint(run.name)).values() for epoch in log]
     return sum(drawn["draws"] for epoch in epochs for drawn in epoch["consumed"].values())
-
-
-def views_of(recipe: config.Recipe, role: Role) -> tuple[View, ...]:
-    """The views described of an image set: of train only the whole image, as nothing is matched against crops of it."""
-    sets = {Role.QUERY: recipe.matching.query_views, Role.REFERENCE: recipe.matching.reference_views}
-    return view_set(sets.get(role, ()))
-
-
-def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
-    """Extract the embeddings of one image set by all members, with the views of its role."""
-    views = views_of(run.recipe, images.role)
-    names = [f"{view.name}{view.box}{view.turns}{view.mirror}" for view in views]
-    described = load(run.recipe, read_weights(run.weights), device=place.device)
-    targets = [
-        Target(member, run.folder(images.name, settings.name), set_made_from(run, images, settings, names))
-        for settings, member in zip(run.recipe.members, described, strict=True)
-    ]
-    extract(
-        targets,
-        images,
-        views=views,
-        settings=run.recipe.extract,
-        place=place,
-        workers=workers,
-        substitution=run.recipe.substitution,
-    )

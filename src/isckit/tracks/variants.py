@@ -87,7 +87,7 @@ class Variants:
         """
         recipe = row_recipe(self.run, row)
         if not self.views:
-            recipe = replace(recipe, matching=replace(recipe.matching, query_views=(), reference_views=()))
+            recipe = recipe.whole_only
         homes = {}
         for member in recipe.members:
             source = weights_after(self.run, member.name, row.stages)
@@ -114,13 +114,13 @@ class Variants:
         plain = _plain(member)
         recipe = _for_role(replace(recipe, members=(plain,), ensemble=config.Ensemble(), normalise=()), role)
         parts = [config.to_dict(part) if part else None for part in (plain, recipe.extract, recipe.substitution)]
-        views = [recipe.matching.query_views, recipe.matching.reference_views]
+        views = [config.to_dict(branch) for branch in recipe.matching.branches]
         weights = self._digest(source) if source else f"untrained, seed {recipe.seed}"
         return Run(self.run.workspace, self._name(_key([*parts, views, weights])), recipe)
 
     def _taken_over(self, single: Run, images: ImageSet, source: Path | None) -> Path | None:
         """The trained run's own embeddings where they are the same: as they are, or their whole images copied."""
-        from isckit.tracks.members import views_of
+        from isckit.tracks.extraction import views_of
 
         (member,), run = single.recipe.members, self.run
         own = next(other for other in run.recipe.members if other.name == member.name)
@@ -143,7 +143,7 @@ class Variants:
 
     def _extracted(self, single: Run, images: ImageSet, source: Path | None) -> Path:
         from isckit.storage.checkpoints import write_weights
-        from isckit.tracks.members import extract_set
+        from isckit.tracks.extraction import extract_set
 
         (member,) = single.recipe.members
         if self.place.first and not single.weights.is_file():
@@ -193,11 +193,12 @@ def _tensors(run: Run, member: config.Member, source: Path | None) -> dict[str, 
 
 def _for_role(recipe: config.Recipe, role: Role) -> config.Recipe:
     """A recipe without what images of this role know nothing of."""
-    matching, is_query = recipe.matching, role is Role.QUERY
-    views = matching.query_views if is_query else ()
-    parts = matching.reference_views if role is Role.REFERENCE else ()
-    matching = replace(matching, query_views=views, reference_views=parts)
-    return replace(recipe, matching=matching, substitution=recipe.substitution if is_query else None)
+    viewed = recipe.matching.viewed
+    names = dict.fromkeys(name for branch in viewed for name in branch.query_views) if role is Role.QUERY else {}
+    parts = dict.fromkeys(name for branch in viewed for name in branch.reference_views)
+    views = config.Views(query_views=tuple(names), reference_views=tuple(parts) if role is Role.REFERENCE else ())
+    substitution = recipe.substitution if role is Role.QUERY else None
+    return replace(recipe, matching=config.Matching(branches=(views,)), substitution=substitution)
 
 
 def _plain(member: config.Member) -> config.Member:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from isckit.vocabulary.base import STRICT, Count, Positive
+from isckit.vocabulary.base import STRICT, Count, NotNegative, Positive
 from isckit.vocabulary.training import Stage
 
 
@@ -50,6 +50,9 @@ class Network:
     gem_p_at_test: power used outside training; None for the one of training.
     Images are reduced once to a square canvas, from which every view is cut and resized to `image_size`, or to each of
     `scales`, plain and mirrored where `flip` is set; the unit vectors of these are averaged.
+    grey: the network sees grey pictures, in training and at test. blur: Gaussian radius, in pixels of the image as it
+    is, for references and train images when they are described, never for queries (D2LV's blur sets).
+    weights_of: an earlier network whose weights this one uses, at other settings; it has no stages of its own.
     """
 
     kind: Literal["network"] = "network"
@@ -64,6 +67,9 @@ class Network:
     scales: tuple[Count, ...] = ()
     flip: bool = False
     canvas: Count = 320
+    grey: bool = False
+    blur: NotNegative = 0.0
+    weights_of: str = ""
     weight: Positive = 1.0
     stages: tuple[Stage, ...] = (Stage(),)
 
@@ -71,6 +77,8 @@ class Network:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
             raise ValueError(f"stages need distinct names without '.' and '/', got {names}")
+        if self.weights_of and self.stages:
+            raise ValueError(f"{self.name} uses the weights of {self.weights_of}: it needs stages=()")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -82,4 +90,18 @@ class Gist:
     weight: Positive = 1.0
 
 
-Member = Annotated[Network | Gist, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Hash:
+    """Ensemble member without weights: a perceptual hash as a vector of its bits, +1 and -1, at unit length.
+
+    The inner product of two is 1 - 2 * Hamming distance / bits. pdq: 256 bits (Davis & Rosen 2019). phash: 64 bits, of
+    the lowest frequencies of a 32 x 32 picture.
+    """
+
+    kind: Literal["hash"] = "hash"
+    name: str = "hash"
+    method: Literal["pdq", "phash"] = "pdq"
+    weight: Positive = 1.0
+
+
+Member = Annotated[Network | Gist | Hash, Field(discriminator="kind")]

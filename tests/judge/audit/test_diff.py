@@ -48,7 +48,7 @@ def test_recipe_values_alone_explain_another_run_and_the_effect_is_measured(done
     """Another run on the same images and weights, with another dimension and factor."""
     root = tmp_path / "root"
     weights = done / "checkpoints/run/weights.safetensors"
-    settings = ["--set", "ensemble.dim=30", "--set", "matching.norm_factor=0"]
+    settings = ["--set", "ensemble.dim=30", "--set", "matching.branches.views.norm_factor=0"]
     recipe = ["--recipe", str(done / "checkpoints/run/recipe.json")]
     at, data = ["--root", str(root), "--name", "run"], ["--data", str(mini), "--workers", "0"]
     sets = [word for name in ("train", "references", "queries") for word in ("--sets", name)]
@@ -56,7 +56,7 @@ def test_recipe_values_alone_explain_another_run_and_the_effect_is_measured(done
     for verb in [*chain, ["descriptor"], ["matching"], ["manifest", "--data", str(mini)]]:
         assert main([*verb, *at]) == 0, verb
     found = blocks(explain(done / FOLDER, root / FOLDER))
-    assert found["recipe"] == ["ensemble.dim: 40 there, 30 now", "matching.norm_factor: 1.5 there, 0.0 now"]
+    assert found["recipe"] == ["ensemble.dim: 40 there, 30 now", "matching.branches.0.norm_factor: 1.5 there, 0.0 now"]
     assert found["data"] == found["code, packages"] == ["the same"]
     # The header of the weights holds the recipe; every tensor is the same.
     assert file_digest(root / "checkpoints/run/weights.safetensors") != file_digest(weights)

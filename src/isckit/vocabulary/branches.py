@@ -1,0 +1,132 @@
+"""Branches of the Matching track: each turns what was described of queries and references into scored pairs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from isckit.vocabulary.base import STRICT, Count, NotNegative, NotNegativeInt
+from isckit.vocabulary.local import Keypoints, Verify, Vote
+from isckit.vocabulary.pairs import PairNetwork
+from isckit.vocabulary.spaces import Cut, Space
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Views:
+    """Views of queries against views of references; a pair of images has the score of its best pair of views.
+
+    Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
+    norm_last, and crop_penalty less for each of the two that is not the whole image.
+    members: the ensemble members that are looked at, () all. space: None for that of the Descriptor track.
+    """
+
+    kind: Literal["views"] = "views"
+    name: str = "views"
+    members: tuple[str, ...] = ()
+    space: Space | None = None
+    query_views: tuple[str, ...] = ("mirror", "rotations", "centre_large", "two_thirds", "half_grid")
+    reference_views: tuple[str, ...] = ("centre_large", "two_thirds")
+    norm_factor: NotNegative = 1.5
+    norm_first: Count = 1
+    norm_last: Count = 5
+    crop_penalty: NotNegative = 0.12
+    cut: Cut = Cut()
+
+    def __post_init__(self) -> None:
+        if self.norm_last < self.norm_first:
+            raise ValueError("norm_last must not be smaller than norm_first")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Agreement:
+    """Pairs of views on which several members agree, each in a space of its own (D2LV, Wang et al. 2021).
+
+    Every member lists its pairs of views by `cut`. A pair of views that at least `need` of the lists hold goes on with
+    the score in each of them. Views whose shorter side has fewer than `min_side` pixels are dropped, `crop_penalty` is
+    taken off rows with a view of either image that is neither whole nor a detected overlay, and `faceless` drops
+    references that show a face.
+    """
+
+    kind: Literal["agreement"] = "agreement"
+    name: str
+    members: tuple[str, ...]
+    need: Count = 2
+    space: Space = Space(dim=1500, whiten=0.5, fit_images=20_000)
+    query_views: tuple[str, ...] = ()
+    reference_views: tuple[str, ...] = ()
+    norm_factor: NotNegative = 2.0
+    norm_first: Count = 1
+    norm_last: Count = 10
+    crop_penalty: NotNegative = 0.05
+    min_side: NotNegativeInt = 0
+    faceless: bool = False
+    cut: Cut = Cut(by="rows", amount=20)
+
+    def __post_init__(self) -> None:
+        if not self.need <= len(self.members):
+            raise ValueError(f"{self.need} of {len(self.members)} members cannot agree")
+        if self.norm_last < self.norm_first:
+            raise ValueError("norm_last must not be smaller than norm_first")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Local:
+    """Local features: keypoints of both images vote for pairs, geometry verifies them; score = what fits together.
+
+    vote: None where only the pairs of other branches are verified. candidates: names of branches that stand before
+    this one, whose pairs are verified beside the voted ones. views: "overlays" looks at the detected overlay of a
+    query, where it has one, in place of the query (imgFp's third branch); such queries alone get pairs then.
+    """
+
+    kind: Literal["local"] = "local"
+    name: str = "local"
+    keypoints: Keypoints = Keypoints()
+    vote: Vote | None = Vote()
+    verify: Verify = Verify()
+    candidates: tuple[str, ...] = ()
+    of: Literal["image", "overlay"] = "image"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Pairs:
+    """Networks that see both images at once score candidates (separate, Jeon 2021).
+
+    A first pass scores the whole images, and for each `halves` candidate the half of the query that its view lies in;
+    `keep` pairs a query go on to a second pass over `views` of the query: maximum over views, mean over networks.
+    """
+
+    kind: Literal["pairs"] = "pairs"
+    name: str = "pairs"
+    networks: tuple[PairNetwork, ...]
+    candidates: tuple[str, ...]
+    halves: tuple[str, ...] = ()
+    keep: Cut = Cut(by="neighbours", amount=100)
+    views: tuple[str, ...] = ("pair_views",)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Asmk:
+    """Aggregated selective match kernel over the local features of a member (HOW, Tolias et al. 2020).
+
+    words: of a codebook by k-means on features of train images. Queries are assigned to several words.
+    """
+
+    kind: Literal["asmk"] = "asmk"
+    name: str = "asmk"
+    member: str
+    words: Count = 65_536
+    fit_images: Count = 20_000
+    features: Count = 2_000
+    scales: tuple[float, ...] = (2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25)
+    longest: Count = 1_024
+    query_words: Count = 5
+    alpha: NotNegative = 3.0
+    threshold: NotNegative = 0.0
+    norm_factor: NotNegative = 2.0
+    norm_rank: Count = 10
+    cut: Cut = Cut()
+
+
+Branch = Annotated[Views | Agreement | Local | Pairs | Asmk, Field(discriminator="kind")]
