@@ -150,7 +150,7 @@ def mini() -> Recipe:
     """The same code path on two CPU cores: three small members with the three ways of training, at 96 px.
 
     Command: ./run_phase1.sh --data DIR --recipe s_square.mini
-    Cost: measured but for the last round, 13 minutes of one core.
+    Cost: measured, at most 20 minutes of one core (beside other work).
     Published: nothing at this size.
     Source: the full recipe. Classes are every twentieth, every fourth and each of the train images; a head start stands
     in for ImageNet's weights, and learning rates are a fifth, as so few steps would only undo what it has learnt. The

@@ -69,7 +69,7 @@ def mini() -> Recipe:
     """The same code path on two CPU cores: a ResNet of ten layers as anchor, and one that learns its vectors.
 
     Command: ./run_phase1.sh --data DIR --recipe titanshield.mini
-    Cost: derived from five of the seven epochs, 16 minutes of one core.
+    Cost: measured, at most 21 minutes of one core (beside other work; an undisturbed epoch takes half as long).
     Published: nothing at this size.
     Source: the full recipe, with a head start of the anchor in place of ImageNet's weights. The student begins from
     nothing, with the anchor's architecture but for GeM's power; smaller networks of another kind did not find the
