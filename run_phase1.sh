@@ -39,7 +39,7 @@ everywhere train --name "$name" --data "$data" --recipe "$recipe" ${checkpoint:+
 everywhere extract --name "$name" --data "$data" --sets train --sets references --sets queries
 isckit fit --name "$name"
 isckit descriptor --name "$name" --phase 1
-isckit matching --name "$name" --phase 1
+isckit matching --name "$name" --phase 1 --data "$data"
 isckit freeze --name "$name"
 isckit check "$submission" --data "$data"
 isckit score "$submission" --data "$data"

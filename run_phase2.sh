@@ -30,7 +30,7 @@ submission=submissions/phase2/$name
 isckit frozen --name "$name" ${asked[@]+"${asked[@]}"}
 everywhere extract --name "$name" --data "$data" --sets references --sets final_queries
 isckit descriptor --name "$name" --phase 2
-isckit matching --name "$name" --phase 2
+isckit matching --name "$name" --phase 2 --data "$data"
 isckit check "$submission" --data "$data"
 isckit score "$submission" --data "$data"
 isckit manifest --name "$name" --phase 2 --data "$data"

@@ -123,6 +123,14 @@ class Embeddings:
         """The rows of one view."""
         return self.take(self.views == self.view_names.index(view))
 
+    def named(self, views: Sequence[str] | None) -> Embeddings:
+        """The rows of some views; a name that ends in "*" stands for all that begin with it; None for all views."""
+        if views is None or self.view_names == tuple(views):
+            return self
+        starts = tuple(name[:-1] for name in views if name.endswith("*"))
+        kept = [name in views or name.startswith(starts) for name in self.view_names]
+        return self.take(np.array(kept, bool)[self.views])
+
     def with_vectors(self, vectors: np.ndarray) -> Embeddings:
         """The same keys with other vectors."""
         return Embeddings(self.role, self.ids, np.ascontiguousarray(vectors, np.float32), self.view_names, self.views)

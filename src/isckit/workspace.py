@@ -75,6 +75,10 @@ class Workspace:
         """Ensembled train vectors, the background of every normalisation."""
         return self.checkpoint(name) / "bank.h5"
 
+    def space(self, name: str, key: str) -> Path:
+        """Folder of a space that a branch has of its own: PCA and bank."""
+        return self.checkpoint(name) / "spaces" / key
+
     def freeze(self, name: str) -> Path:
         """What phase 1 recorded and phase 2 must equal."""
         return self.checkpoint(name) / "freeze.json"

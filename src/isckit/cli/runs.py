@@ -23,7 +23,7 @@ from isckit.cli.options import (
     written,
 )
 from isckit.types import MissingInput
-from isckit.workspace import Workspace
+from isckit.workspace import Workspace, query_set
 
 
 @guarded
@@ -89,10 +89,11 @@ def extract(
 
 @guarded
 def fit(name: Name, root: Root = HERE) -> None:
-    """Fit the ensemble (PCA to at most 256 dimensions, bank of train vectors) on the train embeddings."""
-    from isckit.tracks import run as runs
+    """Fit on train: the ensemble (PCA to at most 256 dimensions, bank of train vectors), and what branches need."""
+    from isckit.tracks.fitting import fit_all
+    from isckit.tracks.run import resume
 
-    runs.fit(runs.resume(Workspace(root), name))
+    fit_all(resume(Workspace(root), name))
 
 
 @guarded
@@ -105,12 +106,22 @@ def descriptor(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
 
 
 @guarded
-def matching(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
-    """Write the Matching track's CSV."""
+def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = HERE, workers: Workers = CPUS) -> None:
+    """Write the Matching track's CSV; recipes with networks that see pairs of images need --data."""
+    from isckit.data.layouts import open_disc, require
     from isckit.tracks.matching import matching_track
     from isckit.tracks.run import resume
 
-    typer.echo(written(matching_track(resume(Workspace(root), name), phase=phase)))
+    run = resume(Workspace(root), name)
+    if data is None or not run.recipe.pair_networks:
+        typer.echo(written(matching_track(run, phase=phase, workers=workers)))
+        return
+    from isckit.engine.distributed import place
+
+    disc = open_disc(data)
+    images = {image_set: require(disc, image_set) for image_set in ("references", query_set(phase))}
+    with place() as here:
+        typer.echo(written(matching_track(run, phase=phase, images=images, place=here, workers=workers)))
 
 
 @guarded

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from isckit import config
 from isckit.data.ground_truth import read_ground_truth
 from isckit.data.layouts import Disc, require
 from isckit.judge.score import ScoreReport, score_descriptors, score_matches
 from isckit.recipes.ablations import Row
 from isckit.storage.artifacts import write_json, write_text
-from isckit.tracks.matching import match
+from isckit.tracks.branches import scored_pairs
+from isckit.tracks.fitting import fit_all
+from isckit.tracks.matching import scene_of
 from isckit.tracks.run import Run, bank, ensembled, fit
 from isckit.tracks.variants import Variant, Variants, row_recipe, weights_after
-from isckit.types import WHOLE, BadInput, Embeddings, GroundTruth, MissingInput
+from isckit.types import BadInput, GroundTruth, MissingInput
 from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.workspace import MAX_ROWS, query_set
+from isckit.workspace import query_set
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Place
@@ -99,17 +99,16 @@ def _scored(row: Row, variant: Variant, truth: GroundTruth, *, phase: int, match
     background = bank(variant)
     normaliser = fit_normaliser(background, variant.recipe.normalise)
     names = (query_set(phase), "references")
-    queries, references = (normalise(ensembled(variant, name, view=WHOLE), normaliser) for name in names)
+    queries, references = (normalise(ensembled(variant, name), normaliser) for name in names)
     report = score_descriptors(queries, references, truth)
-    return Scored(row, report, _matching(variant, background, truth, phase=phase) if matching else None)
+    if matching:
+        fit_all(variant)
+    return Scored(row, report, _matching(variant, truth, phase=phase) if matching else None)
 
 
-def _matching(variant: Variant, background: Embeddings, truth: GroundTruth, *, phase: int) -> ScoreReport:
-    queries, references = ensembled(variant, query_set(phase)), ensembled(variant, "references")
-    settings, ids = variant.recipe.matching, np.unique(queries.ids)
-    rows = min(settings.max_rows, MAX_ROWS, settings.rows_per_query * len(ids))
-    matches = match(variant, queries, references, background, rows=rows)
-    return score_matches(matches, truth, phase_queries=ids, reference_ids=np.unique(references.ids))
+def _matching(variant: Variant, truth: GroundTruth, *, phase: int) -> ScoreReport:
+    scene = scene_of(variant, query_set(phase), "references", images={}, place=None, workers=0)
+    return score_matches(scored_pairs(scene), truth, phase_queries=scene.query_ids, reference_ids=scene.reference_ids)
 
 
 def table(scored: Sequence[Scored]) -> str:

@@ -64,7 +64,7 @@ def describe_by_run(
     } | substituted_from(run.recipe.substitution, images.role)
 
     def blocks(here: Run) -> Iterator[Embeddings]:
-        vectors = ensembled(here, SET, view=WHOLE)
+        vectors = ensembled(here, SET)
         yield normalise(vectors, fit_normaliser(background, run.recipe.normalise)) if normalised else vectors
 
     return _describe(lambda scratch: replace(run, cache=scratch), images, out, blocks, made_from, place, workers)

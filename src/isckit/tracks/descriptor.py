@@ -10,7 +10,6 @@ from isckit.storage.artifacts import is_fresh, rows_digest, write_receipt
 from isckit.storage.meter import measured
 from isckit.submission import write_descriptors
 from isckit.tracks.run import Run, bank, ensembled, inputs
-from isckit.types import WHOLE
 from isckit.vectors.normalise import fit_normaliser, normalise
 from isckit.workspace import query_set
 
@@ -32,11 +31,11 @@ def descriptor_track(run: Run, *, phase: int) -> Path:
     with measured() as cost:
         background = bank(run)
         normaliser = fit_normaliser(background, run.recipe.normalise)
-        references = normalise(ensembled(run, "references", view=WHOLE), normaliser)
+        references = normalise(ensembled(run, "references"), normaliser)
         digest = rows_digest(references.ids, references.vectors)
         if phase == 2:
             refuse_other_references(run.workspace.freeze(run.name), digest)
-        queries = normalise(ensembled(run, query_set(phase), view=WHOLE), normaliser)
+        queries = normalise(ensembled(run, query_set(phase)), normaliser)
         write_descriptors(path, queries, references)
     facts = {
         "normalised_against": background.role.value,

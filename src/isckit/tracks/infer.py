@@ -10,12 +10,15 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.submission import write_descriptors, write_matches
-from isckit.tracks.matching import match
+from isckit.tracks.branches import scored_pairs
 from isckit.tracks.extraction import extract_set
+from isckit.tracks.matching import scene_of
 from isckit.tracks.run import Run, bank, ensembled
-from isckit.types import WHOLE
 from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.workspace import DESCRIPTORS, MATCHES, MAX_ROWS, Workspace
+from isckit.workspace import DESCRIPTORS, MATCHES, Workspace
+
+QUERIES, REFERENCES = "queries", "references"
+"""What the two folders are called in the cache."""
 
 
 def infer(
@@ -38,15 +41,14 @@ def infer(
     if batch is not None:
         recipe = replace(recipe, extract=config.replace(recipe.extract, batch_images=batch))
     out.mkdir(parents=True, exist_ok=True)
-    background = bank(run)
+    normaliser = fit_normaliser(bank(run), recipe.normalise)
+    images = {QUERIES: replace(queries, name=QUERIES), REFERENCES: replace(references, name=REFERENCES)}
     with tempfile.TemporaryDirectory(dir=out, prefix=".embeddings-") as folder:
         here = replace(run, recipe=recipe, cache=Workspace(Path(folder)))
-        for images in (queries, references):
-            extract_set(here, images, place=place, workers=workers)
-        described = [ensembled(here, images.name) for images in (queries, references)]
-    normaliser = fit_normaliser(background, recipe.normalise)
-    sides = [normalise(side.only(WHOLE), normaliser) for side in described]
-    write_descriptors(out / DESCRIPTORS, sides[0], sides[1])
-    rows = min(len(queries) * len(references), MAX_ROWS)
-    write_matches(out / MATCHES, match(here, described[0], described[1], background, rows=rows))
+        for image_set in images.values():
+            extract_set(here, image_set, place=place, workers=workers)
+        sides = [normalise(ensembled(here, name), normaliser) for name in images]
+        write_descriptors(out / DESCRIPTORS, sides[0], sides[1])
+        scene = scene_of(here, QUERIES, REFERENCES, images=images, place=place, workers=workers, every_pair=True)
+        write_matches(out / MATCHES, scored_pairs(scene))
     return out / DESCRIPTORS, out / MATCHES

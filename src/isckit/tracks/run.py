@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from isckit.views.overlays import boxes_digest
 from isckit.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+How = Literal["pca", "shared"]
+ViewNames = Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def substituted_from(substitution: config.Substitution | None, role: Role) -> di
 
 def fit(run: Run) -> None:
     """Fit the ensemble's projection on train, and store the ensembled train vectors as the bank of normalisations."""
-    made_from = {"recipe": _digest(config.to_dict(run.recipe.ensemble)), "train": _digest(_receipts(run, "train"))}
+    made_from = {"recipe": _digest(config.to_dict(run.recipe.ensemble)), "train": described_from(run, "train")}
     pca_path, bank_path = run.workspace.ensemble(run.name), run.workspace.bank(run.name)
     if is_fresh(pca_path, made_from) and is_fresh(bank_path, made_from):
         log.info("the ensemble is already fitted: %s", pca_path)
@@ -135,32 +139,46 @@ def bank(run: Run) -> Embeddings:
     return read_embeddings(path)
 
 
-def ensembled(run: Run, image_set: str, *, view: str | None = None, pca: Pca | None = None) -> Embeddings:
-    """The ensemble's vectors of an image set, of one view or of all, projected shard by shard."""
+def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,), pca: Pca | None = None) -> Embeddings:
+    """The ensemble's vectors of an image set, projected shard by shard; of the whole images, or of other views too."""
     pca = pca or load_pca(run.workspace.ensemble(run.name))
-    parts = _shards(run, image_set)
-    return Embeddings.joined([project(part if view is None else part.only(view), pca) for part in parts])
+    parts = combined(run, image_set, views=views, how=run.recipe.ensemble.how)
+    return Embeddings.joined([project(part, pca) for part in parts])
 
 
-def _shards(run: Run, image_set: str) -> Iterator[Embeddings]:
-    for member in run.recipe.members:
+def combined(
+    run: Run, image_set: str, *, members: Sequence[str] = (), views: ViewNames = (WHOLE,), how: How = "pca"
+) -> Iterator[Embeddings]:
+    """The vectors of some members (() all) as one, shard by shard, of the views that are asked for (None: all).
+
+    Raises:
+        MissingInput: a member was not extracted.
+        BadInput: the members do not have these views of the same images in common.
+    """
+    chosen = [member for member in run.recipe.members if not members or member.name in members]
+    for member in chosen:
         _receipt(run, image_set, member.name)
-    folders = [read_shards(run.folder(image_set, member.name)) for member in run.recipe.members]
-    weights = [member.weight for member in run.recipe.members]
-    how = run.recipe.ensemble.how
-    return (combine(parts, weights, how=how) for parts in zip(*folders, strict=True))
+    folders = [read_shards(run.folder(image_set, member.name)) for member in chosen]
+    weights = [member.weight for member in chosen]
+    for parts in zip(*folders, strict=True):
+        yield combine([part.named(views) for part in parts], weights, how=how)
 
 
-def train_vectors(run: Run) -> Embeddings:
-    """What the ensemble is fitted on: train images by all members, at most `fit_images`, drawn by the recipe's seed."""
-    limit = run.recipe.ensemble.fit_images
-    images = _receipt(run, "train", run.recipe.members[0].name)["facts"]["images"]
+def train_vectors(
+    run: Run, *, limit: int | None = None, members: Sequence[str] = (), how: How | None = None
+) -> Embeddings:
+    """What a space is fitted on: train images by its members, at most `limit`, drawn by the recipe's seed.
+
+    Without arguments that of the Descriptor track's ensemble.
+    """
+    settings = run.recipe.ensemble
+    limit, how = limit or settings.fit_images, how or settings.how
+    images = _receipt(run, "train", members[0] if members else run.recipe.members[0].name)["facts"]["images"]
     drawn = np.full(images, images <= limit)
     if images > limit:
         drawn[np.random.default_rng(run.recipe.seed).choice(images, limit, replace=False)] = True
     parts, start = [], 0
-    for part in _shards(run, "train"):  # drawn shard by shard: all of train, not yet reduced, may be too much to hold
-        whole = part.only(WHOLE)
+    for whole in combined(run, "train", members=members, how=how):  # not yet reduced, all of train may be too much
         parts.append(whole.take(drawn[start : start + len(whole.ids)]))
         start += len(whole.ids)
     return Embeddings.joined(parts)
@@ -178,12 +196,21 @@ def _receipt(run: Run, image_set: str, member: str) -> dict:
     return receipt
 
 
-def _receipts(run: Run, image_set: str) -> list[dict]:
-    return [_receipt(run, image_set, member.name)["made_from"] for member in run.recipe.members]
-
-
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def image_ids(run: Run, image_set: str) -> np.ndarray:
+    """Sorted text ids of an image set that was extracted."""
+    shards = read_shards(run.folder(image_set, run.recipe.members[0].name))
+    return np.unique(np.concatenate([part.ids for part in shards]))
+
+
+def described_from(run: Run, image_set: str, members: Sequence[str] = ()) -> str:
+    """Digest of what the embeddings of an image set by some members (() all) are made from."""
+    return _digest(
+        [_receipt(run, image_set, m.name)["made_from"] for m in run.recipe.members if not members or m.name in members]
+    )
 
 
 def inputs(run: Run, image_set: str) -> dict[str, str]:
@@ -192,6 +219,6 @@ def inputs(run: Run, image_set: str) -> dict[str, str]:
         "recipe": config.digest(run.recipe),
         "ensemble": file_digest(run.workspace.ensemble(run.name)),
         "bank": file_digest(run.workspace.bank(run.name)),
-        image_set: _digest(_receipts(run, image_set)),
-        "references": _digest(_receipts(run, "references")),
+        image_set: described_from(run, image_set),
+        "references": described_from(run, "references"),
     }

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from isckit import config
 from isckit.storage.artifacts import is_fresh, write_receipt
 from isckit.storage.descriptors import read_embeddings, write_embeddings
 from isckit.storage.meter import measured
-from isckit.tracks.run import Run, bank, ensembled, train_vectors, trained_from, weighted_shards
+from isckit.tracks.run import Run, bank, combined, described_from, ensembled, train_vectors
 from isckit.types import WHOLE, Embeddings, MissingInput
-from isckit.vectors.ensemble import fit_projection, project
-from isckit.vectors.pca import load_pca, save_pca
-from isckit.vectors.unit import unit
+from isckit.vectors.ensemble import project
+from isckit.vectors.pca import Pca, fit_pca, identity, load_pca, save_pca
 
-log = logging.getLogger(__name__)
+DYNAMIC = {"proposals": "proposal_*", "overlays": "overlay_*"}
+"""View sets whose views differ from image to image, and what their views are called."""
 
 
 class Place(NamedTuple):
-    """A space of a branch: its key, unique in the recipe, the members it is made of, and how."""
+    """A space of a branch: its key, unique in the recipe, and the members it is made of."""
 
     key: str
     members: tuple[str, ...]
@@ -41,3 +37,65 @@ def places(recipe: config.Recipe) -> Iterator[Place]:
                 yield Place(f"{branch.name}.{member}", (member,), branch.space)
         elif branch.space is not None:
             yield Place(branch.name, branch.members or every, branch.space)
+
+
+def fit_spaces(run: Run) -> None:
+    """Fit the projection of every space on train, and store the train vectors in it: the bank of its normalisation."""
+    for place in places(run.recipe):
+        folder = run.workspace.space(run.name, place.key)
+        made_from = {
+            "space": json.dumps(config.to_dict(place.space), sort_keys=True),
+            "train": described_from(run, "train", place.members),
+        }
+        if is_fresh(folder, made_from):
+            continue
+        with measured() as cost:
+            train = train_vectors(run, limit=place.space.fit_images, members=place.members, how="pca")
+            pca = fit_pca(train, dim=place.space.dim, whiten=place.space.whiten) if place.space.dim else identity(train)
+            save_pca(folder / "projection.npz", pca)
+            vectors = _projected(run, place, pca, "train", (WHOLE,))
+            write_embeddings(folder / "bank.h5", vectors)
+        facts = {"fitted_on": train.role.value, "images": len(vectors.ids), "cost": cost.record(images=len(train.ids))}
+        write_receipt(folder, made_from=made_from, facts=facts)
+
+
+def space_bank(run: Run, key: str | None) -> Embeddings:
+    """Train vectors in a space; None for that of the Descriptor track.
+
+    Raises:
+        MissingInput: the run was not fitted.
+    """
+    return bank(run) if key is None else read_embeddings(_fitted(run, key) / "bank.h5")
+
+
+def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Sequence[str]) -> Embeddings:
+    """The vectors of an image set in a space, of the whole images and of the views of some view sets.
+
+    Raises:
+        MissingInput: the run was not fitted, or the images were not extracted.
+    """
+    names = view_names(view_sets)
+    if key is None:
+        return ensembled(run, image_set, views=names)
+    place = next(place for place in places(run.recipe) if place.key == key)
+    return _projected(run, place, load_pca(_fitted(run, key) / "projection.npz"), image_set, names)
+
+
+def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
+    """Names of the views of some sets, the whole image among them; those that differ from image to image end in "*"."""
+    from isckit.views.geometry import view_set  # imports torch
+
+    fixed = view_set(tuple(name for name in view_sets if name not in DYNAMIC))
+    return (*(view.name for view in fixed), *(DYNAMIC[name] for name in view_sets if name in DYNAMIC))
+
+
+def _projected(run: Run, place: Place, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
+    shards = combined(run, image_set, members=place.members, views=names)
+    return Embeddings.joined([project(part, pca) for part in shards])
+
+
+def _fitted(run: Run, key: str) -> Path:
+    folder = run.workspace.space(run.name, key)
+    if not folder.is_dir():
+        raise MissingInput(seen=f"no {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+    return folder

@@ -37,6 +37,8 @@ class Views:
     def __post_init__(self) -> None:
         if self.norm_last < self.norm_first:
             raise ValueError("norm_last must not be smaller than norm_first")
+        if self.members and self.space is None:
+            raise ValueError("a branch of some members needs a space: that of the Descriptor track is of all")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

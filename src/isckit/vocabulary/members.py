@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from isckit.vocabulary.base import STRICT, Count, NotNegative, Positive
+from isckit.vocabulary.base import STRICT, Count, NotNegative, Positive, Share
 from isckit.vocabulary.training import Stage
 
 
@@ -19,6 +19,8 @@ class Backbone:
     cut: "stages" leaves out the convolution after the last stage (EfficientNets' head).
     stride16: the last stage of a ResNet keeps its resolution. wave: WaveBlock after stages 2 and 3. ibn: IBN-a.
     normalisation of the input: the backbone's own, or ImageNet's mean and standard deviation.
+    frozen: what keeps its weights and its batch statistics: nothing, all but the last stage of a ResNet, or all.
+    shallow: two shallow convolutions of the image stand beside the pooled features (DeepRank, Wang et al. 2014).
     """
 
     name: str = "mobilenetv4_conv_small"
@@ -28,19 +30,25 @@ class Backbone:
     wave: bool = False
     ibn: bool = False
     normalisation: Literal["backbone", "imagenet"] = "backbone"
+    frozen: Literal["none", "but_last", "all"] = "none"
+    shallow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Head:
-    """From pooled features to the embedding: a linear layer, or visionForce's projector with a block to `dim` behind.
+    """From pooled features to the embedding.
 
-    bias and norm (BatchNorm after it) belong to the linear layer; `widths` are the projector's.
+    linear: a layer, with bias and norm (BatchNorm after it) as they say. projector: visionForce's, with a block to `dim`
+    behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number. dense: dropout, a
+    layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli). deep_rank: two layers of `widths` on the
+    deep branch, each with ReLU and dropout, then beside the two shallow ones a layer to `dim`.
     """
 
-    kind: Literal["linear", "projector"] = "linear"
+    kind: Literal["linear", "projector", "none", "dense", "deep_rank"] = "linear"
     bias: bool = False
     norm: bool = True
     widths: tuple[Count, Count] = (4096, 8192)
+    dropout: Share = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -48,6 +56,7 @@ class Network:
     """Ensemble member: backbone + GeM + head + L2.
 
     gem_p_at_test: power used outside training; None for the one of training.
+    pooling: "flatten" keeps every position of the feature map in place of GeM, and so fits one image size only.
     Images are reduced once to a square canvas, from which every view is cut and resized to `image_size`, or to each of
     `scales`, plain and mirrored where `flip` is set; the unit vectors of these are averaged.
     grey: the network sees grey pictures, in training and at test. blur: Gaussian radius, in pixels of the image as it
@@ -63,6 +72,7 @@ class Network:
     gem_p: Positive = 3.0
     gem_learnable: bool = True
     gem_p_at_test: Positive | None = None
+    pooling: Literal["gem", "flatten"] = "gem"
     image_size: Count = 160
     scales: tuple[Count, ...] = ()
     flip: bool = False
@@ -79,6 +89,13 @@ class Network:
             raise ValueError(f"stages need distinct names without '.' and '/', got {names}")
         if self.weights_of and self.stages:
             raise ValueError(f"{self.name} uses the weights of {self.weights_of}: it needs stages=()")
+        if (self.head.kind == "deep_rank") != self.backbone.shallow:
+            raise ValueError("head deep_rank and backbone.shallow go together")
+        sizes = {*self.scales, *(stage.image_size for stage in self.stages)} - {0, self.image_size}
+        if sizes and (self.backbone.shallow or self.pooling == "flatten"):
+            raise ValueError(f"{self.name} sees images of {self.image_size} pixels only, not of {sorted(sizes)}")
+        if self.head.kind == "none" and not {stage.loss.kind for stage in self.stages} <= _WITHOUT_HEAD:
+            raise ValueError(f"a network without a head learns by {', '.join(sorted(_WITHOUT_HEAD))}")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
