@@ -116,3 +116,23 @@ def test_input_normalisation_is_the_backbones_or_imagenets():
     assert normalisation(model, "imagenet") == {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     m = on_meta(name="tf_efficientnetv2_m", cut="stages")
     assert normalisation(m, "backbone") == {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+
+def test_last_blocks_are_their_mean_tokens_the_last_stage_normed():
+    images = torch.rand(2, 3, 224, 224)
+    torch.manual_seed(0)
+    plain = backbone(config.Backbone(name="swin_tiny_patch4_window7_224")).eval()
+    torch.manual_seed(0)
+    last = backbone(config.Backbone(name="swin_tiny_patch4_window7_224", blocks=3)).eval()
+    with torch.no_grad():
+        means = last.forward_features(images)
+        map_of_last = plain.forward_features(images)
+    assert last.num_features == 384 + 768 + 768
+    assert means.shape == (2, last.num_features, 1, 1)
+    # timm norms the map of the last block, and nothing comes after: its mean is the third part.
+    torch.testing.assert_close(means[:, -768:, 0, 0], map_of_last.mean((1, 2)), atol=1e-5, rtol=1e-5)
+
+
+def test_backbones_without_blocks_are_refused_where_blocks_are_asked_for():
+    with pytest.raises(BadInput, match="last 4 blocks of a backbone with 0"):
+        backbone(config.Backbone(name="resnet10t", blocks=4))

@@ -167,3 +167,26 @@ def test_members_are_loaded_without_their_first_weights(tmp_path, network):
     gone = config.Backbone(name="test_resnet", pretrained=str(tmp_path / "gone.pth"))
     weights = prefixed("network", network.state_dict())
     assert load(recipe(config.replace(SMALL, backbone=gone)), weights, device=CPU)[0].training is False
+
+
+def test_class_token_pooling_takes_the_first_token_and_nothing_else():
+    settings = config.Network(backbone=config.Backbone(name="test_vit"), pooling="token", dim=8, stages=())
+    network = EmbeddingNetwork(settings).eval()
+    tokens = torch.randn(3, 101, 64)
+    network.backbone.forward_features = lambda x: tokens
+    other = tokens.clone()
+    other[:, 1:] += 1.0
+    images = torch.zeros(3, 3, 160, 160, dtype=torch.uint8)
+    before = network.outputs(images)
+    torch.testing.assert_close(before.pooled, tokens[:, 0])
+    network.backbone.forward_features = lambda x: other
+    assert torch.equal(network(images), before.embedding)
+
+
+def test_mean_pooling_keeps_negative_features():
+    settings = config.Network(backbone=config.Backbone(name="test_resnet"), pooling="mean", dim=8, stages=())
+    network = EmbeddingNetwork(settings).eval()
+    features = -torch.rand(2, network.pooled_dim, 4, 4)
+    network.backbone.forward_features = lambda x: features
+    pooled = network.outputs(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).pooled
+    torch.testing.assert_close(pooled, features.mean((-2, -1)))

@@ -17,8 +17,8 @@ from isckit.recipes.ablations import Row, rows_of
 from isckit.storage.checkpoints import write_weights
 from isckit.tracks import ablate as ablating
 from isckit.tracks.descriptor import descriptor_track
-from isckit.tracks.matching import matching_track
 from isckit.tracks.extraction import extract_set
+from isckit.tracks.matching import matching_track
 from isckit.tracks.run import begin, fit
 from isckit.types import BadInput, MissingInput
 from isckit.workspace import Workspace

@@ -46,7 +46,8 @@ def test_in_a_shared_space_references_and_train_are_the_first_members_and_querie
     run = started(tmp_path, SHARED)
     fit(run)
     np.testing.assert_allclose(bank(run).vectors, raw(run, "train", "m0"), atol=1e-6)
-    np.testing.assert_allclose(ensembled(run, "references").vectors, raw(run, "references", "m0"), atol=1e-6)
+    references = ensembled(run, "references", views=None)
+    np.testing.assert_allclose(references.vectors, raw(run, "references", "m0"), atol=1e-6)
     total = 2 * raw(run, "queries", "m1") + 3 * raw(run, "queries", "m2")
     wanted = total / np.linalg.norm(total, axis=1, keepdims=True)
     np.testing.assert_allclose(ensembled(run, "queries").vectors, wanted, atol=1e-6)
@@ -72,10 +73,10 @@ def test_members_of_several_dimensions_share_no_space(tmp_path):
         fit(started(tmp_path, SHARED, widths=(12, 10)))
 
 
-def test_one_view_of_an_ensemble_is_the_same_as_that_view_of_all(tmp_path):
+def test_whole_images_of_an_ensemble_are_the_same_with_and_without_other_views(tmp_path):
     run = started(tmp_path, Ensemble(dim=8), widths=(12, 10))
     fit(run)
-    every, whole = ensembled(run, "references"), ensembled(run, "references", view="whole")
+    every, whole = ensembled(run, "references", views=None), ensembled(run, "references")
     assert len(every.ids) == 60 and len(whole.ids) == 30
     assert whole.vectors.tobytes() == every.only("whole").vectors.tobytes()
     assert whole.ids.tolist() == every.only("whole").ids.tolist()
