@@ -54,7 +54,7 @@ def train(
             logging.info("the run has weights already: %s", run.weights)
         else:
             images = None
-            if run.recipe.stages:
+            if run.recipe.learns:
                 if data is None:
                     raise MissingInput(
                         seen="a recipe that trains, and no --data",

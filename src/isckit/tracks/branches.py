@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 from isckit import config
-from isckit.matching.fuse import best_per_query, best_rows, fuse
+from isckit.matching.fuse import best_per_query, fuse
+from isckit.submission import best_rows
 from isckit.tracks import views
 from isckit.tracks.run import Run
 from isckit.tracks.scene import Scene
+from isckit.tracks.thresholds import fit_thresholds
 from isckit.types import Matches
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ def fit_branches(run: Run) -> None:
 
             asmk.fit(run, branch)
         elif isinstance(branch, config.Views | config.Agreement):
-            views.fit(run, branch)
+            fit_thresholds(run, branch)
 
 
 def scored_pairs(scene: Scene) -> Matches:

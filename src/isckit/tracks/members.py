@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,35 +39,46 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
         write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
 
 
+@dataclass(frozen=True)
+class Session:
+    """What every training of a run needs."""
+
+    run: Run
+    material: Material | None
+    place: Place
+    workers: int
+    witness: Path | None
+
+    def common(self, name: str) -> dict[str, Any]:
+        """Arguments that all kinds of training share, for the part of that name."""
+        return {
+            "seed": self.run.recipe.seed,
+            "folder": self.run.workspace.training(self.run.name, name),
+            "place": self.place,
+            "workers": self.workers,
+            "witness": self.witness,
+        }
+
+
 def train_members(
     run: Run, material: Material | None, *, place: Place, workers: int, witness: Path | None = None
 ) -> None:
-    """Train every network of the recipe that has stages, in their order; the others keep their initial weights.
+    """Train whatever the recipe trains: ensemble members in their order, its detector, its pair networks.
 
-    What the training loaders yield is written down in the file `witness`, where one is given.
+    What is not trained keeps its initial weights. What the training loaders yield is written down in the file
+    `witness`, where one is given.
     """
-    from isckit.engine.train import train  # heavy, and inference goes without
-
+    session = Session(run, material, place, workers, witness)
     weights: dict[str, torch.Tensor] = {}
     drawn = _draws(run)
     with measured() as cost:
         for member in run.recipe.members:
-            if isinstance(member, config.Network) and member.stages:
-                assert material is not None
-                state = train(
-                    member,
-                    material,
-                    seed=run.recipe.seed,
-                    folder=run.workspace.training(run.name, member.name),
-                    place=place,
-                    workers=workers,
-                    witness=witness,
-                    anchor=_anchor(run.recipe, member, weights, device=place.device),
-                )
-            else:
-                deterministic(run.recipe.seed)
-                state = build(member).state_dict()
-            weights |= prefixed(member.name, state)
+            if not (isinstance(member, config.Network) and member.weights_of):
+                weights |= prefixed(member.name, _member(session, member, weights))
+        if run.recipe.detector is not None:
+            weights |= prefixed(run.recipe.detector.name, _detector(session, run.recipe.detector))
+        for network in run.recipe.pair_networks:
+            weights |= prefixed(network.name, _pair_network(session, network, weights))
     if place.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
@@ -78,6 +91,39 @@ def train_members(
                 "cost": cost.record(images=_draws(run) - drawn),
             },
         )
+
+
+def _member(session: Session, member: config.Member, weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    recipe = session.run.recipe
+    if not isinstance(member, config.Network) or not member.stages:
+        deterministic(recipe.seed)
+        return build(member).state_dict()
+    from isckit.engine.train import train  # heavy, and inference goes without
+
+    assert session.material is not None
+    anchor = _anchor(recipe, member, weights, device=session.place.device)
+    return train(member, session.material, anchor=anchor, **session.common(member.name))
+
+
+def _detector(session: Session, settings: config.Detector) -> Mapping[str, torch.Tensor]:
+    from isckit.engine.detecting import train_detector
+
+    assert session.material is not None
+    return train_detector(settings, session.material, **session.common(settings.name))
+
+
+def _pair_network(
+    session: Session, network: config.PairNetwork, weights: Mapping[str, torch.Tensor]
+) -> Mapping[str, torch.Tensor]:
+    from isckit.engine.pairs_training import train_pairs
+    from isckit.tracks.look_alikes import neighbours_of, start_of
+
+    assert session.material is not None
+    neighbours = neighbours_of(
+        session.run, network, weights, session.material, place=session.place, workers=session.workers
+    )
+    start = start_of(session.run.recipe, network, weights)
+    return train_pairs(network, session.material, neighbours=neighbours, start=start, **session.common(network.name))
 
 
 def _anchor(
