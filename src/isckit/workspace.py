@@ -79,6 +79,10 @@ class Workspace:
         """Folder of a space that a branch has of its own: PCA and bank."""
         return self.checkpoint(name) / "spaces" / key
 
+    def threshold(self, name: str, key: str) -> Path:
+        """The score that a cut by share lets through, in the space of this key or that of the branch of this name."""
+        return self.checkpoint(name) / "thresholds" / f"{key}.json"
+
     def freeze(self, name: str) -> Path:
         """What phase 1 recorded and phase 2 must equal."""
         return self.checkpoint(name) / "freeze.json"
@@ -87,9 +91,53 @@ class Workspace:
         """Folder of the embedding shards of one member for one image set."""
         return self.root / "cache" / name / image_set / member
 
+    def views(self, name: str, image_set: str) -> Path:
+        """Folder of the shards of what was found in each image of a set: proposals, overlays, sizes, faces."""
+        return self.root / "cache" / name / image_set / "views"
+
+    def neighbours(self, name: str, member: str) -> Path:
+        """Folder of the look-alikes of the train images by a member: its embeddings of them, and their lists."""
+        return self.root / "cache" / name / "neighbours" / member
+
+    def pair_scores(self, name: str, image_set: str, branch: str) -> Path:
+        """Folder of what a branch's pair networks make of the candidates of an image set of queries."""
+        return self.root / "cache" / name / image_set / f"{branch}-scores"
+
+    def keypoints(self, name: str, image_set: str, kind: str) -> Path:
+        """Folder of the keypoints of an image set, in shards; `kind` tells settings and what was looked at."""
+        return self.root / "cache" / name / image_set / f"keypoints-{kind}"
+
+    def votes(self, name: str, image_set: str, branch: str) -> Path:
+        """Folder of the candidates of an image set of queries by a branch of local features, a file a shard."""
+        return self.root / "cache" / name / image_set / f"{branch}.votes"
+
+    def quantiser(self, name: str, branch: str) -> Path:
+        """Cells of the index of a branch of local features, fitted on train."""
+        return self.checkpoint(name) / f"{branch}.quantiser.npz"
+
     def images(self, name: str, image_set: str) -> Path:
         """Folder of the digests of an image set, in shards: a pass over the images goes on from them."""
         return self.root / "cache" / name / "images" / image_set
+
+    def codebook(self, name: str, branch: str) -> Path:
+        """Visual words of an ASMK branch, fitted on train."""
+        return self.checkpoint(name) / f"{branch}.codebook.npz"
+
+    def code_bank(self, name: str, branch: str) -> Path:
+        """Folder of the binary codes of train, the background of an ASMK branch's normalisation."""
+        return self.checkpoint(name) / f"{branch}.bank"
+
+    def codes(self, name: str, image_set: str, branch: str) -> Path:
+        """Folder of the binary codes of an image set for an ASMK branch, in shards."""
+        return self.root / "cache" / name / image_set / f"{branch}.codes"
+
+    def faces(self, name: str) -> Path:
+        """Which train images show a face."""
+        return self.root / "cache" / name / "train" / "faces.npz"
+
+    def feature_sample(self, name: str, image_set: str, branch: str) -> Path:
+        """Local features that the codebook of an ASMK branch is fitted on."""
+        return self.root / "cache" / name / image_set / f"{branch}.sample.npz"
 
     def submission(self, phase: int, name: str) -> Path:
         """Folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""

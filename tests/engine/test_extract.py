@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from isckit.config import Extract, Substitution
-from isckit.data.datasets import PreparedImages
+from isckit.data.datasets import Order, PreparedImages
 from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
 from isckit.engine.extract import Target, extract
@@ -15,6 +15,9 @@ from isckit.storage.descriptors import read_shards
 from isckit.types import BadInput, Embeddings, MissingInput, Role
 from isckit.views.geometry import view_set
 from isckit.views.overlays import COLUMNS, open_overlays
+from isckit.views.wanted import Wanted
+
+CPU = Place(torch.device("cpu"))
 
 
 class Means:
@@ -53,15 +56,14 @@ def boxes(tmp_path):
 def described(pictures, out, role, substitution):
     images = open_folder(pictures, role)
     settings = Extract(batch_images=3, shard_images=4, on_broken="replace")
-    target = Target(Means(), out, {"images": images.listing_digest()})
+    target = Target(Means(), out, {"images": images.listing_digest()}, Wanted(view_set(("mirror",))))
     extract(
         [target],
         images,
-        views=view_set(("mirror",)),
         settings=settings,
-        place=Place(torch.device("cpu")),
+        place=CPU,
         workers=0,
-        substitution=substitution,
+        substitute=open_overlays(substitution) if substitution is not None and role is Role.QUERY else None,
     )
     return Embeddings.joined(list(read_shards(out))).only("whole").vectors, read_receipt(out)["facts"]
 
@@ -88,14 +90,13 @@ def test_without_substitution_queries_are_described_whole(pictures, tmp_path):
     assert vectors.tolist() == [WHOLE_PICTURE, WHOLE_PICTURE, GREY, WHOLE_PICTURE]
 
 
-def test_a_missing_file_of_boxes_is_refused_before_anything_is_written(pictures, tmp_path):
+def test_a_missing_file_of_boxes_is_refused(tmp_path):
     with pytest.raises(MissingInput):
-        described(pictures, tmp_path / "out", Role.QUERY, Substitution(boxes=str(tmp_path / "none.csv")))
-    assert not (tmp_path / "out").exists()
+        open_overlays(Substitution(boxes=str(tmp_path / "none.csv")))
 
 
 @pytest.mark.parametrize("role", [Role.REFERENCE, Role.TRAIN])
 def test_parts_of_references_and_train_images_are_refused(pictures, boxes, role):
     images = open_folder(pictures, role)
     with pytest.raises(BadInput, match=f"in place of the {role} images"):
-        PreparedImages(images, rows=np.arange(4), members=[Means()], views=(), substitute=open_overlays(boxes))
+        PreparedImages(images, rows=np.arange(4), orders=[Order(Means(), ())], substitute=open_overlays(boxes))

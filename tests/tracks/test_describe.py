@@ -129,15 +129,15 @@ def test_an_interrupted_command_goes_on_and_leaves_nothing_behind(fitted, folder
 
     images = open_folder(folder, Role.REFERENCE)
     describe_by_run(fitted, images, tmp_path / "once.h5", normalised=False, **PLACE)
-    done, describing = [], extract._describe
+    done, describing = [], extract._Extraction._describe
 
-    def interrupted(targets, images, shard, *rest):
+    def interrupted(extraction, shard, bar):
         done.append(int(shard[0]))
         if done == [0, 5]:
             raise KeyboardInterrupt
-        return describing(targets, images, shard, *rest)
+        return describing(extraction, shard, bar)
 
-    monkeypatch.setattr(extract, "_describe", interrupted)
+    monkeypatch.setattr(extract._Extraction, "_describe", interrupted)
     out = tmp_path / "v.h5"
     with pytest.raises(KeyboardInterrupt):
         describe_by_run(fitted, images, out, normalised=False, **PLACE)

@@ -8,7 +8,17 @@ import pytest
 
 from isckit.config import Substitution
 from isckit.types import BadInput, MissingInput
-from isckit.views.overlays import COLUMNS, Box, boxes_digest, open_overlays, read_boxes, substituted, surest
+from isckit.views.overlays import (
+    COLUMNS,
+    Box,
+    boxes_digest,
+    open_overlays,
+    pasted,
+    read_boxes,
+    substituted,
+    surest,
+    write_boxes,
+)
 
 HEADER = ",".join(COLUMNS)
 
@@ -118,3 +128,44 @@ def test_only_images_with_a_sure_overlay_change(tmp_path):
 def test_the_digest_tells_files_apart(tmp_path):
     one = boxes_digest(written(tmp_path, "Q1,0.5,0,1,1,0.95,overlay"))
     assert one != boxes_digest(written(tmp_path, "Q1,0.5,0,1,1,0.96,overlay"))
+
+
+def test_imgfps_filter_takes_the_surest_box_of_a_likely_shape_and_any_label():
+    whole = box(0.99, corners=(0, 0, 1, 0.86))
+    flat, tall = box(0.98, corners=(0, 0, 0.9, 0.2)), box(0.97, corners=(0, 0, 0.2, 0.9))
+    emoji, unsure = box(0.7, "emoji"), box(0.6)
+    for order in itertools.permutations([whole, flat, tall, emoji, unsure]):
+        assert pasted(order) == emoji
+        assert pasted(order, largest=0.87) == whole
+        assert pasted(order, aspect=4.6) == flat
+    assert pasted([whole, flat, tall]) is None and pasted([]) is None
+
+
+def test_imgfps_filter_keeps_what_is_just_allowed():
+    assert pasted([box(0.5)]) is None and pasted([box(0.5)], confidence=0.49) == box(0.5)
+    for corners in ((0, 0, 1, 0.85), (0, 0, 1, 0.25), (0, 0, 0.25, 1)):
+        assert pasted([box(corners=corners)]) is not None
+    for corners in ((0, 0, 1, 0.8501), (0, 0, 1, 0.2499), (0, 0, 0.2499, 1)):
+        assert pasted([box(corners=corners)]) is None
+
+
+def test_of_equally_sure_boxes_imgfps_filter_takes_the_larger():
+    small = box(corners=(0, 0, 0.3, 0.3))
+    assert pasted([small, box()]) == pasted([box(), small]) == box()
+
+
+def test_boxes_are_written_and_read_back_unchanged(tmp_path):
+    boxes = {
+        "Q2": (box(1 / 3), box(0.1, "emoji")),
+        "a, b": (box(corners=(0, 0.1, 1 / 7, 1)),),
+        "Q1": (),
+        "Q0": (box(),),
+    }
+    path = write_boxes(tmp_path / "boxes.csv", boxes)
+    assert read_boxes(path) == {name: found for name, found in boxes.items() if found}
+    assert [line.split(",")[0] for line in path.read_text().splitlines()[:2]] == ["image_id", "Q0"]
+    assert path.read_bytes() == write_boxes(tmp_path / "again.csv", dict(reversed(boxes.items()))).read_bytes()
+
+
+def test_no_boxes_make_a_file_too(tmp_path):
+    assert read_boxes(write_boxes(tmp_path / "boxes.csv", {})) == {}

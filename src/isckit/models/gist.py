@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from isckit.views.geometry import View, window
+from isckit.views.geometry import View, cut_image
 
 SIDE = 32
 PADDING = 5
@@ -92,12 +92,7 @@ class GistDescriber(nn.Module):
 
     def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
         """(H, W, 3) uint8 -> (V, 32, 32, 3) uint8, one thumbnail a view."""
-        thumbnails = []
-        for view in views:
-            top, left, height, width = window(view, height=image.shape[0], width=image.shape[1])
-            crop = np.rot90(image[top : top + height, left : left + width], view.turns)
-            thumbnails.append(thumbnail(np.ascontiguousarray(crop[:, ::-1] if view.mirror else crop)))
-        return np.stack(thumbnails)
+        return np.stack([thumbnail(cut_image(image, view)) for view in views])
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
         """(B, V, 32, 32, 3) uint8 -> (B, V, 960) float32, L2-normalised.

@@ -9,12 +9,13 @@ import torch
 
 from isckit import config
 from isckit.models.gist import GistDescriber
+from isckit.models.hashes import HashDescriber
 from isckit.models.layouts import member_keys
 from isckit.models.network import EmbeddingNetwork
 from isckit.storage.checkpoints import read_weights
 from isckit.types import BadInput
 
-Built = EmbeddingNetwork | GistDescriber
+Built = EmbeddingNetwork | GistDescriber | HashDescriber
 
 _NOT_PUBLISHED = ("mean", "std", "pool.p")
 """What weight files of others do not hold, since their code has it: preprocessing, and the power of a fixed GeM."""
@@ -22,6 +23,8 @@ _NOT_PUBLISHED = ("mean", "std", "pool.p")
 
 def build(settings: config.Member) -> Built:
     """One member with fresh weights (timm's own where the recipe names pretrained ones)."""
+    if isinstance(settings, config.Hash):
+        return HashDescriber(settings)
     return EmbeddingNetwork(settings) if isinstance(settings, config.Network) else GistDescriber()
 
 
@@ -31,18 +34,44 @@ def load(recipe: config.Recipe, weights: Mapping[str, torch.Tensor], *, device: 
     Raises:
         BadInput: tensors missing, left over or of another shape; the message names them.
     """
-    members = []
-    left = dict(weights)
+    members: dict[str, Built] = {}
+    others = [network.name for network in recipe.pair_networks] + ([recipe.detector.name] if recipe.detector else [])
+    foreign = tuple(f"{name}." for name in others)  # of parts that load their own
+    left = {key: value for key, value in weights.items() if not key.startswith(foreign)}
     for settings in recipe.members:
-        prefix = f"{settings.name}."
-        own = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
         member = build(_without_download(settings))
+        source = weights_from(recipe, settings)
+        if source is settings:
+            prefix = f"{settings.name}."
+            own = {key.removeprefix(prefix): left.pop(key) for key in list(left) if key.startswith(prefix)}
+        else:
+            own = members[source.name].state_dict()
         _refuse_unfit(settings.name, own, member.state_dict())
-        member.load_state_dict(own)
-        members.append(member.to(device).eval())
+        # A member that shares weights takes the very tensors, so that they lie in memory once.
+        member.load_state_dict(own, assign=source is not settings)
+        members[settings.name] = member.to(device).eval()
     if left:
         raise _mismatch("no member of the recipe", sorted(left))
-    return members
+    return list(members.values())
+
+
+def weights_from(recipe: config.Recipe, settings: config.Member) -> config.Member:
+    """The member whose weights a member uses: itself, or the earlier network that it names.
+
+    Raises:
+        BadInput: no network with weights of its own has that name and stands before it.
+    """
+    if not isinstance(settings, config.Network) or not settings.weights_of:
+        return settings
+    earlier = recipe.members[: recipe.members.index(settings)]
+    own = {other.name: other for other in earlier if isinstance(other, config.Network) and not other.weights_of}
+    if settings.weights_of not in own:
+        raise BadInput(
+            seen=f"member {settings.name} uses the weights of {settings.weights_of}",
+            allowed=f"a network with weights of its own that stands before it: {', '.join(own) or 'there is none'}",
+            remedy="correct weights_of, or the order of the members",
+        )
+    return own[settings.weights_of]
 
 
 def read(recipe: config.Recipe, path: Path) -> dict[str, torch.Tensor]:
@@ -51,7 +80,7 @@ def read(recipe: config.Recipe, path: Path) -> dict[str, torch.Tensor]:
     Raises:
         MissingInput, BadInput: no such file, not safe to read, or a published network that does not fit.
     """
-    networks = [member for member in recipe.members if isinstance(member, config.Network)]
+    networks = [m for m in recipe.members if isinstance(m, config.Network) and weights_from(recipe, m) is m]
     weights = read_weights(path)
     if len(networks) != 1 or any(key.startswith(tuple(f"{m.name}." for m in recipe.members)) for key in weights):
         return weights

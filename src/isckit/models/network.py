@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from torchvision.transforms.v2.functional import InterpolationMode, resize
 from isckit import config
 from isckit.augment.geometry import square
 from isckit.models.backbone import as_map, backbone, normalisation
+from isckit.models.deep_rank import ShallowBranches
+from isckit.models.frozen import freeze
 from isckit.models.heads import head
 from isckit.models.outputs import Outputs
-from isckit.models.pooling import GeM
+from isckit.models.pooling import pooled_width, pooling
 from isckit.types import BadInput
 from isckit.views.geometry import View, cut
 
@@ -40,18 +43,32 @@ class EmbeddingNetwork(nn.Module):
         self.backbone: Any = backbone(settings.backbone)
         for name, values in normalisation(self.backbone, settings.backbone.normalisation).items():
             self.register_buffer(name, 255 * torch.tensor(values).view(1, 3, 1, 1))
-        self.dim, self.pooled_dim = settings.dim, int(self.backbone.num_features)
-        self.pool = GeM(settings.gem_p, learnable=settings.gem_learnable, at_test=settings.gem_p_at_test)
-        self.head = head(settings.head, pooled_dim=self.pooled_dim, dim=settings.dim)
+        self.still = freeze(self.backbone, settings.backbone)
+        self.shallow = ShallowBranches(settings.image_size) if settings.backbone.shallow else None
+        shallow_dim = sum(self.shallow.widths) if self.shallow else 0
+        self.dim, self.pooled_dim = settings.dim, pooled_width(self.backbone, settings) + shallow_dim
+        self.pool = pooling(settings)
+        self.head = head(settings.head, pooled_dim=self.pooled_dim, dim=settings.dim, shallow_dim=shallow_dim)
         self.wide_dim = self.head.wide_dim
 
     def outputs(self, images: torch.Tensor) -> Outputs:
         """(B, 3, S, S) uint8 -> everything that a loss may ask for."""
-        x = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        features = as_map(self.backbone, self.backbone.forward_features(x))
-        pooled = self.pool(features)
+        pixels = greyed(images) if self.settings.grey else images.float()
+        x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        tokens = self.backbone.forward_features(x)
+        features = as_map(self.backbone, tokens)
+        pooled = tokens[:, 0].float() if self.settings.pooling == "token" else self.pool(features)
+        if self.shallow is not None:
+            pooled = torch.cat([pooled, self.shallow(x)], dim=1)
         narrow, wide = self.head(pooled)
         return Outputs(F.normalize(narrow.float(), dim=-1), narrow, wide, pooled, features)
+
+    def train(self, mode: bool = True) -> EmbeddingNetwork:
+        """As usual, but frozen parts of the backbone stay as at test: their batch statistics do not move."""
+        super().train(mode)
+        for name in self.still:
+            self.backbone.get_submodule(name).eval()
+        return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) uint8 -> (B, dim) float32, L2-normalised."""
@@ -63,17 +80,33 @@ class EmbeddingNetwork(nn.Module):
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
         """(B, 3, C, C) uint8 -> (B, V, dim) float32."""
-        return torch.stack([self._embed_view(cut(prepared, view)) for view in views], dim=1)
+        return torch.stack([self._embed_view([cut(prepared, view)]) for view in views], dim=1)
 
-    def _embed_view(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, h, w) uint8 -> (B, dim): direction of the sum of the unit vectors of all scales, and mirrored ones."""
+    def embed_found(self, prepared: torch.Tensor, owners: Sequence[int], views: Sequence[View]) -> torch.Tensor:
+        """(B, 3, C, C) uint8, and N views each of the image that `owners` names -> (N, dim) float32."""
+        cuts = [cut(prepared[owner, None], view) for owner, view in zip(owners, views, strict=True)]
+        return self._embed_view(cuts)
+
+    def _embed_view(self, cuts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Pictures (B, 3, h, w) uint8, of any sizes -> (sum of B, dim).
+
+        Direction of the sum of the unit vectors of all scales, and mirrored ones.
+        """
         parts = []
         for size in self.settings.scales or (self.settings.image_size,):
-            square_images = resize(images, [size, size], interpolation=InterpolationMode.BICUBIC, antialias=True)
-            parts.append(self(square_images))
+            side, how = [size, size], InterpolationMode.BICUBIC
+            sized = [resize(pictures, side, interpolation=how, antialias=True) for pictures in cuts]
+            pictures = sized[0] if len(sized) == 1 else torch.cat(sized)
+            parts.append(self(pictures))
             if self.settings.flip:
-                parts.append(self(square_images.flip(-1)))
+                parts.append(self(pictures.flip(-1)))
         return F.normalize(torch.stack(parts).sum(0), dim=-1)
+
+
+def greyed(images: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) -> three equal channels of float32: the luma of ITU-R BT.601, in whole levels as in a grey file."""
+    luma = images.new_tensor((0.299, 0.587, 0.114), dtype=torch.float32).view(3, 1, 1)
+    return (images.float() * luma).sum(1, keepdim=True).round().expand(-1, 3, -1, -1)
 
 
 def _refuse_enlarging(settings: config.Network) -> None:

@@ -28,6 +28,8 @@ PACKAGES = (
     "augly",
     "albumentations",
     "opencv-python-headless",
+    "scikit-image",
+    "selectivesearch",
     "pytorch-metric-learning",
     "faiss-gpu",
     "h5py",

@@ -2,40 +2,80 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from isckit import config
+from isckit.data.datasets import Substitute
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.extract import Target, extract
 from isckit.models.members import load
+from isckit.storage.artifacts import read_receipt
 from isckit.storage.checkpoints import read_weights
 from isckit.tracks.run import Run, set_made_from
+from isckit.tracks.survey import survey_set, table_folder, view_sets_of
 from isckit.types import Role
-from isckit.views.geometry import View, view_set
+from isckit.views.overlays import open_overlays
+from isckit.views.table import Table
+from isckit.views.wanted import Wanted, wanted
 
 
-def views_of(recipe: config.Recipe, role: Role) -> tuple[View, ...]:
-    """The views described of an image set: of train only the whole image, as nothing is matched against crops of it."""
-    sets: list[str] = []
-    for branch in recipe.matching.viewed:
-        sets += {Role.QUERY: branch.query_views, Role.REFERENCE: branch.reference_views}.get(role, ())
-    return view_set(tuple(dict.fromkeys(sets)))
+def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wanted:
+    """The views described of an image set, by a member: what the branches that look at it compare; None: by any.
+
+    Of train only the whole image.
+    """
+    substitution = recipe.substitution if role is Role.QUERY else None
+    return wanted(tuple(view_sets_of(recipe, role, member)), recipe, substitution=substitution)
 
 
 def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
-    """Extract the embeddings of one image set by all members, with the views of its role."""
-    views = views_of(run.recipe, images.role)
-    names = [f"{view.name}{view.box}{view.turns}{view.mirror}" for view in views]
+    """Describe one image set: what differs from image to image, embeddings by all members, then what branches need."""
+    table = survey_set(run, images, place=place, workers=workers)
     described = load(run.recipe, read_weights(run.weights), device=place.device)
-    targets = [
-        Target(member, run.folder(images.name, settings.name), set_made_from(run, images, settings, names))
-        for settings, member in zip(run.recipe.members, described, strict=True)
-    ]
+    targets = []
+    for settings, member in zip(run.recipe.members, described, strict=True):
+        views = views_of(run.recipe, images.role, settings.name)
+        made_from = set_made_from(run, images, settings, _views_made_from(run, images, views))
+        blur = settings.blur if isinstance(settings, config.Network) else 0.0
+        targets.append(Target(member, run.folder(images.name, settings.name), made_from, views, blur))
     extract(
         targets,
         images,
-        views=views,
         settings=run.recipe.extract,
         place=place,
         workers=workers,
-        substitution=run.recipe.substitution,
+        substitute=_substitute(run.recipe.substitution, images.role, table),
+        table=table,
     )
+    for branch in run.recipe.matching.branches:
+        if isinstance(branch, config.Local):
+            from isckit.tracks import local
+
+            local.describe(run, images, branch, place=place, workers=workers)
+        elif isinstance(branch, config.Asmk):
+            from isckit.tracks import asmk
+
+            asmk.describe(run, images, branch, place=place, workers=workers)
+
+
+def _substitute(settings: config.Substitution | None, role: Role, table: Table | None) -> Substitute | None:
+    if settings is None or role is not Role.QUERY:
+        return None
+    if settings.boxes:
+        return open_overlays(settings)
+    assert table is not None
+    return table.substitute(settings)
+
+
+def _views_made_from(run: Run, images: ImageSet, views: Wanted) -> list[str]:
+    """What decides the views of a member, in words for its receipt."""
+    words = [f"{view.name}{view.box}{view.turns}{view.mirror}" for view in views.fixed]
+    words += [view.name for view in views.fixed if view.square_first]
+    substitution = run.recipe.substitution if images.role is Role.QUERY else None
+    if views.finds or (substitution is not None and not substitution.boxes):
+        found = read_receipt(table_folder(run, images.name))["made_from"]
+        overlays = config.to_dict(views.overlays) if views.overlays else None
+        words.append(hashlib.sha256(json.dumps([found, overlays], sort_keys=True).encode()).hexdigest())
+    return words

@@ -102,7 +102,8 @@ def substituted_from(substitution: config.Substitution | None, role: Role) -> di
     """What decides the pictures put in place of queries; nothing for other images, which stay as they are."""
     if substitution is None or role is not Role.QUERY:
         return {}
-    return {"boxes": boxes_digest(Path(substitution.boxes)), "confidence": str(substitution.confidence)}
+    boxes = boxes_digest(Path(substitution.boxes)) if substitution.boxes else "the recipe's detector"
+    return {"boxes": boxes, "confidence": str(substitution.confidence)}
 
 
 def fit(run: Run) -> None:

@@ -17,6 +17,7 @@ from isckit.recipes.ablations import Row
 from isckit.storage.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
 from isckit.storage.descriptors import read_shards, write_embeddings
 from isckit.tracks.run import Run, set_made_from
+from isckit.tracks.survey import view_sets_of
 from isckit.types import WHOLE, BadInput, MissingInput, Role
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class Variants:
     def _single(self, recipe: config.Recipe, member: config.Member, source: Path | None, role: Role) -> Run:
         """A run of this member alone; its name is the digest of all that decides its embeddings of such images."""
         plain = _plain(member)
-        recipe = _for_role(replace(recipe, members=(plain,), ensemble=config.Ensemble(), normalise=()), role)
+        recipe = _for_role(recipe, role, member.name)
+        recipe = replace(recipe, members=(plain,), ensemble=config.Ensemble(), normalise=())
         parts = [config.to_dict(part) if part else None for part in (plain, recipe.extract, recipe.substitution)]
         views = [config.to_dict(branch) for branch in recipe.matching.branches]
         weights = self._digest(source) if source else f"untrained, seed {recipe.seed}"
@@ -124,16 +126,16 @@ class Variants:
 
         (member,), run = single.recipe.members, self.run
         own = next(other for other in run.recipe.members if other.name == member.name)
-        as_own = _for_role(run.recipe, images.role)
+        as_own = _for_role(run.recipe, images.role, own.name)
         same = (_plain(own), as_own.extract, as_own.substitution) == (
             member, single.recipe.extract, single.recipe.substitution
         )  # fmt: skip
         if source != run.weights or not same or not _current(run, images, own):
             return None
-        there, wanted = views_of(run.recipe, images.role), views_of(single.recipe, images.role)
+        there, wanted = views_of(run.recipe, images.role, own.name), views_of(single.recipe, images.role)
         if there == wanted:
             return run.folder(images.name, own.name)
-        if [view.name for view in wanted] != [WHOLE]:
+        if wanted.names != (WHOLE,):
             return None
         home = run.workspace.embeddings(self._name("whole"), images.name, own.name)
         if self.place.first:
@@ -191,12 +193,11 @@ def _tensors(run: Run, member: config.Member, source: Path | None) -> dict[str, 
     return prefixed(member.name, tensors)
 
 
-def _for_role(recipe: config.Recipe, role: Role) -> config.Recipe:
-    """A recipe without what images of this role know nothing of."""
-    viewed = recipe.matching.viewed
-    names = dict.fromkeys(name for branch in viewed for name in branch.query_views) if role is Role.QUERY else {}
-    parts = dict.fromkeys(name for branch in viewed for name in branch.reference_views)
-    views = config.Views(query_views=tuple(names), reference_views=tuple(parts) if role is Role.REFERENCE else ())
+def _for_role(recipe: config.Recipe, role: Role, member: str) -> config.Recipe:
+    """A recipe without what a member's embeddings of images of this role know nothing of."""
+    names = tuple(dict.fromkeys(view_sets_of(recipe, role, member)))
+    query = role is Role.QUERY
+    views = config.Views(query_views=names if query else (), reference_views=() if query else names)
     substitution = recipe.substitution if role is Role.QUERY else None
     return replace(recipe, matching=config.Matching(branches=(views,)), substitution=substitution)
 

@@ -1,6 +1,7 @@
 """Pictures pasted on a frame: a query whose surest detected overlay is sure enough becomes that overlay.
 
-The boxes come from a detector that was run before (visionForce used YOLOv5x, trained on pictures pasted on each other).
+The boxes come from the recipe's own detector, or from one that was run elsewhere (visionForce used YOLOv5x, trained on
+pictures pasted on each other).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isckit.config import Substitution
-from isckit.storage.artifacts import file_digest
+from isckit.storage.artifacts import atomic, file_digest
 from isckit.types import BadInput, MissingInput
 
 COLUMNS = ("image_id", "x0", "y0", "x1", "y1", "confidence", "label")
@@ -80,8 +81,33 @@ def boxes_digest(path: Path) -> str:
 
 def surest(boxes: Sequence[Box], confidence: float) -> Box | None:
     """The overlay of highest confidence above the given one; the larger among equals; None where there is none."""
-    sure = [box for box in boxes if box.label == OVERLAY and box.confidence > confidence]
-    return max(sure, key=lambda box: (box.confidence, box.area, box), default=None)
+    return _first([box for box in boxes if box.label == OVERLAY and box.confidence > confidence])
+
+
+def pasted(boxes: Sequence[Box], *, confidence: float = 0.5, largest: float = 0.85, aspect: float = 4.0) -> Box | None:
+    """The box that imgFp takes for the pasted picture of an image, whatever its label; None where there is none.
+
+    Boxes of more than `largest` of the image, and those whose height, as a part of the image's, is more than `aspect`
+    times their width as a part of the image's, or the other way round, are dropped; of the others above `confidence`
+    the surest is taken, the larger among equals. imgFp's confidence was 0.55 before global and 0.5 before local search.
+    """
+    kept = [
+        box
+        for box in boxes
+        if box.confidence > confidence
+        and box.area <= largest
+        and 1 / aspect <= (box.y1 - box.y0) / (box.x1 - box.x0) <= aspect
+    ]
+    return _first(kept)
+
+
+def write_boxes(path: Path, boxes: Mapping[str, Sequence[Box]]) -> Path:
+    """Write boxes by image, in the order given within one, as a CSV that `read_boxes` reads back unchanged."""
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        rows = csv.writer(handle, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        rows.writerows((name, *box) for name in sorted(boxes) for box in boxes[name])
+    return path
 
 
 def substituted(image: np.ndarray, box: Box) -> np.ndarray:
@@ -110,6 +136,10 @@ def open_overlays(settings: Substitution) -> Overlays:
     """
     chosen = {name: surest(found, settings.confidence) for name, found in read_boxes(Path(settings.boxes)).items()}
     return Overlays({name: box for name, box in chosen.items() if box is not None})
+
+
+def _first(boxes: Sequence[Box]) -> Box | None:
+    return max(boxes, key=lambda box: (box.confidence, box.area, box), default=None)
 
 
 def _pixels(low: float, high: float, size: int) -> slice:

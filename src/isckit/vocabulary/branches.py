@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from isckit.vocabulary.base import STRICT, Count, NotNegative, NotNegativeInt
+from isckit.vocabulary.base import STRICT, Count, NotNegative, NotNegativeInt, Share
 from isckit.vocabulary.local import Keypoints, Verify, Vote
 from isckit.vocabulary.pairs import PairNetwork
 from isckit.vocabulary.spaces import Cut, Space
@@ -18,7 +18,7 @@ class Views:
     """Views of queries against views of references; a pair of images has the score of its best pair of views.
 
     Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
-    norm_last, and crop_penalty less for each of the two that is not the whole image.
+    norm_last, and crop_penalty less for each of the two that is of no `privileged` view set.
     members: the ensemble members that are looked at, () all. space: None for that of the Descriptor track.
     """
 
@@ -32,7 +32,8 @@ class Views:
     norm_first: Count = 1
     norm_last: Count = 5
     crop_penalty: NotNegative = 0.12
-    cut: Cut = Cut()
+    privileged: tuple[str, ...] = ("whole",)
+    cut: Cut = Cut(amount=100.0)
 
     def __post_init__(self) -> None:
         if self.norm_last < self.norm_first:
@@ -46,9 +47,9 @@ class Agreement:
     """Pairs of views on which several members agree, each in a space of its own (D2LV, Wang et al. 2021).
 
     Every member lists its pairs of views by `cut`. A pair of views that at least `need` of the lists hold goes on with
-    the score in each of them. Views whose shorter side has fewer than `min_side` pixels are dropped, `crop_penalty` is
-    taken off rows with a view of either image that is neither whole nor a detected overlay, and `faceless` drops
-    references that show a face.
+    the score in each of them, as that many rows. Then rows are dropped whose query view has a side of fewer than
+    `min_side` pixels of the image as it is, or, if `faceless`, whose reference shows a face; and `crop_penalty` is
+    taken, once, off rows where not both views are of a `privileged` view set (() takes it off all rows).
     """
 
     kind: Literal["agreement"] = "agreement"
@@ -62,11 +63,14 @@ class Agreement:
     norm_first: Count = 1
     norm_last: Count = 10
     crop_penalty: NotNegative = 0.05
+    privileged: tuple[str, ...] = ("whole", "overlays")
     min_side: NotNegativeInt = 0
     faceless: bool = False
     cut: Cut = Cut(by="rows", amount=20)
 
     def __post_init__(self) -> None:
+        if len(set(self.members)) < len(self.members):
+            raise ValueError(f"a member agrees with itself: {', '.join(self.members)}")
         if not self.need <= len(self.members):
             raise ValueError(f"{self.need} of {len(self.members)} members cannot agree")
         if self.norm_last < self.norm_first:
@@ -78,7 +82,7 @@ class Local:
     """Local features: keypoints of both images vote for pairs, geometry verifies them; score = what fits together.
 
     vote: None where only the pairs of other branches are verified. candidates: names of branches that stand before
-    this one, whose pairs are verified beside the voted ones. views: "overlays" looks at the detected overlay of a
+    this one, whose pairs are verified beside the voted ones. of: "overlay" looks at the detected overlay of a
     query, where it has one, in place of the query (imgFp's third branch); such queries alone get pairs then.
     """
 
@@ -92,19 +96,30 @@ class Local:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Half:
+    """A branch whose query views lie in one half of the query."""
+
+    branch: str
+    side: Literal["left", "vertical_center", "right"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Pairs:
     """Networks that see both images at once score candidates (separate, Jeon 2021).
 
-    A first pass scores the whole images, and for each `halves` candidate the half of the query that its view lies in;
-    `keep` pairs a query go on to a second pass over `views` of the query: maximum over views, mean over networks.
+    A first pass scores the whole images of all `candidates`, and for the pairs of each of the `halves` that half of the
+    query: mean over networks, the best of a pair counts. Pairs that reach `floor`, and of these the `keep` best of each
+    query (0: all; else this looks at other references), go on to a second pass over `views` of the query: maximum over
+    views, mean over networks.
     """
 
     kind: Literal["pairs"] = "pairs"
     name: str = "pairs"
-    networks: tuple[PairNetwork, ...]
-    candidates: tuple[str, ...]
-    halves: tuple[str, ...] = ()
-    keep: Cut = Cut(by="neighbours", amount=100)
+    networks: Annotated[tuple[PairNetwork, ...], Field(min_length=1)]
+    candidates: Annotated[tuple[str, ...], Field(min_length=1)]
+    halves: tuple[Half, ...] = ()
+    floor: Share = 0.0
+    keep: NotNegativeInt = 100
     views: tuple[str, ...] = ("pair_views",)
 
 
@@ -112,7 +127,12 @@ class Pairs:
 class Asmk:
     """Aggregated selective match kernel over the local features of a member (HOW, Tolias et al. 2020).
 
-    words: of a codebook by k-means on features of train images. Queries are assigned to several words.
+    features: the strongest of an image over all `scales`, its longer side reduced to `longest` pixels, never enlarged.
+    words: of a codebook by k-means on features, at scale 1, of `fit_images` train images. A feature of a reference or
+    train image is assigned to one word, that of a query to `query_words`.
+    Score: sum of s^alpha over shared words with s >= threshold, s = 1 - 2 * Hamming distance / bits, over the root of
+    both numbers of words; minus norm_factor * the score of the train image at rank norm_rank. Only pairs that share
+    something are listed.
     """
 
     kind: Literal["asmk"] = "asmk"
@@ -129,6 +149,14 @@ class Asmk:
     norm_factor: NotNegative = 2.0
     norm_rank: Count = 10
     cut: Cut = Cut()
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must be above 0, at least one: {self.scales}")
+        if self.query_words > self.words:
+            raise ValueError(f"{self.query_words} of {self.words} words cannot be assigned")
+        if self.cut.by == "share":
+            raise ValueError("asmk has no cut by share: cut by rows, or by neighbours")
 
 
 Branch = Annotated[Views | Agreement | Local | Pairs | Asmk, Field(discriminator="kind")]

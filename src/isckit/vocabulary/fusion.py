@@ -1,4 +1,8 @@
-"""How the scored pairs of several branches become one score a pair."""
+"""How the scored pairs of several branches become one score a pair.
+
+A branch may have several rows of a pair (of several members and views). Where branches are added or ranked, each counts
+with its best row.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,11 @@ class Sum:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TopMean:
-    """The mean of the `rows` best rows of a pair, of any branches (D2LV: 2); of fewer where there are fewer."""
+    """The mean of the `rows` best rows of a pair, of any branches (D2LV: 2); of fewer where there are fewer.
+
+    Rows are those of a member, a view of either image and a scale, which no branch gives twice: equal scores are rows
+    of their own. (The published code loses a score that several rows have.)
+    """
 
     kind: Literal["top_mean"] = "top_mean"
     rows: Count = 2
@@ -36,7 +44,8 @@ class TopMean:
 class Weighted:
     """Sum of weight * score over branches; a branch that lacks a pair gives it its `absent` score.
 
-    weights, absent, logarithmic: one value a fused branch; logarithmic branches count log(1 + score).
+    weights, absent, logarithmic: one value a fused branch, in their order; of logarithmic branches log(1 + score)
+    counts, of their absent score too.
     """
 
     kind: Literal["weighted"] = "weighted"
@@ -51,7 +60,7 @@ class Weighted:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Ranks:
-    """Reciprocal ranks of a query's references, summed over branches; this looks at other references."""
+    """1 / (constant + rank) of a pair among its query's, summed over branches; this looks at other references."""
 
     kind: Literal["ranks"] = "ranks"
     constant: Positive = 60.0

@@ -110,7 +110,22 @@ class Compatibility:
     restored_size: Count = 64
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Triplet:
+    """Margin on squared L2 distances: max(0, d(a,p) - d(a,n) + margin) (Parajuli 2021).
+
+    improved: plus max(0, d(a,p) - d(p,n) + margin / 2). Of the batch's random triplets `triplets` count, half of them
+    semi-hard (the negative is farther than the positive, but not by the margin) or hard (it is nearer).
+    """
+
+    kind: Literal["triplet"] = "triplet"
+    margin: Positive = 0.2
+    improved: bool = True
+    mining: Literal["random", "semi_hard", "hard"] = "semi_hard"
+    triplets: Count = 32
+
+
 Loss = Annotated[
-    Contrastive | InfoNce | NtXent | ArcFace | TwoHeads | BarlowTwins | MomentumTeacher | Compatibility,
+    Contrastive | InfoNce | NtXent | ArcFace | TwoHeads | BarlowTwins | MomentumTeacher | Compatibility | Triplet,
     Field(discriminator="kind"),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from isckit.vocabulary.base import STRICT, Count, NotNegative, Positive, Share
+from isckit.vocabulary.base import STRICT, Count, NotNegative, NotNegativeInt, Positive, Share
 from isckit.vocabulary.training import Stage
 
 
@@ -16,8 +16,11 @@ class Backbone:
     """The backbone and what is changed in it.
 
     pretrained: "none", "hub" (fetched by timm) or a local weight file, in timm's, torchvision's or its authors' layout.
-    cut: "stages" leaves out the convolution after the last stage (EfficientNets' head).
+    cut: "stages" leaves out the convolution after the last stage (EfficientNets' head), "last_stage" a ResNet's last
+    stage (HOW).
     stride16: the last stage of a ResNet keeps its resolution. wave: WaveBlock after stages 2 and 3. ibn: IBN-a.
+    blocks: of a windowed transformer, the mean tokens of the last so many blocks, the last stage's normed, side by side
+    in place of its map (EsViT; imgFp takes four); 0 leaves the map.
     normalisation of the input: the backbone's own, or ImageNet's mean and standard deviation.
     frozen: what keeps its weights and its batch statistics: nothing, all but the last stage of a ResNet, or all.
     shallow: two shallow convolutions of the image stand beside the pooled features (DeepRank, Wang et al. 2014).
@@ -25,13 +28,18 @@ class Backbone:
 
     name: str = "mobilenetv4_conv_small"
     pretrained: str = "none"
-    cut: Literal["head", "stages"] = "head"
+    cut: Literal["head", "stages", "last_stage"] = "head"
     stride16: bool = False
     wave: bool = False
     ibn: bool = False
+    blocks: NotNegativeInt = 0
     normalisation: Literal["backbone", "imagenet"] = "backbone"
     frozen: Literal["none", "but_last", "all"] = "none"
     shallow: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cut == "last_stage" and (self.stride16 or self.frozen == "but_last"):
+            raise ValueError("cut=last_stage leaves no last stage to keep the resolution of, or to train alone")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -42,6 +50,8 @@ class Head:
     behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number. dense: dropout, a
     layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli). deep_rank: two layers of `widths` on the
     deep branch, each with ReLU and dropout, then beside the two shallow ones a layer to `dim`.
+    whitened: the linear layer is the PCA whitening of local features of train images when training begins, and stays so
+    (HOW).
     """
 
     kind: Literal["linear", "projector", "none", "dense", "deep_rank"] = "linear"
@@ -49,14 +59,21 @@ class Head:
     norm: bool = True
     widths: tuple[Count, Count] = (4096, 8192)
     dropout: Share = 0.0
+    whitened: bool = False
+
+    def __post_init__(self) -> None:
+        if self.whitened and (self.kind != "linear" or not self.bias or self.norm):
+            raise ValueError("whitened is for a linear head with bias=true and norm=false")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Network:
-    """Ensemble member: backbone + GeM + head + L2.
+    """Ensemble member: backbone + pooling + head + L2.
 
     gem_p_at_test: power used outside training; None for the one of training.
-    pooling: "flatten" keeps every position of the feature map in place of GeM, and so fits one image size only.
+    pooling in place of GeM: "mean", for features that may be negative; "token", the class token of a transformer;
+    "flatten", every position of the map, which fits one image size only; "attention", the smoothed map weighted by the
+    length of its features (HOW).
     Images are reduced once to a square canvas, from which every view is cut and resized to `image_size`, or to each of
     `scales`, plain and mirrored where `flip` is set; the unit vectors of these are averaged.
     grey: the network sees grey pictures, in training and at test. blur: Gaussian radius, in pixels of the image as it
@@ -69,10 +86,10 @@ class Network:
     backbone: Backbone = Backbone()
     head: Head = Head()
     dim: Count = 256
+    pooling: Literal["gem", "mean", "token", "flatten", "attention"] = "gem"
     gem_p: Positive = 3.0
     gem_learnable: bool = True
     gem_p_at_test: Positive | None = None
-    pooling: Literal["gem", "flatten"] = "gem"
     image_size: Count = 160
     scales: tuple[Count, ...] = ()
     flip: bool = False
@@ -94,8 +111,6 @@ class Network:
         sizes = {*self.scales, *(stage.image_size for stage in self.stages)} - {0, self.image_size}
         if sizes and (self.backbone.shallow or self.pooling == "flatten"):
             raise ValueError(f"{self.name} sees images of {self.image_size} pixels only, not of {sorted(sizes)}")
-        if self.head.kind == "none" and not {stage.loss.kind for stage in self.stages} <= _WITHOUT_HEAD:
-            raise ValueError(f"a network without a head learns by {', '.join(sorted(_WITHOUT_HEAD))}")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -13,7 +13,7 @@ from isckit.workspace import MAX_DIM
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Ensemble:
-    """Members to one descriptor of `dim` values.
+    """Members to one descriptor of `dim` values; `members` names those that it is made of, () all.
 
     pca: concatenated members -> PCA fitted on train -> L2; `whiten` is the eigenvalue power: 0 none, 0.5 full.
     shared: members that share one space (titanshield2): references and train by the first member, queries by the mean
@@ -21,6 +21,7 @@ class Ensemble:
     """
 
     how: Literal["pca", "shared"] = "pca"
+    members: tuple[str, ...] = ()
     dim: Annotated[int, Field(gt=0, le=MAX_DIM)] = 256
     whiten: NotNegative = 0.25
     fit_images: Count = 200_000
@@ -42,11 +43,18 @@ class Space:
 class Cut:
     """Which scored pairs of views go on.
 
-    rows: the best `amount` rows a query on average, over all queries together (D2LV: 20).
-    neighbours: of every query view its `amount` best references (separate); this looks at other references.
-    share: all above the score that a share of `amount` of unrelated pairs of train images reaches; this looks at
+    rows: the best pairs of views, `amount` times the query images, over all of them (D2LV: 20); how far down the list
+    goes depends on other images.
+    neighbours: of every query view its `amount` best reference views (separate); this looks at other references.
+    share: all that reach the score which a share of `amount` of unrelated pairs of train images reaches; this looks at
     nothing but the pair, and is fitted once, on train.
     """
 
     by: Literal["rows", "neighbours", "share"] = "rows"
     amount: Positive = 10.0
+
+    def __post_init__(self) -> None:
+        if self.by == "share" and self.amount >= 1:
+            raise ValueError(f"a cut by share needs an amount below 1, got {self.amount}")
+        if self.by == "neighbours" and self.amount != int(self.amount):
+            raise ValueError(f"a cut by neighbours needs a whole amount, got {self.amount}")

@@ -20,20 +20,28 @@ class Data:
 
     anchors: train images, each in several edited views; or public true pairs, query and reference as they are.
     every, ids: of the train images in order of their ids each `every`-th, and of these the first `ids` (0: all).
+    faces: beside these, all train images that show a face (D2LV's face sets).
     partners: what overlays are taken from; "others" are the train images that are no anchors.
-    negatives: further images as they are, `negatives_per_anchor` beside each anchor.
+    negatives: further images as they are, `negatives_per_anchor` beside each anchor. mined: when the stage begins, an
+    edited copy of each train image looks for it; where another is nearer, that one is its negative, and these images
+    alone are the anchors, with those of all earlier mined stages (Parajuli's offline mining).
     """
 
     anchors: Literal["train", "pairs"] = "train"
     every: Count = 1
     ids: NotNegativeInt = 0
+    faces: bool = False
     partners: Literal["any", "others"] = "any"
-    negatives: Literal["none", "train", "references"] = "none"
+    negatives: Literal["none", "train", "references", "mined"] = "none"
     negatives_per_anchor: NotNegativeInt = 0
 
     def __post_init__(self) -> None:
         if (self.negatives == "none") != (self.negatives_per_anchor == 0):
             raise ValueError("negatives and negatives_per_anchor go together")
+        if self.faces and self.anchors == "pairs":
+            raise ValueError("faces are looked for in train images, and public pairs are the anchors")
+        if self.negatives == "mined" and (self.anchors, self.negatives_per_anchor) != ("train", 1):
+            raise ValueError("mined negatives are of train images, one an anchor")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -112,6 +120,8 @@ class Stage:
             raise ValueError(f"mixed images are for ntxent alone; {kind} would take them for whole ones")
         if kind in ("arcface", "two_heads") and self.data.negatives != "none":
             raise ValueError(f"{kind} tells classes apart: negatives are of no class")
+        if kind == "triplet" and self.data.anchors == "train" and len(self.views) < 2:
+            raise ValueError("triplet takes two views of an image for its anchor and positive")
         if kind in ("barlow_twins", "momentum_teacher"):
             if len(self.views) != 2 or self.data.anchors != "train" or self.data.negatives != "none":
                 raise ValueError(f"{kind} compares two views of train images, without negatives")

@@ -1,0 +1,125 @@
+"""What differs from image to image: what a recipe needs of it, and the table that an extraction found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isckit import config
+from isckit.data.image_sets import ImageSet
+from isckit.storage.artifacts import file_digest, read_receipt, receipt_path
+from isckit.tracks.run import Run, substituted_from
+from isckit.types import BadInput, MissingInput, Role
+from isckit.views.table import Table, read_table
+from isckit.views.wanted import OVERLAYS, PROPOSALS
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
+    from isckit.engine.survey import Detecting, Sought
+
+
+def open_table(run: Run, image_set: str) -> Table:
+    """What was found in each image of a set.
+
+    Raises:
+        MissingInput: no extraction looked for anything in these images, or it is not finished.
+    """
+    folder = table_folder(run, image_set)
+    if not receipt_path(folder).is_file() or not read_receipt(folder)["facts"]["complete"]:
+        raise MissingInput(
+            seen=f"no complete table of the views of {image_set} in run {run.name!r}",
+            allowed="a finished extraction of a recipe that looks for some",
+            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
+        )
+    return read_table(folder)
+
+
+def table_folder(run: Run, image_set: str) -> Path:
+    """Where the table of an image set lies."""
+    return (run.cache or run.workspace).views(run.name, image_set)
+
+
+def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Table | None:
+    """Find what the recipe needs of these images, where it needs anything, and return it.
+
+    Raises:
+        BadInput: overlays are wanted, and the recipe has no detector.
+    """
+    from isckit.engine.survey import survey  # imports torch
+
+    sought = sought_in(run.recipe, images.role)
+    if sought is None:
+        return None
+    folder = table_folder(run, images.name)
+    survey(
+        images,
+        folder,
+        sought=sought,
+        made_from=_made_from(run, images, sought),
+        settings=run.recipe.extract,
+        place=place,
+        workers=workers,
+        detector=_detector(run, place) if sought.boxes else None,
+    )
+    return read_table(folder)
+
+
+def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
+    """What the branches, and the substitution, have to know of each image of this role; None where it is nothing."""
+    from isckit.engine.survey import Sought
+
+    sets = set(view_sets_of(recipe, role))
+    branches = [branch for branch in recipe.matching.branches if isinstance(branch, config.Agreement)]
+    query = role is Role.QUERY
+    substitution = recipe.substitution if query else None
+    boxes = OVERLAYS in sets or (substitution is not None and not substitution.boxes)
+    boxes |= query and any(b.of == "overlay" for b in recipe.matching.branches if isinstance(b, config.Local))
+    faces = role is Role.REFERENCE and any(branch.faceless for branch in branches)
+    sizes = query and any(branch.min_side for branch in branches)
+    if not (sets & {PROPOSALS, OVERLAYS} or boxes or faces or sizes):
+        return None
+    return Sought(recipe.proposals if PROPOSALS in sets else None, boxes, faces, substitution)
+
+
+def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Iterator[str]:
+    """View sets that some branch compares of images of this role, by a member or by any.
+
+    Of train none: nothing is matched against crops of it.
+    """
+    for branch in recipe.matching.viewed:
+        if member is None or not branch.members or member in branch.members:
+            yield from {Role.QUERY: branch.query_views, Role.REFERENCE: branch.reference_views}.get(role, ())
+
+
+def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
+    recipe = run.recipe
+    parts = {
+        "images": images.listing_digest(),
+        "proposals": json.dumps(config.to_dict(sought.proposals), sort_keys=True) if sought.proposals else "",
+        "faces": str(sought.faces),
+        "extract": json.dumps(config.to_dict(recipe.extract), sort_keys=True),
+    }
+    if sought.boxes:
+        parts |= {
+            "detector": json.dumps(config.to_dict(recipe.detector), sort_keys=True) if recipe.detector else "",
+            "weights": file_digest(run.weights),
+        }
+    return parts | substituted_from(sought.substitution, images.role)
+
+
+def _detector(run: Run, place: Place) -> Detecting:
+    from isckit.models.detector import load_detector
+    from isckit.storage.checkpoints import read_weights
+
+    settings = run.recipe.detector
+    if settings is None:
+        raise BadInput(
+            seen="a recipe that looks for overlays and has no detector",
+            allowed="a detector that is trained with the recipe",
+            remedy="set detector, or leave the view set overlays, overlay keypoints and boxes='' out",
+        )
+    prefix = f"{settings.name}."
+    weights = {k.removeprefix(prefix): v for k, v in read_weights(run.weights).items() if k.startswith(prefix)}
+    return load_detector(settings, weights, device=place.device)

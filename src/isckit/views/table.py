@@ -1,0 +1,156 @@
+"""What a pass over an image set found in every image: its size, proposals, detected overlays, whether it shows a face.
+
+These are the views that differ from image to image. They lie in shards beside the embeddings, as columns.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from isckit.config import Overlays, Substitution
+from isckit.storage.artifacts import atomic
+from isckit.types import BadInput, MissingInput
+from isckit.views.overlays import LABELS, OVERLAY, Box, surest
+from isckit.views.overlays import Overlays as Substitute
+
+COLUMNS = ("ids", "sizes", "faces", "proposal_counts", "proposals", "box_counts", "boxes", "labels")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in one image.
+
+    Attributes:
+        size: height and width in pixels, of what is described: where an overlay takes the place of the image, of that.
+        proposals: (n, 4) boxes (top, left, height, width) as fractions of it, largest first.
+        boxes: what the detector found in the image, the surest first.
+        face: whether it shows one; False where nobody asked.
+    """
+
+    size: tuple[int, int]
+    proposals: np.ndarray
+    boxes: Sequence[Box] = ()
+    face: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The findings of an image set, as columns.
+
+    Attributes:
+        ids: (n,) text, sorted.
+        sizes: (n, 2) int32, height and width.
+        faces: (n,) bool.
+        proposal_counts, box_counts: (n,) int64, how many rows of `proposals` and `boxes` each image has.
+        proposals: (p, 4) float64, as in `Finding`.
+        boxes: (b, 5) float64: x0, y0, x1, y1 and confidence.
+        labels: (b,) int8, index into `overlays.LABELS`.
+    """
+
+    ids: np.ndarray
+    sizes: np.ndarray
+    faces: np.ndarray
+    proposal_counts: np.ndarray
+    proposals: np.ndarray
+    box_counts: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+
+    def row(self, name: str) -> int:
+        """Row of an image id.
+
+        Raises:
+            BadInput: there is no such image.
+        """
+        at = int(np.searchsorted(self.ids, name))
+        if at == len(self.ids) or self.ids[at] != name:
+            raise BadInput(seen=f"image {name}", allowed="images of the set", remedy="extract the set again")
+        return at
+
+    def proposals_of(self, row: int) -> np.ndarray:
+        """(n, 4) boxes (top, left, height, width) as fractions, largest first."""
+        return self.proposals[self._proposal_starts[row] : self._proposal_starts[row + 1]]
+
+    def boxes_of(self, row: int) -> tuple[Box, ...]:
+        """All that the detector found in an image, the surest first."""
+        part = slice(self._box_starts[row], self._box_starts[row + 1])
+        labels = [LABELS[label] for label in self.labels[part].tolist()]
+        return tuple(
+            Box._make((*values, label)) for values, label in zip(self.boxes[part].tolist(), labels, strict=True)
+        )
+
+    def overlays_of(self, row: int, settings: Overlays) -> tuple[Box, ...]:
+        """The surest overlays of an image, as the recipe wants them."""
+        sure = [box for box in self.boxes_of(row) if box.label == OVERLAY and box.confidence > settings.confidence]
+        return tuple(sure[: settings.most])
+
+    def substitute(self, settings: Substitution) -> Substitute:
+        """The overlays that take the place of their images."""
+        rows = self.box_counts.nonzero()[0].tolist()
+        found = {str(self.ids[row]): surest(self.boxes_of(row), settings.confidence) for row in rows}
+        return Substitute({name: box for name, box in found.items() if box is not None})
+
+    @cached_property
+    def _proposal_starts(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.proposal_counts)])
+
+    @cached_property
+    def _box_starts(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.box_counts)])
+
+
+def table_of(ids: np.ndarray, findings: Sequence[Finding]) -> Table:
+    """The findings of these images as columns."""
+    boxes = [box for finding in findings for box in finding.boxes]
+    return Table(
+        ids,
+        np.array([finding.size for finding in findings], np.int32).reshape(-1, 2),
+        np.array([finding.face for finding in findings], bool),
+        np.array([len(finding.proposals) for finding in findings], np.int64),
+        np.concatenate([np.empty((0, 4)), *(finding.proposals for finding in findings)]),
+        np.array([len(finding.boxes) for finding in findings], np.int64),
+        np.array([box[:5] for box in boxes], np.float64).reshape(-1, 5),
+        np.array([LABELS.index(box.label) for box in boxes], np.int8),
+    )
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Write atomically, as .npz."""
+    columns = {name: getattr(table, name) for name in COLUMNS} | {"ids": np.strings.encode(table.ids, "utf-8")}
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, allow_pickle=False, **columns)
+
+
+def read_table(folder: Path) -> Table:
+    """The table of an image set, from all shards in a folder.
+
+    Raises:
+        MissingInput: there is none.
+        BadInput: a shard is truncated or foreign.
+    """
+    paths = sorted(folder.glob("shard-*.npz"))
+    if not paths:
+        raise MissingInput(
+            seen=f"no shard-*.npz in {folder}", allowed="what an extraction found", remedy="run the extraction"
+        )
+    shards = [_read(path) for path in paths]
+    return Table(*(np.concatenate([shard[name] for shard in shards]) for name in COLUMNS))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in COLUMNS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInput(
+            seen=f"{path} is not a whole table ({error})",
+            allowed="a file written by this kit",
+            remedy=f"delete {path} and its folder's receipt.json, and run the extraction again",
+        ) from error
+    return columns | {"ids": np.strings.decode(columns["ids"], "utf-8").astype(str, copy=False)}
