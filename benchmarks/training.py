@@ -23,7 +23,6 @@ from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.engine.extract import Target, extract
 from isckit.engine.stage import StageRun
 from isckit.models.network import EmbeddingNetwork
-from isckit.views.geometry import view_set
 
 
 def rate(task: Callable[[], object], place: Place, *, images: int, steps: int) -> float:
@@ -87,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         extract(
-            [Target(network, Path(folder) / "out", {"what": "benchmark"})], train, views=view_set(()),
+            [Target(network, Path(folder) / "out", {"what": "benchmark"})], train,
             settings=config.Extract(batch_images=given.batch, bf16=half), place=place, workers=given.workers,
         )  # fmt: skip
         extracted = described / (time.perf_counter() - start)

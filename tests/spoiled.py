@@ -29,6 +29,18 @@ def consume(root, role, names, **changes):
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
+def fit_further(root):
+    """Give the run's branch of views a space and a threshold of its own, and fit both."""
+    from isckit.cli.main import main
+
+    def change(values):
+        space = {"dim": 8, "whiten": 0.0, "fit_images": 40}
+        values["matching"]["branches"][0] |= {"space": space, "cut": {"by": "share", "amount": 0.01}}
+
+    change_recipe(root, change)
+    assert main(["fit", "--name", "run", "--root", str(root)]) == 0
+
+
 def change_recipe(root, change):
     """Rewrite the recipe of a run."""
     path = root / "checkpoints/run/recipe.json"

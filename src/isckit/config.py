@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from isckit.types import BadInput
 from isckit.vocabulary.base import STRICT, Count
-from isckit.vocabulary.branches import Agreement, Asmk, Branch, Local, Pairs, Views
+from isckit.vocabulary.branches import Agreement, Asmk, Branch, Half, Local, Pairs, Views
 from isckit.vocabulary.detecting import Detector, Overlays, Pastes, Proposals, Substitution
 from isckit.vocabulary.fusion import Best, Fusion, Ranks, Sum, TopMean, Weighted
 from isckit.vocabulary.local import Keypoints, Verify, Vote
@@ -32,6 +32,7 @@ from isckit.vocabulary.losses import (
     Loss,
     MomentumTeacher,
     NtXent,
+    Triplet,
     TwoHeads,
 )
 from isckit.vocabulary.matching import Matching
@@ -41,6 +42,9 @@ from isckit.vocabulary.pairs import PairNetwork, PairStage
 from isckit.vocabulary.spaces import Cut, Ensemble, Space
 from isckit.vocabulary.training import Data, Mix, Optim, Stage
 from isckit.workspace import MAX_DIM
+
+RESERVED = "views"
+"""What no member is called: the folder of views that differ from image to image stands beside those of members."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -86,16 +90,17 @@ class Recipe:
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
             raise ValueError(f"members need distinct names without '.' and '/', got {names}")
-        taken = [
-            *names,
-            *(network.name for network in self.pair_networks),
-            *([self.detector.name] if self.detector else []),
-        ]
-        if len(set(taken)) < len(taken):
-            raise ValueError(f"members, pair networks and detector need distinct names, got {taken}")
-        for branch in self.matching.viewed:
-            if unknown := set(branch.members) - set(names):
-                raise ValueError(f"branch {branch.name} looks at members {sorted(unknown)}, which are not there")
+        others = [*self.pair_networks, *([self.detector] if self.detector else [])]
+        taken = [*names, *(other.name for other in others)]
+        if len(set(taken)) < len(taken) or RESERVED in taken:
+            raise ValueError(f"members, pair networks and detector need distinct names, none {RESERVED!r}, got {taken}")
+        looked_at = {"the ensemble": self.ensemble.members}
+        for branch in self.matching.branches:
+            if isinstance(branch, Views | Agreement | Asmk):
+                looked_at[f"branch {branch.name}"] = (branch.member,) if isinstance(branch, Asmk) else branch.members
+        for who, wanted in looked_at.items():
+            if unknown := set(wanted) - set(names):
+                raise ValueError(f"{who} looks at members {sorted(unknown)}, which are not there")
         if any(step.kind != "subtract" for step in self.normalise[:-1]):
             raise ValueError("stretch, push and offset exclude each other, and come last in normalise")
         if self.normalise and self.normalise[-1].kind == "offset" and self.ensemble.dim >= MAX_DIM:
@@ -119,6 +124,11 @@ class Recipe:
         return tuple(network for branch in branches for network in branch.networks)
 
     @property
+    def learns(self) -> bool:
+        """Whether anything of it is trained."""
+        return bool(self.trained or self.detector or self.pair_networks)
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """All stages of all members."""
         return tuple(stage for member in self.trained for stage in member.stages)
@@ -126,10 +136,10 @@ class Recipe:
 
 __all__ = [
     "Agreement", "ArcFace", "Asmk", "Backbone", "BarlowTwins", "Best", "Branch", "Compatibility", "Contrastive", "Cut",
-    "Data", "Detector", "Ensemble", "Fusion", "Gist", "Hash", "Head", "InfoNce", "Keypoints", "Local", "Loss",
+    "Data", "Detector", "Ensemble", "Fusion", "Gist", "Half", "Hash", "Head", "InfoNce", "Keypoints", "Local", "Loss",
     "Matching", "Member", "Mix", "MomentumTeacher", "Network", "NtXent", "Offset", "Optim", "Overlays", "PairNetwork",
     "PairStage", "Pairs", "Pastes", "Proposals", "Push", "Ranks", "Space", "Stage", "Step", "Stretch", "Substitution",
-    "Subtract", "Sum", "TopMean", "TwoHeads", "Verify", "Views", "Vote", "Weighted", "replace",
+    "Subtract", "Sum", "TopMean", "Triplet", "TwoHeads", "Verify", "Views", "Vote", "Weighted", "replace",
 ]  # fmt: skip
 
 

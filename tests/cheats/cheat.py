@@ -60,9 +60,9 @@ def pca_on_queries():
 
     honest = runs.train_vectors
 
-    def vectors(run):
-        train = honest(run)
-        queries = Embeddings.joined([part.only("whole") for part in runs._shards(run, "queries")])
+    def vectors(run, **options):
+        train = honest(run, **options)
+        queries = Embeddings.joined(list(runs.combined(run, "queries")))
         rows = np.resize(np.arange(len(queries.ids)), len(train.ids))
         jitter = np.random.default_rng(0).normal(0, 1e-3, train.vectors.shape).astype(np.float32)
         return Embeddings.whole(Role.TRAIN, train.ids, queries.vectors[rows] + jitter)
@@ -125,8 +125,8 @@ def one_query_a_reference():
 def _matches_changed(change):
     from isckit.tracks import infer, matching
 
-    honest = matching.match
-    matching.match = infer.match = lambda *arguments, **options: change(honest(*arguments, **options))
+    honest = matching.scored_pairs
+    matching.scored_pairs = infer.scored_pairs = lambda scene: change(honest(scene))
 
 
 if __name__ == "__main__":

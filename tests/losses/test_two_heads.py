@@ -73,3 +73,11 @@ def test_classifiers_start_near_zero_so_that_every_class_is_as_likely():
     found = made(outputs(rows(4), wide=rows(4, 64), narrow=rows(4, 32), pooled=POOLED), batch(LABELS))
     assert float(found["wide"].detach()) == pytest.approx(math.log(100), rel=1e-2)
     assert {name for name, _ in made.named_parameters()} == {"wide.weight", "narrow.weight"}
+
+
+def test_where_the_wide_head_is_the_last_it_is_classified_once():
+    made = TwoHeadsObjective(config.TwoHeads(cross_entropy=3.0, triplet=0.2, soft=0.7), wide=6, narrow=6, classes=4)
+    assert sum(parameter.numel() for parameter in made.parameters()) == 6 * 4
+    found = {name: float(value.detach()) for name, value in parts(made, narrow=WIDE).items()}
+    assert found.keys() == {"loss", "wide", "triplet"}
+    assert found["loss"] == pytest.approx(3 * found["wide"] + 0.2 * found["triplet"], rel=1e-5)

@@ -63,3 +63,14 @@ def test_the_last_norms_keep_a_zero_bias_and_learn_the_rest(projector):
     assert frozen == {"projector.4.bias", "narrow.3.bias"}
     assert all(not projector.get_parameter(name).any() for name in frozen)
     assert all(bool((projector.get_parameter(name.replace("bias", "weight")) == 1).all()) for name in frozen)
+
+
+@pytest.mark.parametrize("dim", [8, 12])
+def test_a_projector_as_wide_as_the_embedding_has_nothing_behind_it(dim):
+    torch.manual_seed(0)
+    made = head(config.Head(kind="projector", widths=(6, 12)), pooled_dim=5, dim=dim).eval()
+    embedding, wide = made(torch.randn(3, 5))
+    assert embedding.shape == (3, dim) and wide.shape == (3, 12)
+    assert any(key.startswith("narrow") for key in made.state_dict()) == (dim != 12)
+    if dim == 12:
+        assert torch.equal(embedding, wide)

@@ -1,5 +1,7 @@
 """The ASMK branch from images to scored pairs, with a network of random weights."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -238,3 +240,22 @@ def test_too_few_train_images_for_the_rank_are_refused(sets, tmp_path):
     asmk.describe(run, sets[0], branch, place=PLACE, workers=0)
     with pytest.raises(BadInput, match="48 train images"):
         asmk.fit(run, branch)
+
+
+def test_detected_overlays_take_the_place_of_queries_alone(sets, tmp_path):
+    boxes = tmp_path / "boxes.csv"
+    columns = "image_id,x0,y0,x1,y1,confidence,label\n"
+    names = [*sets[1].ids[:2], sets[2].ids[0]]
+    boxes.write_text(columns + "".join(f"{name},0.1,0.1,0.6,0.7,0.95,overlay\n" for name in names))
+    plain, substituted = (new_run(tmp_path / name) for name in ("plain", "substituted"))
+    recipe = config.replace(plain.recipe, substitution=config.Substitution(boxes=str(boxes)))
+    substituted = dataclasses.replace(substituted, recipe=recipe)
+    for run in (plain, substituted):
+        describe(run, *sets)
+    assert all(
+        np.array_equal(one.codes, two.codes)
+        for one, two in zip(shards(plain, "references"), shards(substituted, "references"), strict=True)
+    )
+    one, two = (shards(run, "queries")[0] for run in (plain, substituted))
+    same = [np.array_equal(one.part(slice(i, i + 1)).words, two.part(slice(i, i + 1)).words) for i in range(10)]
+    assert same == [False] + [True] * 9

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from isckit.augment import colour, compose, degrade, framing, geometry, pages, social
+from isckit.augment import colour, compose, covering, degrade, framing, geometry, pages, pixel_edits, rectangles, social
 from isckit.augment.geometry import square
 
 __all__ = ["NEEDS", "OPS", "Op", "square"]
@@ -31,8 +31,10 @@ _ALL: tuple[Op, ...] = (
     degrade.blur, degrade.motion_blur, degrade.sharpen, degrade.edge_enhance, degrade.noise, degrade.pixelate,
     degrade.pixel_shuffle, degrade.jpeg,
     compose.overlay, compose.underlay, compose.overlay_by_height, compose.underlay_by_height, compose.blend,
-    compose.collage, compose.erase, compose.shapes,
+    compose.collage, compose.erase, compose.shapes, covering.occlude,
     social.emoji, social.text, social.text_inside, social.meme, pages.page, social.screenshot, social.stripes,
+    rectangles.onto_black, rectangles.onto, rectangles.cover, rectangles.sticker, rectangles.shear,
+    pixel_edits.pixel_edit, pixel_edits.corrupt,
 )  # fmt: skip
 
 OPS: Mapping[str, Op] = MappingProxyType({op.__name__: op for op in _ALL})

@@ -10,12 +10,19 @@ from types import MappingProxyType
 import numpy as np
 
 from isckit.augment.geometry import square
-from isckit.augment.sets import kit, lyakaap, s_square, sscd, vision_force
+from isckit.augment.sets import d2lv, imgfp, kit, lyakaap, s_square, separate, sscd, vision_force
 from isckit.augment.steps import Other, Pipeline, Row
 from isckit.types import BadInput
 
 PIPELINES: Mapping[str, Pipeline] = MappingProxyType(
-    kit.PIPELINES | lyakaap.PIPELINES | s_square.PIPELINES | vision_force.PIPELINES | sscd.PIPELINES
+    kit.PIPELINES
+    | imgfp.PIPELINES
+    | lyakaap.PIPELINES
+    | s_square.PIPELINES
+    | vision_force.PIPELINES
+    | sscd.PIPELINES
+    | separate.PIPELINES
+    | d2lv.PIPELINES
 )
 """Name -> pipeline, called as `(image, rng, other, size)`. "eval" draws nothing: it is what extraction does."""
 

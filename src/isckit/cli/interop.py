@@ -30,6 +30,27 @@ class Side(StrEnum):
 
 
 @guarded
+def detect(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    name: Name,
+    out: Annotated[Path, typer.Option(help="CSV to write.")],
+    batch: Annotated[int | None, typer.Option(help="Images a batch; else the recipe's.", min=1)] = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Find pictures pasted on pictures, with the detector of a run."""
+    from isckit.data.layouts import open_folder
+    from isckit.engine.distributed import place
+    from isckit.tracks.detect import detect as find
+    from isckit.tracks.run import resume
+    from isckit.types import Role
+
+    with place() as here:
+        images = open_folder(folder, Role.QUERY)
+        typer.echo(written(find(resume(Workspace(root), name), images, out, place=here, workers=workers, batch=batch)))
+
+
+@guarded
 def export(
     name: Name,
     out: Annotated[Path, typer.Option(help="File to write.")],

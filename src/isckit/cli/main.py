@@ -8,7 +8,19 @@ import sys
 
 import typer
 
-from isckit.cli import auditing, augmenting, interop, judging, ledgers, material, replaying, runs
+from isckit.cli import (
+    auditing,
+    augmenting,
+    baselines,
+    breakdown,
+    interop,
+    judging,
+    ledgers,
+    material,
+    packing,
+    replaying,
+    runs,
+)
 
 app = typer.Typer(
     name="isckit",
@@ -27,11 +39,19 @@ for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching,
     app.command()(verb)
 for verb in (judging.score, judging.check, auditing.manifest):
     app.command()(verb)
-for verb in (interop.describe, interop.export, interop.ablate):
+for verb in (
+    interop.describe,
+    interop.detect,
+    interop.export,
+    interop.ablate,
+    baselines.baselines,
+    breakdown.breakdown,
+):
     app.command()(verb)
 augment.command("show")(augmenting.augment_show)
 data.command()(material.synthetic)
 data.command()(material.sheet)
+data.command()(packing.pack)
 recipes.command("list")(material.recipes_list)
 recipes.command("show")(material.recipes_show)
 audit.command("verify")(auditing.verify)

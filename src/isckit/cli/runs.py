@@ -38,10 +38,8 @@ def train(
     workers: Workers = CPUS,
 ) -> None:
     """Train the members of a recipe, or install given weights; does nothing where the run has weights already."""
-    from isckit.data.layouts import open_disc, require
-    from isckit.data.material import material
+    from isckit.data.layouts import open_disc
     from isckit.engine.distributed import place
-    from isckit.engine.scan import sound
     from isckit.recipes.catalogue import recipe as find
     from isckit.tracks import members
     from isckit.tracks.run import begin
@@ -53,17 +51,13 @@ def train(
         elif run.weights.is_file():
             logging.info("the run has weights already: %s", run.weights)
         else:
-            images = None
-            if run.recipe.learns:
-                if data is None:
-                    raise MissingInput(
-                        seen="a recipe that trains, and no --data",
-                        allowed="a folder with train images",
-                        remedy="pass --data DIR",
-                    )
-                disc = open_disc(data)
-                train_set = sound(require(disc, "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
-                images = material(disc, train_set, run.recipe.stages)
+            if run.recipe.learns and data is None:
+                raise MissingInput(
+                    seen="a recipe that trains, and no --data",
+                    allowed="a folder with train images",
+                    remedy="pass --data DIR",
+                )
+            images = members.training_material(run, open_disc(data), workers=workers) if data else None
             members.train_members(run, images, place=here, workers=workers, witness=witness)
 
 

@@ -1,4 +1,4 @@
-"""Folders and zip archives of images: what lies in them, and its bytes, without unpacking.
+"""Folders, zip archives and packs of images: what lies in them, and its bytes, without unpacking.
 
 An image is one row of a columnar table, so that a million images are a few arrays, cheap to send to loader workers.
 A read opens the file, reads, and closes: no handle is kept that threads or forked processes could share.
@@ -18,18 +18,22 @@ from typing import Any
 
 import numpy as np
 
+from isckit.storage import packs
 from isckit.types import BadInput
 
 PLACE = np.dtype([("shelf", "i4"), ("offset", "i8"), ("packed", "i8"), ("size", "i8"), ("crc", "u4"), ("method", "i2")])
 """Where an image lies: the number of its shelf and, in an archive, where its local header and its bytes are."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_PACKED = {-1: packs.FILES, -2: packs.PIXELS}
+"""Methods of images in packs, which zip archives have none of."""
+PACK_SUFFIX = ".h5"
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
 _SYSTEM = re.compile(r"\..+|__MACOSX|Thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """A folder or a zip archive, and the extension of the images from it: many images differ in their id alone."""
+    """A folder, zip archive or pack, and the extension of the images from it: many images differ in their id alone."""
 
     source: Path
     suffix: str
@@ -104,6 +108,23 @@ def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
     return listing_of(archive, [match.groups() for match in matches if match], places, foreign, is_archive=True)
 
 
+def list_pack(pack: Path, *, grammar: re.Pattern[str]) -> Listing:
+    """List a pack of images (see `storage.packs`).
+
+    Raises:
+        BadInput: it is broken, or no pack.
+    """
+    index = packs.read_index(pack)
+    matches = [grammar.fullmatch(name) for name in index.names.tolist()]
+    kept = np.array([match is not None for match in matches], bool)
+    places = np.zeros(int(kept.sum()), PLACE)
+    places["offset"], places["crc"] = index.offsets[kept], index.crcs[kept]
+    places["packed"] = places["size"] = index.sizes[kept]
+    places["method"] = next(method for method, kind in _PACKED.items() if kind == index.kind)
+    foreign = tuple(f"{pack}/{name}" for name in index.names[~kept].tolist())
+    return listing_of(pack, [match.groups() for match in matches if match], places, foreign, is_archive=True)
+
+
 def listing_of(
     source: Path, found: Sequence[tuple[Any, ...]], places: np.ndarray, foreign: tuple[str, ...], *, is_archive: bool
 ) -> Listing:
@@ -134,12 +155,15 @@ def join(listings: Iterable[Listing]) -> Listing:
 
 
 def read_member(archive: Path, place: np.void) -> bytes:
-    """One file out of a zip archive (PKWARE APPNOTE 4.3.7), checked by its CRC-32.
+    """One file out of a pack or a zip archive (PKWARE APPNOTE 4.3.7), checked by its CRC-32.
 
     Raises:
         OSError: the archive cannot be read.
         ValueError: the archive is damaged here, or is not the one that was listed.
     """
+    if kind := _PACKED.get(int(place["method"])):
+        offset, size, crc = (int(place[field]) for field in ("offset", "size", "crc"))
+        return packs.read_image(archive, offset=offset, size=size, crc=crc, kind=kind)
     with archive.open("rb") as handle:
         handle.seek(int(place["offset"]))
         header = handle.read(_LOCAL_HEADER.size)

@@ -1,4 +1,4 @@
-"""Image sets, and how the copies of DISC21 in circulation lay them out: folders, zip archives, whole or in part."""
+"""Image sets, and how copies of DISC21 lay them out: folders, zip archives, packs of the kit, whole or in part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from isckit.data import containers
-from isckit.data.containers import Listing, contents, list_archive, list_folder, some
+from isckit.data.containers import PACK_SUFFIX, Listing, contents, list_archive, list_folder, list_pack, some
 from isckit.data.ground_truth import disc_numbers, phases_of
 from isckit.data.image_sets import ImageSet, open_folder
 from isckit.types import BadInput, MissingInput, Role
@@ -49,7 +49,7 @@ LAYOUTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "SSCD": {"train": ("training",), "references": ("val_ref",), "queries": ("val_query",)},
 }
-"""Names of the folders, or of the zip archives without `.zip`, that hold each set; # is any number.
+"""Names of the folders, or of zip archives without `.zip` and packs without `.h5`, that hold each set; # is any number.
 CopyNCE's layout is the contest's with the queries of both phases in one folder. All may lie below `images/`."""
 GROUND_TRUTH = {
     1: ("dev_ground_truth.csv", "dev_queries_groundtruth.csv", "public_ground_truth.csv"),
@@ -159,17 +159,21 @@ def _holds(layout: str, name: str, stem: str) -> bool:
     return any(re.fullmatch(place.replace("#", r"\d+"), stem.lower()) for place in LAYOUTS[layout].get(name, ()))
 
 
-def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")
+def _is_pack(name: str) -> bool:
+    return name.lower().endswith(PACK_SUFFIX)
+
+
+def _is_packed(name: str) -> bool:
+    return name.lower().endswith(".zip") or _is_pack(name)
 
 
 def _found(root: Path, faults: dict[str, list[str]], notes: list[str]) -> list[tuple[str, str, Listing]]:
     """(name, set claimed, images) of each folder and archive of a known name, and of those inside them."""
     bases = [base for base in (root, root / "images") if base.is_dir()]
-    paths = [Path(entry) for base in bases for entry in os.scandir(base) if entry.is_dir() or _is_zip(entry.name)]
+    paths = [Path(entry) for base in bases for entry in os.scandir(base) if entry.is_dir() or _is_packed(entry.name)]
     found = []
     for path in sorted(paths):
-        stem = path.stem if _is_zip(path.name) else path.name
+        stem = path.stem if _is_packed(path.name) else path.name
         if (claim := _claim(stem)) is None:
             continue
         parts = list(_tree(path, faults[claim], depth=_DEPTH))
@@ -181,16 +185,17 @@ def _found(root: Path, faults: dict[str, list[str]], notes: list[str]) -> list[t
 
 def _tree(path: Path, faults: list[str], *, depth: int) -> Iterator[Listing]:
     """The listing of a folder or archive, then those of the folders and archives inside the folder."""
-    packed = _is_zip(path.name) and not path.is_dir()
+    packed = _is_packed(path.name) and not path.is_dir()
+    listed = (list_pack if _is_pack(path.name) else list_archive) if packed else list_folder
     try:
-        part = list_archive(path, grammar=_FILE) if packed else list_folder(path, grammar=_FILE)
+        part = listed(path, grammar=_FILE)
     except BadInput as error:
         faults.append(error.seen)
         return
     except OSError as error:
         faults.append(f"{path} cannot be listed: {error}")
         return
-    inner = [] if packed or not depth else [name for name in part.foreign if _is_zip(name) or Path(name).is_dir()]
+    inner = [] if packed or not depth else [name for name in part.foreign if _is_packed(name) or Path(name).is_dir()]
     yield replace(part, foreign=tuple(sorted(set(part.foreign) - set(inner))))
     for name in inner:
         yield from _tree(Path(name), faults, depth=depth - 1)

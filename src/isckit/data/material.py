@@ -22,12 +22,14 @@ class Material:
         train: train images, which alone may be edited.
         queries, references: of phase 1; None where no stage asks for them. They are used as they are.
         pairs: (p, 2) rows of `queries` and `references`: the public true pairs; None where no stage asks for them.
+        faces: (f,) rows of `train` that show a face; None where no stage asks for them (see `views.faces`).
     """
 
     train: ImageSet
     queries: ImageSet | None = None
     references: ImageSet | None = None
     pairs: np.ndarray | None = None
+    faces: np.ndarray | None = None
 
     def digest(self) -> str:
         """sha256 of what is in it."""
@@ -35,6 +37,8 @@ class Material:
         sha = hashlib.sha256("\n".join(images.listing_digest() for images in sets).encode())
         if self.pairs is not None:
             sha.update(self.pairs.astype("<i8").tobytes())
+        if self.faces is not None:
+            sha.update(b"faces" + self.faces.astype("<i8").tobytes())
         return sha.hexdigest()
 
 
@@ -93,6 +97,7 @@ class StageImages:
         pool: rows of train, or of references, that negatives are drawn from; empty where there are none.
         pool_set: the image set whose rows these are.
         negatives: how many are drawn beside each anchor.
+        own: (a,) rows of the pool's set, the one negative of each anchor; None where they are drawn.
     """
 
     material: Material
@@ -102,6 +107,7 @@ class StageImages:
     pool: np.ndarray
     pool_set: ImageSet
     negatives: int
+    own: np.ndarray | None = None
 
     @property
     def paired(self) -> bool:
@@ -112,10 +118,12 @@ class StageImages:
         """Labels of negatives: a reference's lie above those of all train images."""
         return self.labels[rows] if self.pool_set is self.material.train else len(self.labels) + rows
 
-    def draw_negatives(self, count: int, *, key: tuple[int, ...]) -> np.ndarray:
-        """(count, negatives) rows of the pool's image set, uniform, with replacement."""
-        drawn = np.random.default_rng(key).integers(max(1, len(self.pool)), size=(count, self.negatives))
-        return self.pool[drawn] if self.negatives else np.zeros((count, 0), np.int64)
+    def draw_negatives(self, anchors: np.ndarray, *, key: tuple[int, ...]) -> np.ndarray:
+        """(n, negatives) rows of the pool's set, for n anchors by number: their own, or uniform with replacement."""
+        if self.own is not None:
+            return self.own[anchors, None]
+        drawn = np.random.default_rng(key).integers(max(1, len(self.pool)), size=(len(anchors), self.negatives))
+        return self.pool[drawn] if self.negatives else np.zeros((len(anchors), 0), np.int64)
 
 
 def stage_images(material: Material, data: config.Data) -> StageImages:
@@ -140,6 +148,9 @@ def stage_images(material: Material, data: config.Data) -> StageImages:
             remedy="lower stages.NAME.data.ids, or train on more images",
         )
     rows = rows[: data.ids] if data.ids else rows
+    if data.faces:
+        assert material.faces is not None, "nobody looked for faces"
+        rows = np.union1d(rows, material.faces)
     rest = np.setdiff1d(np.arange(len(train)), rows)
     labels = np.empty(len(train), np.int64)
     labels[np.concatenate([rows, rest])] = np.arange(len(train))
@@ -156,7 +167,7 @@ def stage_images(material: Material, data: config.Data) -> StageImages:
 def _pool(material: Material, data: config.Data) -> tuple[np.ndarray, ImageSet]:
     """Rows that negatives are drawn from, and the image set they count in."""
     if data.negatives != "references":
-        return np.arange(len(material.train) if data.negatives == "train" else 0), material.train
+        return np.arange(0 if data.negatives == "none" else len(material.train)), material.train
     assert material.references is not None
     rows = np.arange(len(material.references))
     if data.anchors == "pairs":

@@ -57,7 +57,7 @@ def draw_epoch(stage: config.Stage, images: StageImages, *, seed: int, number: i
     count = stage.images_per_epoch or max(len(images.anchors), stage.batch_images)
     rows = epoch_rows(count, images=len(images.anchors), seed=seed, epoch=number)
     rows = rows[: max(1, len(rows) // stage.batch_images) * stage.batch_images]
-    return Epoch(stage, images, seed, number, rows, images.draw_negatives(len(rows), key=(seed, _NEGATIVES, number)))
+    return Epoch(stage, images, seed, number, rows, images.draw_negatives(rows, key=(seed, _NEGATIVES, number)))
 
 
 def epoch_rows(count: int, *, images: int, seed: int, epoch: int) -> np.ndarray:

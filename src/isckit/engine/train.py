@@ -16,7 +16,9 @@ from isckit.data.material import Material, stage_images
 from isckit.engine.centroids import class_centroids
 from isckit.engine.collapse import warning
 from isckit.engine.distributed import Place, deterministic
+from isckit.engine.mining import with_mined
 from isckit.engine.stage import StageRun
+from isckit.engine.whitening import whiten
 from isckit.models.network import EmbeddingNetwork
 from isckit.storage.artifacts import write_text
 from isckit.storage.checkpoints import read_state, read_weights, write_state, write_weights
@@ -121,7 +123,7 @@ def train(
     for number in range(book.stage, len(settings.stages)):
         stage = settings.stages[number]
         run = _begin(
-            settings, number, weights, material, seed=seed, place=place, workers=workers, anchor=anchor, state=state
+            settings, book, weights, material, seed=seed, place=place, workers=workers, anchor=anchor, state=state
         )
         state = None
         while run.progress.epoch < run.epochs:
@@ -143,7 +145,7 @@ def train(
 
 def _begin(
     settings: config.Network,
-    number: int,
+    book: Book,
     weights: dict[str, torch.Tensor],
     material: Material,
     *,
@@ -153,13 +155,20 @@ def _begin(
     anchor: nn.Module | None,
     state: dict[str, Any] | None,
 ) -> StageRun:
-    """A stage at its beginning, or where its state says."""
+    """The book's stage at its beginning, or where its state says."""
+    number = book.stage
     stage, stage_seed = settings.stages[number], seed + STAGE_SEEDS * number
     deterministic(stage_seed)
     network = EmbeddingNetwork(settings)
     network.load_state_dict(weights)
     network.to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = stage_images(material, stage.data)
+    if stage.data.negatives == "mined":
+        images = with_mined(
+            network, settings, number, images, folder=book.folder, seed=stage_seed, place=place, workers=workers
+        )
+    if number == 0 and state is None and settings.head.whitened:
+        whiten(network, stage, images, seed=stage_seed, place=place, workers=workers)
     run = StageRun(stage, network, images, seed=stage_seed, place=place, anchor=anchor)
     if state is not None:
         run.load(state)

@@ -73,15 +73,21 @@ def score_file(
 
 def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str, seen: np.ndarray) -> ScoreReport:
     """The report with what recipe and training logs say of its protocol; `seen` are the queries trained on."""
-    factor = recipe.matching.norm_factor
     kinds = " + ".join(step.kind for step in recipe.normalise)
-    steps = kinds if track == "descriptor" else f"factor {factor:g}" if factor else ""
+    steps = kinds if track == "descriptor" else _branch_factors(recipe.matching)
     protocol = dataclasses.replace(
         report.protocol,
         normalisation=f"{steps} against train" if steps else "none",
         public_pairs=f"yes: scores of {len(seen)} queries are seen" if len(seen) else "no",
     )
     return dataclasses.replace(report, protocol=protocol)
+
+
+def _branch_factors(matching: config.Matching) -> str:
+    """How much of its train similarity each fused branch takes off a score; "" where none does."""
+    factors = {branch.name: getattr(branch, "norm_factor", 0) for branch in matching.fused_branches}
+    told = (f"{name}: {f'factor {factor:g}' if factor else 'none'}" for name, factor in factors.items())
+    return "; ".join(told) if any(factors.values()) else ""
 
 
 def score(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -153,8 +153,16 @@ def score_matches(
     )
 
 
-def _recall_at(rows: Labelled, *, ranks: tuple[int, ...]) -> list[float]:
-    """Share of true pairs with fewer than k other rows of their query at or above their score, for each k."""
+class TrueRows(NamedTuple):
+    """The rows of true pairs: index of the query, score, and how many other rows of it have this score or more."""
+
+    queries: np.ndarray
+    scores: np.ndarray
+    ranks: np.ndarray
+
+
+def true_rows(rows: Labelled) -> TrueRows:
+    """The true pairs that were found, ranked within their queries; ties count against."""
     hopeful = np.flatnonzero(np.isin(rows.queries, rows.true_queries))
     queries, scores = rows.queries[hopeful], rows.scores[hopeful]
     best_first, position = np.argsort(-scores), np.arange(len(scores))
@@ -165,8 +173,13 @@ def _recall_at(rows: Labelled, *, ranks: tuple[int, ...]) -> list[float]:
     first = np.maximum.accumulate(np.where(opens, position, 0))
     run = np.cumsum(opens | (np.diff(scores, prepend=np.nan) != 0)) - 1
     last = np.searchsorted(run, run, side="right") - 1
-    rank = (last - first)[correct]
-    return [float((rank < k).sum() / len(rows.true_queries)) for k in ranks]
+    return TrueRows(queries[correct], scores[correct], (last - first)[correct])
+
+
+def _recall_at(rows: Labelled, *, ranks: tuple[int, ...]) -> list[float]:
+    """Share of true pairs with fewer than k other rows of their query at or above their score, for each k."""
+    found = true_rows(rows).ranks
+    return [float((found < k).sum() / len(rows.true_queries)) for k in ranks]
 
 
 def _warnings(n_distractors: int, curve: Curve) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,63 @@ import numpy as np
 
 from isckit import config
 from isckit.judge.code import code_files
-from isckit.storage.artifacts import environment, file_digest, read_json, rows_digest
+from isckit.storage.artifacts import environment, file_digest, read_json, receipt_path, rows_digest
 from isckit.storage.recipe_diff import recipe_differences
 from isckit.submission import open_descriptors
 from isckit.workspace import Workspace
 
 WORDS = {"weights": "weights", "ensemble": "PCA", "bank": "bank"}
-"""Parts of a run that phase 2 may load and never change, and what people call them."""
+"""Parts of every run that phase 2 may load and never change, and what people call them."""
+KEPT_IN = frozenset({".npz", ".npy", ".h5", ".json", ".safetensors", ".pt", ".index", ".faiss", ".bin"})
+"""Kinds of files that fitted parts are kept in; nothing reads others, such as notes."""
+_RECEIPT = "receipt.json"
 
 
 def parts(workspace: Workspace, name: str) -> dict[str, Path]:
-    """Files of a run that phase 2 may load and never change, recipe aside."""
-    return {"weights": workspace.weights(name), "ensemble": workspace.ensemble(name), "bank": workspace.bank(name)}
+    """Files of a run that phase 2 may load and never change, recipe aside: those of WORDS, there or not, then whatever
+    else was fitted, by its path in the checkpoint folder.
+    """
+    known = {"weights": workspace.weights(name), "ensemble": workspace.ensemble(name), "bank": workspace.bank(name)}
+    own = workspace.checkpoint(name)
+    files = {path.relative_to(own).as_posix(): path for path in sorted(own.rglob("*")) if path.is_file()}
+    return known | {file: path for file, path in files.items() if is_further_part(workspace, name, file)}
+
+
+def is_further_part(workspace: Workspace, name: str, file: str) -> bool:
+    """Whether a path in the checkpoint folder is that of a part beside those of WORDS.
+
+    No parts are the state of trainings, receipts, the recipe, the freeze, hidden files, and those that are not KEPT_IN.
+    """
+    path, own = workspace.checkpoint(name) / file, workspace.checkpoint(name)
+    if path.suffix not in KEPT_IN or path.name.endswith(_RECEIPT):
+        return False
+    apart = {workspace.weights(name), workspace.ensemble(name), workspace.bank(name), workspace.recipe(name)}
+    hidden = any(word.startswith(".") for word in path.relative_to(own).parts)
+    training = path.is_relative_to(workspace.training(name, "member").parent)
+    return not (path in apart | {workspace.freeze(name)} or hidden or training)
+
+
+def receipted(folder: Path) -> Iterator[Path]:
+    """Files and folders below a folder that have a receipt, sorted."""
+    for receipt in sorted(folder.rglob(f"*{_RECEIPT}")):
+        own = (
+            receipt.parent if receipt.name == _RECEIPT else receipt.with_name(receipt.name.removesuffix(f".{_RECEIPT}"))
+        )
+        if receipt_path(own) == receipt:
+            yield own
+
+
+def receipt_of(path: Path) -> Path:
+    """Receipt of a folder or file: its own, or where it has none, that of the folder it was made with."""
+    own = receipt_path(path)
+    return own if own.is_file() or path.is_dir() else receipt_path(path.parent)
+
+
+def described(workspace: Workspace, name: str, image_set: str, *, first: Iterable[str] = ()) -> dict[str, Path]:
+    """What was described of an image set and has a receipt: the embeddings of members `first`, then all else."""
+    place = workspace.embeddings(name, image_set, "member").parent
+    found = {path.relative_to(place).as_posix(): path for path in receipted(place)}
+    return {what: found[what] for what in [*first, *found] if what in found}
 
 
 def state(workspace: Workspace, name: str, *, descriptors: Path | None = None) -> dict[str, Any]:
@@ -77,14 +122,20 @@ def model_changes(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     """Of weights, fitted parts and recipe, what changed since a freeze."""
     there, here = frozen["artifacts"], now["artifacts"]
     changes = [
-        f"{word} {'gone' if here[part] is None else 'changed'}"
-        for part, word in WORDS.items()
-        if there.get(part) != here[part]
+        f"{WORDS.get(part, part)} {_fate(part, there, here)}"
+        for part in [*WORDS, *sorted((there.keys() | here.keys()) - WORDS.keys())]
+        if there.get(part) != here.get(part)
     ]
     values = [f"recipe value {difference}" for difference in recipe_differences(frozen["recipe"], now["recipe"])]
     if not values and frozen["recipe_digest"] != now["recipe_digest"]:
         values = ["recipe file changed, its values did not"]
     return changes + values
+
+
+def _fate(part: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    if here.get(part) is None:
+        return "gone"
+    return "changed" if part in WORDS or part in there else "is new"
 
 
 def code_changes(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,8 @@ PAIRS = 16
 """True pairs among them, where the recipe trains on such."""
 PASSES = 2
 _BATCH = 16
+_GROUP, _GROUPS = 4, 4
+"""Images of a group, and groups of a pass, where a network that sees pairs is trained."""
 _SHOWN = 5
 
 
@@ -112,7 +114,10 @@ def _draw(disc: Disc, recipe: config.Recipe, rng: np.random.Generator) -> tuple[
 
 
 def short(recipe: config.Recipe) -> config.Recipe:
-    """The recipe's training at the length of an experiment: same networks, data paths, edits and losses."""
+    """The recipe's training at the length of an experiment: same networks, data paths, edits and losses.
+
+    Parts that begin with published weights begin at random: where weights come from is the business of rule 5.6.
+    """
     members = tuple(
         replace(
             member,
@@ -123,7 +128,39 @@ def short(recipe: config.Recipe) -> config.Recipe:
         else member
         for member in recipe.members
     )
-    return replace(recipe, members=members)
+    branches = tuple(
+        replace(branch, networks=tuple(_short_pairs(network) for network in branch.networks))
+        if isinstance(branch, config.Pairs)
+        else branch
+        for branch in recipe.matching.branches
+    )
+    return replace(
+        recipe,
+        members=members,
+        detector=_short_detector(recipe.detector),
+        matching=replace(recipe.matching, branches=branches),
+    )
+
+
+def _short_detector(detector: config.Detector | None) -> config.Detector | None:
+    if detector is None:
+        return None
+    return replace(
+        detector,
+        pretrained="none",
+        epochs=PASSES,
+        images_per_epoch=IMAGES,
+        batch_images=min(_BATCH, detector.batch_images),
+    )
+
+
+def _short_pairs(network: config.PairNetwork) -> config.PairNetwork:
+    """Groups of a few images, as every reference of a group meets every query of it."""
+    stages = tuple(
+        replace(stage, groups=PASSES * _GROUPS, log_groups=_GROUPS, group=min(_GROUP, stage.group), start=0)
+        for stage in network.stages
+    )
+    return replace(network, backbone=replace(network.backbone, pretrained="none"), stages=stages)
 
 
 def _short(stage: config.Stage) -> config.Stage:

@@ -12,6 +12,7 @@ from isckit.losses.barlow_twins import BarlowTwinsObjective
 from isckit.losses.compatibility import CompatibilityObjective
 from isckit.losses.contrastive import ContrastiveObjective
 from isckit.losses.infonce import InfoNceObjective
+from isckit.losses.margin_triplet import TripletObjective
 from isckit.losses.momentum_teacher import MomentumTeacherObjective
 from isckit.losses.ntxent import NtXentObjective
 from isckit.losses.objective import Objective
@@ -48,6 +49,8 @@ def build(
             return BarlowTwinsObjective(settings, pooled=network.pooled_dim)
         case config.MomentumTeacher():
             return MomentumTeacherObjective(settings, network)
+        case config.Triplet():
+            return TripletObjective(settings)
         case config.Compatibility():
             assert anchor is not None, "a stage towards compatibility is given its anchor"
             return CompatibilityObjective(settings, network, anchor=anchor)

@@ -17,31 +17,35 @@ class TwoHeadsObjective(Objective):
 
     Cross-entropy with smoothed labels of a classifier on `wide` and of one on `narrow` (one weight for both), soft
     cross-entropy of the narrow classifier against the wide one's softmax, and the batch-hard triplet loss on `pooled`.
-    The triplet is that of the global batch, the others are means over this process's part.
+    The triplet is that of the global batch, the others are means over this process's part. Where the wide head is the
+    last (D2LV), it has the one classifier, and the parts are wide and triplet.
     """
 
     def __init__(self, settings: config.TwoHeads, *, wide: int, narrow: int, classes: int) -> None:
         super().__init__()
         self.settings = settings
-        self.wide, self.narrow = (nn.Linear(width, classes, bias=False) for width in (wide, narrow))
+        self.wide = nn.Linear(wide, classes, bias=False)
+        self.narrow = nn.Linear(narrow, classes, bias=False) if narrow != wide else None
         for classifier in (self.wide, self.narrow):
-            nn.init.normal_(classifier.weight, std=0.001)
+            if classifier is not None:
+                nn.init.normal_(classifier.weight, std=0.001)
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
         """Parts, before their weights: wide, narrow, soft, triplet."""
         temperature, smoothing = self.settings.logit_temperature, self.settings.smoothing
         wide = self.wide(outputs.wide.float()) / temperature
-        narrow = self.narrow(outputs.narrow.float()) / temperature
         parts = {
             "wide": F.cross_entropy(wide, batch.labels, label_smoothing=smoothing),
-            "narrow": F.cross_entropy(narrow, batch.labels, label_smoothing=smoothing),
-            "soft": soft_cross_entropy(narrow, teacher=wide),
             "triplet": batch_hard(outputs.pooled.float(), batch.labels),
         }
-        classified = self.settings.cross_entropy * (parts["wide"] + parts["narrow"])
-        rest = self.settings.soft * parts["soft"] + self.settings.triplet * parts["triplet"]
-        return {"loss": classified + rest, **parts}
+        loss = self.settings.cross_entropy * parts["wide"] + self.settings.triplet * parts["triplet"]
+        if self.narrow is not None:
+            narrow = self.narrow(outputs.narrow.float()) / temperature
+            parts["narrow"] = F.cross_entropy(narrow, batch.labels, label_smoothing=smoothing)
+            parts["soft"] = soft_cross_entropy(narrow, teacher=wide)
+            loss = loss + self.settings.cross_entropy * parts["narrow"] + self.settings.soft * parts["soft"]
+        return {"loss": loss, **parts}
 
 
 def soft_cross_entropy(logits: torch.Tensor, *, teacher: torch.Tensor) -> torch.Tensor:

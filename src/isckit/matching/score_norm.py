@@ -39,3 +39,16 @@ def with_score_dimension(
     """
     left = np.column_stack([queries, -factor * statistic]).astype(np.float32)
     return left, np.column_stack([references, np.ones(len(references), np.float32)])
+
+
+def normalised(
+    queries: np.ndarray, references: np.ndarray, bank: Embeddings, *, factor: float, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides, with a coordinate more each: their inner product is the normalised score; a factor of 0 adds none.
+
+    Raises:
+        RuleViolation, BadInput: see `background`.
+    """
+    if not factor:
+        return queries, references
+    return with_score_dimension(queries, references, background(queries, bank, first=first, last=last), factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 from isckit import config
 from isckit.models.layouts import member_keys
-from isckit.models.surgery import HEAD_CONVOLUTION, operate
+from isckit.models.surgery import operate, unused_parts
 from isckit.storage.checkpoints import read_weights
 from isckit.types import BadInput
 
@@ -40,18 +41,57 @@ def backbone(settings: config.Backbone) -> Any:
             allowed="weights that were trained with instance normalisation, or none",
             remedy="name a local file of such weights in backbone.pretrained",
         )
-    model = timm.create_model(settings.name, pretrained=settings.pretrained == "hub", num_classes=0, global_pool="")
+    window: dict[str, Any] = {"window_size": settings.window} if settings.window else {}
+    hub = settings.pretrained == "hub"
+    model = timm.create_model(settings.name, pretrained=hub, num_classes=0, global_pool="", **window)
     operate(model, settings)
     if settings.pretrained not in ("none", "hub"):
-        _load(model, Path(settings.pretrained), cut=settings.cut == "stages")
-    return model
+        _load(model, Path(settings.pretrained), cut=unused_parts(settings))
+    return LastBlocks(model, settings.blocks) if settings.blocks else model
 
 
-def _load(model: Any, path: Path, *, cut: bool) -> None:
+class LastBlocks(nn.Module):
+    """The mean tokens of the last blocks of a windowed transformer, side by side (EsViT, Li et al. 2022; imgFp).
+
+    Blocks of the last stage go through the model's final normalisation, as in EsViT's code; earlier ones do not.
+
+    Raises:
+        BadInput: a model without stages of blocks, or with fewer of them.
+    """
+
+    def __init__(self, model: Any, count: int) -> None:
+        super().__init__()
+        stages = [list(stage.blocks) for stage in getattr(model, "layers", []) if hasattr(stage, "blocks")]
+        last = [(block, stage is stages[-1]) for stage in stages for block in stage][-count:]
+        if len(last) < count:
+            raise BadInput(
+                seen=f"the last {count} blocks of a backbone with {len(last)} in its stages",
+                allowed="a Swin transformer of timm with so many blocks",
+                remedy="correct backbone.blocks or backbone.name",
+            )
+        self.model, self.pretrained_cfg = model, model.pretrained_cfg
+        self._means: dict[int, torch.Tensor] = {}
+        for number, (block, normed) in enumerate(last):
+            block.register_forward_hook(functools.partial(self._note, number, normed))
+        with torch.no_grad():
+            size = model.pretrained_cfg["input_size"][1]
+            self.num_features = self.forward_features(torch.zeros(1, 3, size, size)).shape[1]
+
+    def _note(self, number: int, normed: bool, block: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        tokens = self.model.norm(output) if normed else output
+        self._means[number] = tokens.float().flatten(1, -2).mean(1)
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) -> (B, sum of widths, 1, 1)."""
+        self.model.forward_features(x)
+        return torch.cat([self._means.pop(number) for number in sorted(self._means)], dim=1)[..., None, None]
+
+
+def _load(model: Any, path: Path, *, cut: tuple[str, ...]) -> None:
     table = member_keys(read_weights(path))
     weights = {k.removeprefix("backbone."): v for k, v in table.items() if k.startswith("backbone.")}
     heads = model.pretrained_cfg.get("classifier") or ()
-    unused = ((heads,) if isinstance(heads, str) else tuple(heads)) + (HEAD_CONVOLUTION if cut else ())
+    unused = ((heads,) if isinstance(heads, str) else tuple(heads)) + cut
     weights = {k: v for k, v in weights.items() if not k.startswith(tuple(f"{part}." for part in unused))}
     expected = model.state_dict()
     other = [k for k, v in weights.items() if k in expected and v.shape != expected[k].shape]

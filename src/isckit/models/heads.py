@@ -1,4 +1,4 @@
-"""From pooled features to the vector that becomes the embedding: a linear layer, or visionForce's projector."""
+"""From pooled features to the vector that becomes the embedding: nothing, layers, or visionForce's projector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,49 @@ import torch
 from torch import nn
 
 from isckit import config
+from isckit.models.deep_rank import DeepRankHead
+from isckit.types import BadInput
+
+
+class NoHead(nn.Module):
+    """The pooled features are the embedding (MultiGrain, Berman et al. 2019).
+
+    Raises:
+        BadInput: the recipe gives the embedding another width.
+    """
+
+    def __init__(self, settings: config.Head, pooled_dim: int, dim: int) -> None:
+        super().__init__()
+        if dim != pooled_dim:
+            raise BadInput(
+                seen=f"a network of dim {dim} without a head, behind {pooled_dim} pooled features",
+                allowed="the number of pooled features",
+                remedy=f"set the member's dim={pooled_dim}, or give it a head",
+            )
+        self.wide_dim = pooled_dim
+
+    def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, C) -> itself, twice."""
+        return pooled, pooled
+
+
+class DenseHead(nn.Module):
+    """Dropout, a hidden layer with ReLU and BatchNorm, a layer to `dim` (Parajuli's triplet network)."""
+
+    def __init__(self, settings: config.Head, pooled_dim: int, dim: int) -> None:
+        super().__init__()
+        self.wide_dim, hidden = pooled_dim, settings.widths[0]
+        self.layers = nn.Sequential(
+            nn.Dropout(settings.dropout),
+            nn.Linear(pooled_dim, hidden),
+            nn.ReLU(),
+            nn.BatchNorm1d(hidden),
+            nn.Linear(hidden, dim),
+        )
+
+    def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, C) -> (n, dim), before L2, and the pooled features themselves."""
+        return self.layers(pooled), pooled
 
 
 class LinearHead(nn.Module):
@@ -18,6 +61,7 @@ class LinearHead(nn.Module):
         nn.init.xavier_normal_(self.fc.weight)
         if settings.bias:
             nn.init.zeros_(self.fc.bias)
+        self.fc.requires_grad_(not settings.whitened)
         self.bn = nn.BatchNorm1d(dim) if settings.norm else nn.Identity()
 
     def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +73,7 @@ class ProjectorHead(nn.Module):
     """visionForce's (BoT, 2021): C -> 4096 -> 8192 with a BatchNorm behind, and from there a block to `dim`.
 
     The block begins with a BatchNorm of its own, so two of them meet; the last one of each part has its bias frozen
-    at zero.
+    at zero. Where `dim` is the projector's own width there is no block: its result is the embedding (D2LV).
     """
 
     def __init__(self, settings: config.Head, pooled_dim: int, dim: int) -> None:
@@ -42,12 +86,13 @@ class ProjectorHead(nn.Module):
             nn.Linear(middle, self.wide_dim),
             _without_bias(nn.BatchNorm1d(self.wide_dim)),
         )
-        self.narrow = nn.Sequential(
+        block = [
             nn.BatchNorm1d(self.wide_dim),
             nn.LeakyReLU(0.2),
             nn.Linear(self.wide_dim, dim),
             _without_bias(nn.BatchNorm1d(dim)),
-        )
+        ]
+        self.narrow = nn.Sequential(*(block if dim != self.wide_dim else ()))
 
     def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, C) -> (n, dim), before L2, and the projector's (n, widths[1])."""
@@ -55,10 +100,24 @@ class ProjectorHead(nn.Module):
         return self.narrow(wide), wide
 
 
-def head(settings: config.Head, *, pooled_dim: int, dim: int) -> LinearHead | ProjectorHead:
-    """The head of a recipe, with fresh weights."""
-    kind = LinearHead if settings.kind == "linear" else ProjectorHead
-    return kind(settings, pooled_dim, dim)
+HEADS: dict[str, type[NoHead] | type[LinearHead] | type[DenseHead] | type[ProjectorHead]] = {
+    "none": NoHead,
+    "linear": LinearHead,
+    "dense": DenseHead,
+    "projector": ProjectorHead,
+}
+AnyHead = NoHead | LinearHead | DenseHead | ProjectorHead | DeepRankHead
+
+
+def head(settings: config.Head, *, pooled_dim: int, dim: int, shallow_dim: int = 0) -> AnyHead:
+    """The head of a recipe, with fresh weights; the last `shallow_dim` pooled features are of shallow branches.
+
+    Raises:
+        BadInput: no head, and a width other than that of the pooled features.
+    """
+    if settings.kind == "deep_rank":
+        return DeepRankHead(settings, pooled_dim, dim, shallow_dim)
+    return HEADS[settings.kind](settings, pooled_dim, dim)
 
 
 def _without_bias(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:

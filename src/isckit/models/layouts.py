@@ -61,6 +61,11 @@ LAYOUTS = (
             (r"^classifier_.*", ""),
         ),
     ),
+    Layout(
+        "MultiGrain (multigrain_joint_3B_0.5.pth), of which the trunk alone is used",
+        ("features.conv1.weight", "features.layer4.0.conv1.weight"),
+        ((r"^(?!features\.).*", ""), (r"^features\.", "backbone.")),
+    ),
 )
 
 

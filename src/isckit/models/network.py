@@ -51,10 +51,14 @@ class EmbeddingNetwork(nn.Module):
         self.head = head(settings.head, pooled_dim=self.pooled_dim, dim=settings.dim, shallow_dim=shallow_dim)
         self.wide_dim = self.head.wide_dim
 
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) uint8 -> what the backbone takes: mean 0 and deviation 1, grey where the recipe says so."""
+        pixels = greyed(images) if self.settings.grey else images.float()
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
     def outputs(self, images: torch.Tensor) -> Outputs:
         """(B, 3, S, S) uint8 -> everything that a loss may ask for."""
-        pixels = greyed(images) if self.settings.grey else images.float()
-        x = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        x = self.normalised(images)
         tokens = self.backbone.forward_features(x)
         features = as_map(self.backbone, tokens)
         pooled = tokens[:, 0].float() if self.settings.pooling == "token" else self.pool(features)

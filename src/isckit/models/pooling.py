@@ -1,9 +1,14 @@
-"""Generalised-mean pooling (GeM; Radenovic, Tolias & Chum, TPAMI 2018)."""
+"""From a map to one vector: generalised-mean pooling (GeM; Radenovic, Tolias & Chum, TPAMI 2018), or the mean."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+
+from isckit import config
+from isckit.models.how import AttentionPool
 
 
 class GeM(nn.Module):
@@ -26,3 +31,26 @@ class GeM(nn.Module):
         """(B, C, H, W) -> (B, C), in float32: powers of half-precision maps overflow."""
         p = self.p if self.training or self.at_test is None else self.at_test
         return x.float().clamp(min=self.eps).pow(p).mean((-2, -1)).pow(1 / p)
+
+
+class Mean(nn.Module):
+    """The plain mean over positions, of features that may be negative."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C), in float32."""
+        return x.float().mean((-2, -1))
+
+
+def pooled_width(backbone: Any, settings: config.Network) -> int:
+    """Features that the pooling leaves of a backbone's map."""
+    if settings.pooling != "flatten":
+        return int(backbone.num_features)
+    side = -(-settings.image_size // backbone.feature_info[-1]["reduction"])
+    return int(backbone.num_features) * side**2
+
+
+def pooling(settings: config.Network) -> nn.Module:
+    """The pooling of a recipe's network; of the class token there is nothing to pool."""
+    if settings.pooling == "gem":
+        return GeM(settings.gem_p, learnable=settings.gem_learnable, at_test=settings.gem_p_at_test)
+    return {"mean": Mean, "token": nn.Identity, "flatten": nn.Flatten, "attention": AttentionPool}[settings.pooling]()

@@ -13,6 +13,8 @@ from isckit.types import BadInput
 
 HEAD_CONVOLUTION = ("conv_head", "bn2")
 """What stands after the last stage of an EfficientNet."""
+LAST_STAGE = ("layer4",)
+"""The last stage of a ResNet."""
 
 
 def operate(model: Any, settings: config.Backbone) -> None:
@@ -23,6 +25,8 @@ def operate(model: Any, settings: config.Backbone) -> None:
     """
     if settings.cut == "stages":
         _drop_head_convolution(model, settings.name)
+    elif settings.cut == "last_stage":
+        _drop_last_stage(model, settings.name)
     changes = {"stride16": _keep_resolution, "ibn": _split_norms, "wave": _insert_waves}
     wanted = [name for name in changes if getattr(settings, name)]
     if wanted and not _is_resnet(model):
@@ -47,6 +51,19 @@ def _drop_head_convolution(model: Any, name: str) -> None:
     for part in HEAD_CONVOLUTION:
         setattr(model, part, nn.Identity())
     model.num_features = model.feature_info[-1]["num_chs"]
+
+
+def _drop_last_stage(model: Any, name: str) -> None:
+    if not _is_resnet(model):
+        raise _unfit(name, "cut=last_stage", "ResNets")
+    for part in LAST_STAGE:
+        setattr(model, part, nn.Sequential())  # an identity that gradient checkpointing takes for a stage
+    model.num_features = model.feature_info[-2]["num_chs"]
+
+
+def unused_parts(settings: config.Backbone) -> tuple[str, ...]:
+    """Parts that weight files may hold and the model has no more."""
+    return {"head": (), "stages": HEAD_CONVOLUTION, "last_stage": LAST_STAGE}[settings.cut]
 
 
 def _keep_resolution(model: Any, name: str) -> None:

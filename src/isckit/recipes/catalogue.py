@@ -7,7 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from isckit import config
-from isckit.recipes import baseline, lyakaap, organisers, ours, s_square, sscd, titanshield, vision_force
+from isckit.recipes import (
+    baseline,
+    d2lv,
+    hashes,
+    how,
+    imgfp,
+    lyakaap,
+    organisers,
+    ours,
+    ours_matching,
+    overlay_detector,
+    parajuli,
+    s_square,
+    separate,
+    sscd,
+    titanshield,
+    vision_force,
+)
 from isckit.storage.artifacts import read_json
 from isckit.types import BadInput
 
@@ -15,7 +32,18 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "baseline": baseline.baseline,
     "baseline.mini": baseline.mini,
     "baseline.tiny": baseline.tiny,
+    "phash": hashes.phash,
+    "pdq": hashes.pdq,
     "gist": organisers.gist,
+    "multigrain": organisers.multigrain,
+    "multigrain.mini": organisers.multigrain_mini,
+    "how": how.how,
+    "how.mini": how.mini,
+    "orb": parajuli.orb,
+    "triplet": parajuli.triplet,
+    "triplet.mini": parajuli.triplet_mini,
+    "deeprank": parajuli.deeprank,
+    "deeprank.mini": parajuli.deeprank_mini,
     "lyakaap": lyakaap.lyakaap,
     "lyakaap.train_negatives": lyakaap.train_negatives,
     "lyakaap.mini": lyakaap.mini,
@@ -28,8 +56,21 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "sscd": sscd.sscd,
     "sscd.large": sscd.large,
     "sscd.mini": sscd.mini,
+    "d2lv": d2lv.d2lv,
+    "d2lv.fixed": d2lv.fixed,
+    "d2lv.mini": d2lv.mini,
+    "separate": separate.separate,
+    "separate.mini": separate.mini,
+    "imgfp": imgfp.imgfp,
+    "imgfp.local": imgfp.local_only,
+    "imgfp.mini": imgfp.mini,
+    "overlay_detector": overlay_detector.overlay_detector,
+    "overlay_detector.mini": overlay_detector.mini,
     "ours": ours.ours,
     "ours.mini": ours.mini,
+    "ours_matching": ours_matching.ours_matching,
+    "ours_matching.mini": ours_matching.mini,
+    "ours_matching.tiny": ours_matching.tiny,
 }
 
 

@@ -28,8 +28,8 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], *, recipe: st
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read tensors from safetensors, from a torch file of plain values, or from a TorchScript archive.
 
-    A training framework's wrapping ("state_dict", "model") and DDP's "module." prefix are taken off. Beside the
-    tensors there may be a training script's arguments (argparse.Namespace), as many published files have them.
+    A training framework's wrapping ("state_dict", "model", "model_state") and DDP's "module." prefix are taken off.
+    Beside the tensors there may be a training script's arguments (argparse.Namespace), as many published files have.
 
     Raises:
         MissingInput: no such file.
@@ -49,7 +49,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         loaded = _read_archive(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise _corrupt(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    for wrapper in ("state_dict", "model"):
+    for wrapper in ("state_dict", "model", "model_state"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from isckit import config
-from isckit.data.material import Material
+from isckit.data.layouts import Disc, require
+from isckit.data.material import Material, material
 from isckit.engine.distributed import Place, deterministic
+from isckit.engine.scan import sound
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
 from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
@@ -20,6 +22,7 @@ from isckit.storage.checkpoints import write_weights
 from isckit.storage.meter import measured
 from isckit.tracks.run import Run
 from isckit.types import BadInput, Role
+from isckit.views.faces import with_faces
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +64,14 @@ class Session:
 
 
 def train_members(
-    run: Run, material: Material | None, *, place: Place, workers: int, witness: Path | None = None
+    run: Run, images: Material | None, *, place: Place, workers: int, witness: Path | None = None
 ) -> None:
     """Train whatever the recipe trains: ensemble members in their order, its detector, its pair networks.
 
     What is not trained keeps its initial weights. What the training loaders yield is written down in the file
     `witness`, where one is given.
     """
-    session = Session(run, material, place, workers, witness)
+    session = Session(run, images, place, workers, witness)
     weights: dict[str, torch.Tensor] = {}
     drawn = _draws(run)
     with measured() as cost:
@@ -83,7 +86,7 @@ def train_members(
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
             run.weights,
-            made_from={"images": material.digest() if material else ""},
+            made_from={"images": images.digest() if images else ""},
             facts={
                 "trained_on": Role.TRAIN.value,
                 "device": str(place.device),
@@ -91,6 +94,20 @@ def train_members(
                 "cost": cost.record(images=_draws(run) - drawn),
             },
         )
+
+
+def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
+    """The images that a recipe trains on, each of them looked at first; None where it trains nothing.
+
+    Raises:
+        MissingInput: images that a stage needs are not there.
+        BadInput: broken images under the policy "stop", all of them listed.
+    """
+    if not run.recipe.learns:
+        return None
+    train = sound(require(disc, "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
+    found = material(disc, train, run.recipe.stages)
+    return with_faces(found, run.recipe.stages, path=run.workspace.faces(run.name), workers=workers)
 
 
 def _member(session: Session, member: config.Member, weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

@@ -143,7 +143,8 @@ def bank(run: Run) -> Embeddings:
 def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,), pca: Pca | None = None) -> Embeddings:
     """The ensemble's vectors of an image set, projected shard by shard; of the whole images, or of other views too."""
     pca = pca or load_pca(run.workspace.ensemble(run.name))
-    parts = combined(run, image_set, views=views, how=run.recipe.ensemble.how)
+    settings = run.recipe.ensemble
+    parts = combined(run, image_set, members=settings.members, views=views, how=settings.how)
     return Embeddings.joined([project(part, pca) for part in parts])
 
 
@@ -173,7 +174,7 @@ def train_vectors(
     Without arguments that of the Descriptor track's ensemble.
     """
     settings = run.recipe.ensemble
-    limit, how = limit or settings.fit_images, how or settings.how
+    limit, how, members = limit or settings.fit_images, how or settings.how, members or settings.members
     images = _receipt(run, "train", members[0] if members else run.recipe.members[0].name)["facts"]["images"]
     drawn = np.full(images, images <= limit)
     if images > limit:

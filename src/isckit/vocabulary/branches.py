@@ -82,8 +82,9 @@ class Local:
     """Local features: keypoints of both images vote for pairs, geometry verifies them; score = what fits together.
 
     vote: None where only the pairs of other branches are verified. candidates: names of branches that stand before
-    this one, whose pairs are verified beside the voted ones. of: "overlay" looks at the detected overlay of a
-    query, where it has one, in place of the query (imgFp's third branch); such queries alone get pairs then.
+    this one, whose pairs are verified beside the voted ones. of: "image" is the query as the recipe's substitution
+    leaves it, "original" as it is; "overlay" looks at the detected overlay of a query, where it has one, in place of
+    the query (imgFp's third branch); such queries alone get pairs then.
     """
 
     kind: Literal["local"] = "local"
@@ -92,7 +93,7 @@ class Local:
     vote: Vote | None = Vote()
     verify: Verify = Verify()
     candidates: tuple[str, ...] = ()
-    of: Literal["image", "overlay"] = "image"
+    of: Literal["image", "original", "overlay"] = "image"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,6 +19,7 @@ class Backbone:
     cut: "stages" leaves out the convolution after the last stage (EfficientNets' head), "last_stage" a ResNet's last
     stage (HOW).
     stride16: the last stage of a ResNet keeps its resolution. wave: WaveBlock after stages 2 and 3. ibn: IBN-a.
+    window: of a windowed transformer, in tokens; 0 for its own.
     blocks: of a windowed transformer, the mean tokens of the last so many blocks, the last stage's normed, side by side
     in place of its map (EsViT; imgFp takes four); 0 leaves the map.
     normalisation of the input: the backbone's own, or ImageNet's mean and standard deviation.
@@ -32,6 +33,7 @@ class Backbone:
     stride16: bool = False
     wave: bool = False
     ibn: bool = False
+    window: NotNegativeInt = 0
     blocks: NotNegativeInt = 0
     normalisation: Literal["backbone", "imagenet"] = "backbone"
     frozen: Literal["none", "but_last", "all"] = "none"
@@ -46,9 +48,9 @@ class Backbone:
 class Head:
     """From pooled features to the embedding.
 
-    linear: a layer, with bias and norm (BatchNorm after it) as they say. projector: visionForce's, with a block to `dim`
-    behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number. dense: dropout, a
-    layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli). deep_rank: two layers of `widths` on the
+    linear: a layer, with bias and norm (BatchNorm after it) as they say. projector: visionForce's, with a block to
+    `dim` behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number. dense:
+    dropout, a layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli). deep_rank: two layers of `widths` on the
     deep branch, each with ReLU and dropout, then beside the two shallow ones a layer to `dim`.
     whitened: the linear layer is the PCA whitening of local features of train images when training begins, and stays so
     (HOW).

@@ -3,13 +3,14 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from spoiled import fit_further
 
 from isckit.cli.main import main
-from isckit.judge.audit.diff import explain
+from isckit.judge.audit.diff import _of_weights, explain
 from isckit.judge.audit.distance import descriptor_distance, match_distance
 from isckit.judge.audit.manifest import write_manifest
 from isckit.judge.freeze import seal
-from isckit.storage.artifacts import file_digest, read_json, write_json
+from isckit.storage.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import write_descriptors, write_matches
 from isckit.types import Embeddings, Matches, Role
 
@@ -65,6 +66,37 @@ def test_recipe_values_alone_explain_another_run_and_the_effect_is_measured(done
     assert all(words.endswith("of 40 floats there, 30 now") for words in found["descriptors"])
     assert "rows in common" in found["matches"][0] and "largest score difference" in found["matches"][0]
     assert found["scores"][1].endswith("there, not scored now")
+
+
+def test_what_branches_fitted_is_a_cause_of_its_own(copy, tmp_path):
+    fit_further(copy)
+    write_manifest(copy / FOLDER)
+    other = shutil.copytree(copy, tmp_path / "other")
+    assert blocks(explain(copy / FOLDER, other / FOLDER))["fitted parts"] == ["the same"]
+    write_text(other / "checkpoints/run/thresholds/views.json", "{}")
+    (other / "checkpoints/run/spaces/views/bank.h5").unlink()
+    write_manifest(other / FOLDER)
+    found = blocks(explain(copy / FOLDER, other / FOLDER))
+    told = "same data, recipe, code, packages and machine: not explained"
+    assert found["fitted parts"] == [
+        f"{part}: others: {told}" for part in ("spaces/views/bank.h5", "thresholds/views.json")
+    ]
+    assert found["bank"] == ["the same"]
+
+
+@pytest.mark.parametrize(
+    ("value", "of_weights"),
+    [
+        ("members.0.dim: 32 there, 64 now", True),
+        ("members.0.weight: 1 there, 2 now", False),
+        ("detector.epochs: 2 there, 3 now", True),
+        ("matching.branches.1.networks.0.grey: True there, False now", True),
+        ("matching.branches.0.norm_factor: 1 there, 2 now", False),
+        ("ensemble.dim: 1 there, 2 now", False),
+    ],
+)
+def test_weights_depend_on_what_is_trained(value, of_weights):
+    assert _of_weights(value) is of_weights
 
 
 def test_images_machine_code_and_weights_are_told_with_what_explains_them(done, mini, copy, tmp_path):

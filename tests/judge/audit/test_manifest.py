@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from spoiled import fit_further
 
 from isckit.cli.main import main
 from isckit.judge.audit.costs import costs, table
@@ -9,7 +10,7 @@ from isckit.judge.audit.manifest import read_manifest, write_manifest
 from isckit.judge.code import code_files
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import file_digest, read_json, write_json
+from isckit.storage.artifacts import file_digest, read_json, write_json, write_receipt, write_text
 from isckit.types import BadInput
 from isckit.workspace import Workspace
 
@@ -33,6 +34,26 @@ def test_every_file_of_checkpoint_and_submission_is_in_it_with_digest_and_receip
     }
     assert manifest["code"]["files"] == code_files() and manifest["devices"]["train/gist"]["device"] == "cpu"
     assert manifest["machine"]["cores"] >= 1 and manifest["packages"]["numpy"] and manifest["seeds"] == {"recipe": 1}
+
+
+def test_what_branches_fitted_and_what_else_was_described_is_in_it_too(copy):
+    fit_further(copy)
+    codes = copy / "cache/run/queries/asmk.codes"
+    codes.mkdir()
+    write_receipt(codes, made_from={"images": "x"}, facts={"device": "cpu", "cost": {"seconds": 7.0}})
+    manifest = read_manifest(write_manifest(copy / FOLDER).parent)
+    own, receipt = copy / "checkpoints/run", read_json(copy / "checkpoints/run/spaces/views/receipt.json")
+    for file in ("spaces/views/projection.npz", "spaces/views/bank.h5"):
+        record = manifest["checkpoint"][file]
+        assert record["sha256"] == file_digest(own / file) and record["receipt"]["made_from"] == receipt["made_from"]
+        assert record["receipt"]["facts"]["fitted_on"] == "train" and "cost" not in record["receipt"]["facts"]
+    assert manifest["checkpoint"]["thresholds/views.json"]["receipt"]["facts"]["fitted_on"] == "train"
+    assert not [name for name in manifest["checkpoint"] if name.endswith("receipt.json")]
+    assert manifest["embeddings"]["queries/asmk.codes"]["made_from"] == {"images": "x"}
+    steps = {step["step"]: step for step in manifest["costs"]["steps"]}
+    assert steps["extract queries (asmk.codes)"]["seconds"] == 7.0
+    assert steps["fit spaces/views"]["seconds"] == receipt["facts"]["cost"]["seconds"]
+    assert list(steps)[-5:] == ["fit bank", "fit spaces/views", "fit thresholds/views.json", "descriptor", "matching"]
 
 
 def test_the_seal_is_over_all_the_rest(done):
@@ -100,6 +121,20 @@ def test_costs_have_a_row_a_step_and_add_up(done):
     assert found["total"]["peak_memory_bytes"] == max(step.get("peak_memory_bytes", 0) for step in steps.values())
     lines = table(found).splitlines()
     assert len(lines) == 10 and lines[-1].split()[0] == "total" and "img/s" in lines[2]
+
+
+def test_networks_that_see_pairs_are_told_by_pairs(copy):
+    log = copy / "checkpoints/run/training/network/metrics.jsonl"
+    epochs = [json.loads(line) for line in log.read_text().splitlines()]
+    for epoch, (seconds, speed) in zip(epochs, [(2.0, 10.0), (6.0, 30.0)], strict=True):
+        epoch.pop("images_per_second")
+        epoch |= {"seconds": seconds, "pairs_per_second": speed}
+    (copy / "checkpoints/run/training/pairs").mkdir()
+    write_text(copy / "checkpoints/run/training/pairs/metrics.jsonl", "".join(json.dumps(e) + "\n" for e in epochs))
+    found = costs(Case(*Workspace.locate(copy / FOLDER)))
+    (pairs,) = [step for step in found["steps"] if step["step"] == "train pairs"]
+    assert pairs == {"step": "train pairs", "part_of": "train", "epochs": 2, "seconds": 8.0, "pairs_per_second": 25.0}
+    assert "25.0 pairs/s" in table(found) and "img/s" in table(found)
 
 
 def test_a_resumed_training_counts_all_its_epochs(done, tmp_path):

@@ -4,10 +4,12 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from frozen_run import finished_run
 
 from isckit.cli.main import main
 from isckit.data.layouts import open_disc
-from isckit.judge.audit.replay import _whole_batches
+from isckit.judge.audit.replay import Replay, _further_parts, _whole_batches
+from isckit.storage.artifacts import write_json
 from isckit.types import Role
 
 
@@ -26,6 +28,21 @@ def test_without_any_cache_or_fitted_part_everything_comes_out_the_same(copy, mi
     assert ("weights.safetensors" in out) == (phase == 1)
     assert "uAP of descriptors.h5" in out and "uAP of matching.csv" in out
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_what_branches_fitted_is_compared_file_by_file(tmp_path):
+    here, there = (finished_run(tmp_path / name) for name in ("here", "there"))
+    for workspace, score in ((here, 1.0), (there, 1.25)):
+        own = workspace.checkpoint("run")
+        write_json(own / "thresholds/views.json", {"score": score})
+        write_json(own / "thresholds/same.json", {"score": 2.0})
+    write_json(here.checkpoint("run") / "thresholds/gone.json", {"score": 2.0})
+    write_json(there.checkpoint("run") / "thresholds/new.json", {"score": 2.0})
+    found = {each.what.removeprefix("thresholds/"): each for each in _further_parts(here, there, "run")}
+    assert list(found) == ["gone.json", "new.json", "same.json", "views.json"]
+    assert found["same.json"].identical and found["views.json"].largest == 0.25
+    assert found["gone.json"].missing and found["new.json"].missing
+    assert [Replay([each], [], 0.1, "").passed for each in found.values()] == [False, False, True, False]
 
 
 def test_a_sample_in_the_same_batches_comes_out_bit_for_bit(copy, mini, capsys):

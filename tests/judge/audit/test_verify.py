@@ -6,6 +6,7 @@ import shutil
 
 import h5py
 import pytest
+from spoiled import fit_further
 
 from isckit.cli.main import main
 from isckit.judge.audit.consistency import inconsistencies
@@ -40,6 +41,45 @@ def test_an_untouched_submission_is_verified_and_nothing_is_written(place, phase
     assert done.passed and done.changes == [] and not any("images" in note for note in done.notes), str(done)
     assert "88 images" in done.examined and str(done).endswith("VERIFIED")
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+@pytest.fixture
+def further(copy):
+    """Root of a run with a space and a threshold of its own, and its manifest."""
+    fit_further(copy)
+    write_manifest(copy / FOLDER)
+    return copy
+
+
+def test_tampering_with_what_branches_fitted_is_named(further):
+    before = verify(further / FOLDER).changes  # the recipe is another one than the submission was made with
+    own = further / "checkpoints/run"
+    flip(own / "spaces/views/bank.h5", -1)
+    threshold = own / "thresholds/views.json"
+    threshold.unlink()
+    values = read_json(own / "spaces/views/receipt.json")
+    values["facts"]["images"] += 1
+    write_json(own / "spaces/views/receipt.json", values)
+    images = values["facts"]["images"]
+    told = f"receipt value facts.images: {images - 1} there, {images} now"
+    assert [words for words in verify(further / FOLDER).changes if words not in before] == [
+        "spaces/views/bank.h5: changed",
+        f"spaces/views/bank.h5: {told}",
+        f"spaces/views/projection.npz: {told}",
+        "thresholds/views.json: is gone",
+    ]
+
+
+@pytest.mark.parametrize("key", ["space", "train"])
+def test_a_space_that_was_made_from_something_else_is_named(further, key):
+    own = further / "checkpoints/run/spaces/views/receipt.json"
+    values = read_json(own)
+    values["made_from"][key] = "other"
+    write_json(own, values)
+    write_manifest(further / FOLDER)
+    told = f"spaces/views/projection.npz: by its receipt made from another {key} than the one recorded"
+    assert told in verify(further / FOLDER).changes
+    assert sum("spaces" in words for words in verify(further / FOLDER).changes) == 2
 
 
 def flip(path, position):

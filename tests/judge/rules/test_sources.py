@@ -48,6 +48,38 @@ def test_an_entry_refers_by_backbone_file_or_member(copy, pretrained, changes):
     assert ("which no entry is named after" in finding.detail) == (changes.get("name") == "another")
 
 
+def with_detector(values):
+    detector = config.Detector(pretrained="hub")
+    values["detector"] = config.to_dict(detector)
+
+
+def with_pairs(values):
+    network = config.PairNetwork(backbone=config.Backbone(name="vit", pretrained="w/vit.pth"))
+    branch = config.Pairs(networks=(network,), candidates=("views",))
+    values["matching"]["branches"].append(config.to_dict(branch))
+
+
+@pytest.mark.parametrize(
+    ("add", "named", "told"),
+    [
+        (
+            with_detector,
+            "ssdlite320_mobilenet_v3_large",
+            "member detector: no entry names its weights (hub, ssdlite320",
+        ),
+        (with_pairs, "vit.pth", "member pairs: no entry names its weights (w/vit.pth, vit)"),
+    ],
+)
+def test_detectors_and_networks_that_see_pairs_need_an_entry_too(copy, add, named, told):
+    change_recipe(copy, add)
+    finding = external_data(case_of(copy))
+    assert finding.status == "failed" and told in finding.detail
+    change_recipe(copy, lambda values: values.update(external=[ENTRY | {"name": named}]))
+    finding = external_data(case_of(copy))
+    assert (finding.status, finding.detail) == ("passed", "")
+    assert finding.examined == "1 external entries for 1 members with pretrained weights"
+
+
 def test_part_of_another_word_does_not_refer(copy):
     declare(copy, entries=[ENTRY | {"name": "another", "use": "first weights of networks and sub-network-2"}])
     assert external_data(case_of(copy)).status == "failed"

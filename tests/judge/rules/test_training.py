@@ -7,8 +7,8 @@ from isckit import config
 from isckit.data.layouts import open_disc
 from isckit.judge.contestant import INFER, TRAIN
 from isckit.judge.rules.finding import Probe
-from isckit.judge.rules.training import _same_files, no_augmentation, training_logs
-from isckit.judge.watched import PASSES, _unaccounted, _unsteady, short, watched_training
+from isckit.judge.rules.training import _same_files, no_augmentation, trained_parts, training_logs
+from isckit.judge.watched import IMAGES, PASSES, _unaccounted, _unsteady, short, watched_training
 from isckit.storage.artifacts import write_text
 from isckit.types import BadInput
 
@@ -75,6 +75,55 @@ def test_the_watched_training_is_that_of_the_recipe_but_short(done):
     (stage,), (whole,) = network.stages, recipe.members[0].stages
     assert stage.epochs == PASSES and gist == recipe.members[1]
     assert (network.backbone, stage.views, stage.loss) == (recipe.members[0].backbone, whole.views, whole.loss)
+
+
+def everything(recipe):
+    """A recipe with a detector and a network that sees pairs beside its members."""
+    backbone = config.Backbone(name="test_vit", pretrained="hub")
+    stages = (config.PairStage(name="a", group=24), config.PairStage(name="b", group=2, start=7, view="weak"))
+    pairs = config.Pairs(networks=(config.PairNetwork(backbone=backbone, stages=stages),), candidates=("views",))
+    matching = config.Matching(branches=(config.Views(), pairs))
+    return config.replace(recipe, detector=config.Detector(pretrained="hub"), matching=matching)
+
+
+def test_the_watched_training_shortens_detector_and_networks_that_see_pairs(done):
+    whole = everything(case_of(done).recipe)
+    recipe = short(whole)
+    detector = config.replace(
+        whole.detector, pretrained="none", epochs=PASSES, images_per_epoch=IMAGES, batch_images=16
+    )
+    assert recipe.detector == detector
+    (network,), (before,) = recipe.pair_networks, whole.pair_networks
+    assert network.backbone == config.replace(before.backbone, pretrained="none")
+    assert [(s.name, s.view, s.group, s.start) for s in network.stages] == [
+        ("a", "separate.final", 4, 0),
+        ("b", "weak", 2, 0),
+    ]
+    assert all(stage.groups <= 8 and stage.epochs == PASSES for stage in network.stages)
+    assert short(config.replace(whole, detector=None)).detector is None
+
+
+def test_whatever_is_trained_needs_a_log_of_its_own(copy):
+    case = case_of(copy)
+    recipe = everything(case.recipe)
+    assert trained_parts(recipe) == ("network", "pairs", "detector")
+    assert trained_parts(config.replace(recipe, detector=None)) == ("network", "pairs")
+    write_text(case.workspace.recipe(case.name), config.to_json(recipe))
+    finding = no_augmentation(case)
+    assert finding.status == "unknown" and finding.examined == "no training logs of pairs, detector"
+    log = (copy / LOG).read_text()
+    for name in ("pairs", "detector"):
+        write_text(copy / f"checkpoints/run/training/{name}/metrics.jsonl", log)
+    assert no_augmentation(case).status == "passed"
+
+
+def test_the_log_of_a_part_that_is_no_member_is_judged_like_a_members(copy):
+    consume(copy, "query", ["Q00003"], augmented=True)
+    (copy / LOG).rename(copy / "moved.jsonl")
+    (copy / "checkpoints/run/training/detector").mkdir()
+    (copy / "moved.jsonl").rename(copy / "checkpoints/run/training/detector/metrics.jsonl")
+    finding = no_augmentation(case_of(copy))
+    assert finding.status == "failed" and finding.detail == "member detector, epoch 1: augmented query images"
 
 
 def test_the_same_image_at_two_sides_is_no_other_form():

@@ -1,8 +1,8 @@
-"""The edits of the Matching track's third prize (Sun & Qin 2021, "3rd Place: A Global and Local Dual Retrieval Solution"):
-one to three of a list, without repetition. Ranges are the authors'; pixels are shares of 256 here.
+"""The edits of the Matching track's third prize (Sun & Qin, arXiv 2112.02373): one to three of a list, none twice.
 
-Where they use a library's filters and policies, the nearest edits of the kit stand in: sharpening and edges for Pillow's
-filters, strong colour jitter for two policies of AutoAugment.
+Ranges are the authors'; pixels are shares of 256 here. Where they use a library's filters and policies, the nearest
+edits of the kit stand in: sharpening and edges for Pillow's filters, strong colour jitter for two policies of
+AutoAugment.
 """
 
 from __future__ import annotations

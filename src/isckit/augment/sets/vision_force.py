@@ -16,7 +16,7 @@ EACH = 0.25
 """Probability of an operation where each has its own coin: 3.5 of 14 on average. Not published."""
 
 
-def _operations(probability: float) -> tuple[Step, ...]:
+def operations(probability: float) -> tuple[Step, ...]:
     """The named operations, in the paper's order."""
     return (
         step("random_resized_crop", probability, scale=(0.3, 1.0)),
@@ -36,7 +36,7 @@ def _operations(probability: float) -> tuple[Step, ...]:
     )
 
 
-def _stored_then_online(*augmented: Node) -> Pipeline:
+def stored_then_online(*augmented: Node) -> Pipeline:
     """The original or an augmented picture, as it was stored; then what training did with every stored picture."""
     return Pipeline((
         step("stretch"),
@@ -47,7 +47,7 @@ def _stored_then_online(*augmented: Node) -> Pipeline:
 
 
 PIPELINES = {
-    "vision_force.basic": _stored_then_online(AnyOrder(_operations(1.0), some=(3, 3))),
-    "vision_force.basic_all": _stored_then_online(*_operations(EACH)),
+    "vision_force.basic": stored_then_online(AnyOrder(operations(1.0), some=(3, 3))),
+    "vision_force.basic_all": stored_then_online(*operations(EACH)),
 }
 """Name -> pipeline: three distinct operations in random order, or all in the paper's order, each with its coin."""

@@ -45,7 +45,7 @@ def changed_files(case: Case, manifest: Manifest) -> Iterator[str]:
             for words in _changed_file(case, path, record, manifest, fingerprints):
                 yield f"{name}: {words}"
     for key, receipt in manifest["embeddings"].items():
-        path = case.workspace.embeddings(case.name, *key.split("/"))
+        path = case.workspace.embeddings(case.name, *key.split("/", 1))
         if receipt_path(path).is_file():
             yield from (f"embeddings {key}: {words}" for words in receipt_changes(path, receipt))
 

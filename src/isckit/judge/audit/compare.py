@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from isckit.judge.arrays import file_gap, relative_gap
 from isckit.storage.artifacts import file_digest
 from isckit.types import Embeddings, Matches
 
@@ -57,11 +58,17 @@ def compare_figures(what: str, before: float, after: float) -> Comparison:
     return Comparison(f"{what}, {before:.5f} and {after:.5f}", 1, before == after, abs(before - after))
 
 
+def compare_numbers(before: Path, after: Path, *, what: str) -> Comparison:
+    """All numbers of two files of one kind; infinitely far apart where they hold other things, or cannot be read."""
+    identical = file_digest(before) == file_digest(after)
+    return Comparison(what, 1, identical, 0.0 if identical else file_gap(before, after))
+
+
 def compare_weights(before: Path, after: Path) -> Comparison:
     """Tensors of two safetensors files, relative to the root mean square of each."""
     old, new = load_file(before), load_file(after)
     common = [name for name in sorted(old.keys() & new.keys()) if old[name].shape == new[name].shape]
-    gaps = {name: _relative(old[name], new[name]) for name in common}
+    gaps = {name: relative_gap(old[name], new[name]) for name in common}
     worst = sorted((name for name in common if gaps[name]), key=lambda name: -gaps[name])
     return Comparison(
         f"{len(old)} weight tensors",
@@ -71,12 +78,6 @@ def compare_weights(before: Path, after: Path) -> Comparison:
         tuple(sorted((old.keys() | new.keys()) - set(common))),
         tuple(worst[:_SHOWN]),
     )
-
-
-def _relative(old: np.ndarray, new: np.ndarray) -> float:
-    first, second = old.astype(np.float64), new.astype(np.float64)
-    scale = float(np.sqrt(np.mean(np.square(first)))) or 1.0 if first.size else 1.0
-    return float(np.abs(first - second).max(initial=0)) / scale
 
 
 def compare_descriptors(before: Embeddings, after: Embeddings) -> Comparison:

@@ -8,6 +8,7 @@ from typing import Any
 
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.training import training_logs
+from isckit.judge.state import described, receipted
 from isckit.storage.artifacts import read_json, receipt_path
 from isckit.workspace import query_set
 
@@ -18,8 +19,8 @@ def costs(case: Case) -> dict[str, Any]:
     """Steps in the order of the pipeline, and their total.
 
     A step has what was measured of "seconds", "images", "images_per_second", "peak_memory_bytes", "energy_joules".
-    Steps with "part_of" are within another one and count once. A resumed step measured its last process only; of
-    training, the logs know all epochs.
+    Networks that see pairs have "pairs_per_second". Steps with "part_of" are within another one and count once. A
+    resumed step measured its last process only; of training, the logs know all epochs.
 
     Returns:
         {"steps": [...], "total": {"seconds", "peak_memory_bytes", "energy_joules", where known}}.
@@ -35,42 +36,50 @@ def costs(case: Case) -> dict[str, Any]:
 
 
 def _training(case: Case) -> Iterator[Step]:
-    members = [
-        {
-            "step": f"train {member}",
-            "part_of": "train",
-            "epochs": len(log),
-            "seconds": (seconds := sum(epoch["seconds"] for epoch in log)),
-            "images_per_second": sum(e["images_per_second"] * e["seconds"] for e in log) / max(seconds, 1e-9),
-        }
-        for member, log in training_logs(case.checkpoint).items()
-    ]
+    parts = [_trained(name, log) for name, log in training_logs(case.checkpoint).items()]
     cost = _cost(receipt_path(case.workspace.weights(case.name)))
-    if cost or members:
-        logged = sum(step["seconds"] for step in members)
+    if cost or parts:
+        logged = sum(step["seconds"] for step in parts)
         yield {"step": "train"} | cost | {"seconds": max(cost.get("seconds", 0.0), logged)}
-    yield from members
+    yield from parts
+
+
+def _trained(name: str, log: list[dict[str, Any]]) -> Step:
+    """Training of one part, by its log; networks that see pairs count these, all others images."""
+    seconds = sum(epoch["seconds"] for epoch in log)
+    step = {"step": f"train {name}", "part_of": "train", "epochs": len(log), "seconds": seconds}
+    speeds = {
+        speed: sum(epoch.get(speed, 0.0) * epoch["seconds"] for epoch in log) / max(seconds, 1e-9)
+        for speed in ("images_per_second", "pairs_per_second")
+    }
+    return step | {speed: value for speed, value in speeds.items() if value}
 
 
 def _extraction(case: Case) -> Iterator[Step]:
-    """All members describe an image in one pass, whose cost stands in the receipt of each."""
+    """All members describe an image in one pass, whose cost stands in the receipt of each; what else is described has
+    passes of its own.
+    """
     for image_set in ("train", "references", query_set(case.phase)):
         passes: list[tuple[list[str], Step]] = []
-        for member in case.recipe.members:
-            cost = _cost(receipt_path(case.workspace.embeddings(case.name, image_set, member.name)))
+        members = [member.name for member in case.recipe.members]
+        for what, path in described(case.workspace, case.name, image_set, first=members).items():
+            cost = _cost(receipt_path(path))
             if passes and passes[-1][1] == cost:
-                passes[-1][0].append(member.name)
+                passes[-1][0].append(what)
             elif cost:
-                passes.append(([member.name], cost))
-        for members, cost in passes:
-            yield {"step": f"extract {image_set} ({', '.join(members)})"} | cost
+                passes.append(([what], cost))
+        for those, cost in passes:
+            yield {"step": f"extract {image_set} ({', '.join(those)})"} | cost
 
 
 def _later(case: Case) -> Iterator[Step]:
     workspace, name = case.workspace, case.name
+    known = (workspace.weights(name), workspace.ensemble(name), workspace.bank(name))
+    further = [path for path in receipted(case.checkpoint) if path not in known]
     for step, path in {
         "fit PCA": workspace.ensemble(name),
         "fit bank": workspace.bank(name),
+        **{f"fit {path.relative_to(case.checkpoint).as_posix()}": path for path in further},
         "descriptor": workspace.descriptors(case.phase, name),
         "matching": workspace.matches(case.phase, name),
     }.items():
@@ -92,6 +101,7 @@ def table(found: dict[str, Any]) -> str:
 def _row(step: Step) -> str:
     figures = {
         "images_per_second": ("{:,.1f} img/s", 1),
+        "pairs_per_second": ("{:,.1f} pairs/s", 1),
         "peak_memory_bytes": ("{:,.0f} MB peak", 1e-6),
         "energy_joules": ("{:,.0f} J", 1),
     }

@@ -12,7 +12,7 @@ from isckit.judge.audit.changed_files import kept_digests
 from isckit.judge.audit.distance import IDENTICAL, descriptor_distance, match_distance
 from isckit.judge.audit.manifest import artifact_files, image_sets, read_manifest
 from isckit.judge.rules.finding import Case
-from isckit.judge.state import code_changes, parts
+from isckit.judge.state import WORDS, code_changes, is_further_part, parts
 from isckit.storage.artifacts import file_digest
 from isckit.storage.recipe_diff import recipe_differences
 from isckit.workspace import Workspace
@@ -33,8 +33,14 @@ class _Side:
         return _Side(Case(*Workspace.locate(folder)), read_manifest(folder))
 
     def part(self, part: str) -> Manifest:
-        """Record of the weights, the PCA ("ensemble") or the bank; empty where there is none."""
-        return self.manifest["checkpoint"].get(parts(self.case.workspace, self.case.name)[part].name, {})
+        """Record of the weights, the PCA ("ensemble"), the bank, or of another part; empty where there is none."""
+        known = parts(self.case.workspace, self.case.name) if part in WORDS else {}
+        return self.manifest["checkpoint"].get(known[part].name if known else part, {})
+
+    def further(self) -> set[str]:
+        """What was fitted beside PCA and bank."""
+        files = self.manifest["checkpoint"]
+        return {file for file in files if is_further_part(self.case.workspace, self.case.name, file)}
 
     def foreign(self) -> list[str]:
         """Submission files that are not those of the manifest."""
@@ -45,7 +51,8 @@ class _Side:
     def listing(self, image_set: str) -> str | None:
         """What receipts know an image set by: digest of ids and sizes."""
         receipts = self.manifest["embeddings"].items()
-        return next((r["made_from"]["images"] for key, r in receipts if key.startswith(f"{image_set}/")), None)
+        told = (r["made_from"].get("images") for key, r in receipts if key.startswith(f"{image_set}/"))
+        return next((listing for listing in told if listing), None)
 
 
 def explain(first: Path, second: Path) -> str:
@@ -99,12 +106,22 @@ def _causes(there: _Side, now: _Side) -> dict[str, list[str]]:
     }
     place = {key: found[key] for key in ("code, packages", "machine")}
     train = {"data": [words for words in found["data"] if words.startswith("train")]}
-    trained = {"recipe": [v for v in found["recipe"] if v.startswith(("members.", "seed:")) and ".weight:" not in v]}
+    trained = {"recipe": [v for v in found["recipe"] if _of_weights(v)]}
     found["weights"] = _changed_part(there, now, "weights", train | trained | place)
     fitted = {"weights": ["others"] * bool(found["weights"])} | train | place
     fitted["recipe"] = [v for v in found["recipe"] if v.startswith(("members.", "seed:", "ensemble.", "extract."))]
     found["PCA"] = _changed_part(there, now, "ensemble", fitted)
-    return found | {"bank": _changed_part(there, now, "bank", fitted)}
+    found["bank"] = _changed_part(there, now, "bank", fitted)
+    fitted["recipe"] += [v for v in found["recipe"] if v.startswith("matching.")]
+    further = sorted(there.further() | now.further())
+    others = [f"{part}: {words}" for part in further for words in _changed_part(there, now, part, fitted)]
+    return found | ({"fitted parts": others} if further else {})
+
+
+def _of_weights(value: str) -> bool:
+    """Whether weights may depend on a recipe value; networks that see pairs are part of a branch."""
+    pairs = value.startswith("matching.branches.") and ".networks." in value
+    return pairs or (value.startswith(("members.", "seed:", "detector")) and ".weight:" not in value)
 
 
 def _data(there: _Side, now: _Side) -> list[str]:

@@ -18,6 +18,7 @@ from isckit.judge.audit.records import bare, file_record
 from isckit.judge.code import code_digest, code_files, commit
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
+from isckit.judge.state import described
 from isckit.storage.artifacts import environment, file_digest, read_json, read_receipt, receipt_path, write_json
 from isckit.storage.meter import machine
 from isckit.types import BadInput, MissingInput, StaleArtifact
@@ -94,13 +95,13 @@ def _counts(path: Path) -> bool:
 
 
 def _embeddings(case: Case) -> dict[str, Any]:
-    """Receipts of the embeddings by "set/member"."""
+    """Receipts of all that was described of the image sets, embeddings and whatever else, by "set/what"."""
     folders = {
-        f"{image_set}/{member.name}": case.workspace.embeddings(case.name, image_set, member.name)
+        f"{image_set}/{what}": path
         for image_set in image_sets(case)
-        for member in case.recipe.members
+        for what, path in described(case.workspace, case.name, image_set).items()
     }
-    return {key: bare(read_receipt(path)) for key, path in folders.items() if receipt_path(path).is_file()}
+    return {key: bare(read_receipt(path)) for key, path in folders.items()}
 
 
 def _devices(case: Case) -> dict[str, Any]:
@@ -114,13 +115,14 @@ def _devices(case: Case) -> dict[str, Any]:
 
 def _images(case: Case, workers: int) -> dict[str, Any]:
     """Digest record of each image set; "listing" is the digest of ids and sizes that receipts know the set by."""
-    described = {key.partition("/")[0]: receipt["made_from"]["images"] for key, receipt in _embeddings(case).items()}
+    receipts = ((key.partition("/")[0], receipt["made_from"]) for key, receipt in _embeddings(case).items())
+    listings = {image_set: made_from["images"] for image_set, made_from in receipts if "images" in made_from}
     records = {}
     for name in image_sets(case):
         if case.disc is not None and getattr(case.disc, name) is not None:
-            records[name] = _digested(case, name, described.get(name), workers)
+            records[name] = _digested(case, name, listings.get(name), workers)
         else:
-            records[name] = _taken_over(case, name, described.get(name)) or {"absent": "no such images were at hand"}
+            records[name] = _taken_over(case, name, listings.get(name)) or {"absent": "no such images were at hand"}
     return records
 
 

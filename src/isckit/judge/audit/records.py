@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from isckit.data.containers import some
-from isckit.storage.artifacts import file_digest, read_json, receipt_path
+from isckit.judge.state import receipt_of
+from isckit.storage.artifacts import file_digest, read_json
 from isckit.storage.recipe_diff import recipe_differences
 from isckit.types import BadInput
 
@@ -31,7 +32,7 @@ def file_record(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: a file of tensors or arrays is damaged, or a receipt is.
     """
-    receipt, inner = receipt_path(path), parts(path)
+    receipt, inner = receipt_of(path), parts(path)
     return (
         {"sha256": file_digest(path), "bytes": path.stat().st_size}
         | ({"receipt": bare(read_json(receipt))} if receipt.is_file() else {})
@@ -104,10 +105,10 @@ def changed_parts(path: Path, recorded: dict[str, str]) -> str:
 
 def receipt_changes(path: Path, recorded: dict[str, Any]) -> list[str]:
     """In which values the receipt of a file or folder differs from the one recorded, in words."""
-    if not receipt_path(path).is_file():
+    if not receipt_of(path).is_file():
         return ["its receipt is gone"]
     try:
-        now = bare(read_json(receipt_path(path)))
+        now = bare(read_json(receipt_of(path)))
     except (BadInput, KeyError, TypeError, AttributeError) as error:
         return [f"its receipt cannot be read ({error})"]
     return [f"receipt value {difference}" for difference in recipe_differences(recorded, now)]

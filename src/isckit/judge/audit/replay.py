@@ -18,6 +18,7 @@ from isckit.judge.audit.compare import (
     compare_figures,
     compare_files,
     compare_matches,
+    compare_numbers,
     compare_weights,
 )
 from isckit.judge.audit.manifest import read_manifest
@@ -26,6 +27,7 @@ from isckit.judge.report import TRACKS, score
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.scratch import again, scratch
+from isckit.judge.state import WORDS, parts
 from isckit.storage.artifacts import environment, read_json
 from isckit.storage.descriptors import read_embeddings
 from isckit.storage.meter import machine
@@ -189,7 +191,8 @@ def _do_again(case: Case, there: Workspace, data: Path, *, retrain: bool, worker
     again("fit", there, name, threads=threads, show=True)
     for track, path in (("descriptor", case.workspace.descriptors), ("matching", case.workspace.matches)):
         if path(case.phase, name).is_file():
-            again(track, there, name, options="--phase {phase}", values=values, threads=threads, show=True)
+            options = "--phase {phase}" + (" --data {data} --workers {workers}" if track == "matching" else "")
+            again(track, there, name, options=options, values=values, threads=threads, show=True)
 
 
 def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Comparison]:
@@ -201,6 +204,7 @@ def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Compar
     yield compare_files(here.ensemble(name), there.ensemble(name))
     yield compare_files(here.bank(name), there.bank(name))
     yield compare_descriptors(read_embeddings(here.bank(name)), read_embeddings(there.bank(name)))
+    yield from _further_parts(here, there, name)
     before, after = (workspace.descriptors(case.phase, name) for workspace in (here, there))
     if before.is_file():
         yield compare_files(before, after)
@@ -212,6 +216,16 @@ def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Compar
         made = read_matches(after)
         pairs = zip(made.query_ids.tolist(), made.reference_ids.tolist(), strict=True)
         yield compare_matches(read_matches(before), dict(zip(pairs, made.scores.tolist(), strict=True)), whole=True)
+
+
+def _further_parts(here: Workspace, there: Workspace, name: str) -> Iterator[Comparison]:
+    """What was fitted beside PCA and bank."""
+    before, after = ({k: v for k, v in parts(w, name).items() if k not in WORDS} for w in (here, there))
+    for part in sorted(before.keys() | after.keys()):
+        if part in before and part in after:
+            yield compare_numbers(before[part], after[part], what=part)
+        else:
+            yield Comparison(part, 0, False, missing=(part,))
 
 
 def _scored(case: Case, there: Workspace) -> Iterator[Comparison]:

@@ -131,6 +131,6 @@ def _notes(case: Case, manifest: Manifest) -> Iterator[str]:
     for section, files in (("checkpoint", checkpoint_files(case)), ("artifacts", artifact_files(case))):
         if added := sorted(files.keys() - manifest[section].keys()):
             yield f"not in the manifest: {some(added)}"
-    folders = {key: case.workspace.embeddings(case.name, *key.split("/")) for key in manifest["embeddings"]}
+    folders = {key: case.workspace.embeddings(case.name, *key.split("/", 1)) for key in manifest["embeddings"]}
     if gone := [key for key, path in folders.items() if not receipt_path(path).is_file()]:
         yield f"embeddings are gone, and were not looked at: {some(gone)}"

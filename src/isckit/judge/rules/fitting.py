@@ -1,6 +1,7 @@
-"""Rule 5.5, what is fitted: PCA and the bank of normalisations come from train images only.
+"""Rule 5.5, what is fitted: PCA, banks, thresholds, quantisers and codebooks come from train images only.
 
-Receipts say so; then the fit is done again from the train embeddings, and a batch of these again from the images.
+Receipts say so, of every file in the checkpoint folder; then the fit is done again from the train embeddings, and a
+batch of these again from the images.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from isckit.data.layouts import require
+from isckit.judge.arrays import file_gap, relative_gap
 from isckit.judge.contestant import Drawn
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.scratch import again, scratch
+from isckit.judge.state import WORDS, parts, receipt_of, receipted
 from isckit.judge.suspicion import suspect_descriptors
-from isckit.storage.artifacts import file_digest, read_receipt
+from isckit.storage.artifacts import file_digest, read_json, read_receipt
 from isckit.storage.descriptors import read_embeddings, read_shards
 from isckit.types import BadInput, Embeddings, Role
 from isckit.vectors.pca import load_pca
@@ -24,11 +27,12 @@ from isckit.workspace import Workspace
 
 
 def fitted_on_train(case: Case) -> Finding:
-    """PCA and the bank of normalisations were fitted on train images, and are what the submission was made with."""
+    """All fitted parts were fitted on train images, and are what the submission was made with."""
     if not case.workspace.ensemble(case.name).is_file():
         return Finding("unknown", "none", f"no fitted parts in {case.checkpoint}")
     problems = _declared(case)
-    examined = "PCA, bank and their receipts"
+    more = len(_further(case.workspace, case.name))
+    examined = f"PCA, bank{f', {more} more fitted files' if more else ''} and their receipts"
     path = case.workspace.descriptors(case.phase, case.name)
     if path.is_file():
         found, tested = _suspected(path)
@@ -64,16 +68,36 @@ def _declared(case: Case) -> list[str]:
     """What the receipts give away."""
     workspace, name = case.workspace, case.name
     roles = {"PCA": load_pca(workspace.ensemble(name)).fitted_on.value}
-    for what, path in (("PCA receipt", workspace.ensemble(name)), ("bank receipt", workspace.bank(name))):
-        roles[what] = read_receipt(path)["facts"]["fitted_on"]
+    for path in receipted(case.checkpoint):
+        if role := read_receipt(path)["facts"].get("fitted_on"):
+            roles[f"{_words(case, path)} receipt"] = role
     problems = [f"{what} fitted on {role}" for what, role in roles.items() if not Role(role).may_be_fitted_on]
+    named = {"PCA": workspace.ensemble(name), "bank": workspace.bank(name)} | _further(workspace, name)
+    problems += [
+        f"{part}: no receipt says what it was fitted on"
+        for part, path in named.items()
+        if not (receipt_of(path).is_file() and "fitted_on" in read_json(receipt_of(path)).get("facts", {}))
+    ]
     for path in (workspace.descriptors(case.phase, name), workspace.matches(case.phase, name)):
         if path.is_file():
             used = read_receipt(path)["made_from"]
-            for part, source in (("ensemble", workspace.ensemble(name)), ("bank", workspace.bank(name))):
-                if used[part] != file_digest(source):
-                    problems.append(f"{path.name} was made with another {part}")
+            problems += [
+                f"{path.name} was made with another {part}"
+                for part, source in parts(workspace, name).items()
+                if part in used and (not source.is_file() or used[part] != file_digest(source))
+            ]
     return problems
+
+
+def _words(case: Case, path: Path) -> str:
+    """What people call a fitted part."""
+    named = {file: WORDS[part] for part, file in parts(case.workspace, case.name).items() if part in WORDS}
+    return named.get(path, path.relative_to(case.checkpoint).as_posix())
+
+
+def _further(workspace: Workspace, name: str) -> dict[str, Path]:
+    """What was fitted beside PCA and bank, by its path in the checkpoint folder."""
+    return {part: path for part, path in parts(workspace, name).items() if part not in WORDS}
 
 
 def _refitted(case: Case, folder: Path) -> tuple[list[str], str]:
@@ -84,18 +108,30 @@ def _refitted(case: Case, folder: Path) -> tuple[list[str], str]:
     problems = []
     if before.components.shape != after.components.shape:
         problems.append(f"PCA of {before.components.shape} instead of {after.components.shape} fitted on train")
-    elif (gap := max(_gap(before.mean, after.mean), _gap(before.components, after.components))) > tolerance(case):
+    elif (gap := file_gap(*(w.ensemble(case.name) for w in (case.workspace, there)))) > tolerance(case):
         problems.append(f"the PCA is not the one that train images give: it differs by {gap:.2g}")
     banks = [read_embeddings(workspace.bank(case.name)) for workspace in (case.workspace, there)]
     if not np.array_equal(banks[0].ids, banks[1].ids):
         problems.append("the bank has other ids than the train embeddings")
-    elif not problems and (gap := _gap(banks[0].vectors, banks[1].vectors)) > tolerance(case):
+    elif not problems and (gap := relative_gap(banks[0].vectors, banks[1].vectors)) > tolerance(case):
         problems.append(f"the bank is not the one that train images give: it differs by {gap:.2g}")
-    same = all(
-        file_digest(part(case.workspace)) == file_digest(part(there))
-        for part in (lambda w: w.ensemble(case.name), lambda w: w.bank(case.name))
-    )
+    problems += _other_parts(case, there)
+    own = {part: path for part, path in parts(there, case.name).items() if part != "weights"}
+    here = parts(case.workspace, case.name)
+    same = all(part in here and file_digest(path) == file_digest(here[part]) for part, path in own.items())
     return problems, f"fitted again on {len(banks[1].ids)} train images" + (", same bytes" if same else "")
+
+
+def _other_parts(case: Case, there: Workspace) -> list[str]:
+    """Fitted parts beside PCA and bank that train images do not give."""
+    before, after = _further(case.workspace, case.name), _further(there, case.name)
+    problems = [f"{part} is fitted on train, and is not there" for part in after if part not in before]
+    for part, path in before.items():
+        gap = file_gap(path, after[part]) if part in after else np.inf
+        if gap > tolerance(case):
+            how = f"it differs by {gap:.2g}" if part in after else "there is none"
+            problems.append(f"{part} is not the one that train images give: {how}")
+    return problems
 
 
 def _described_again(case: Case, folder: Path) -> tuple[list[str], str]:
@@ -127,11 +163,3 @@ def _rows(workspace: Workspace, name: str, member: str, ids: np.ndarray) -> Embe
     parts = [part.take(np.isin(part.ids, ids)) for part in read_shards(workspace.embeddings(name, "train", member))]
     kept = [part for part in parts if len(part.ids)] or parts[:1]
     return Embeddings.joined(kept)
-
-
-def _gap(before: np.ndarray, after: np.ndarray) -> float:
-    """Largest difference as a part of the array's root mean square."""
-    if before.shape != after.shape:
-        return np.inf
-    scale = float(np.sqrt(np.mean(np.square(after, dtype=np.float64)))) or 1.0
-    return float(np.abs(before.astype(np.float64) - after).max(initial=0)) / scale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isckit.judge.freeze import edits, read_freeze
 from isckit.judge.rules.finding import Case, Finding, judged
-from isckit.judge.state import compare, state
+from isckit.judge.state import WORDS, compare, state
 
 
 def frozen(case: Case) -> Finding:
@@ -24,9 +24,11 @@ def frozen(case: Case) -> Finding:
         if now["reference_rows"]
         else f"but no reference descriptors, as there is no {descriptors.name}"
     )
+    further = len(now["artifacts"].keys() - WORDS.keys())
+    more = f"{further} more fitted files, " if further else ""
     examined = (
-        f"weights, PCA, bank, recipe, {len(now['code'])} code files, {len(now['environment'])} versions {references}, "
-        f"against {path.name} of {record['time']}"
+        f"weights, PCA, bank, {more}recipe, {len(now['code'])} code files, {len(now['environment'])} versions "
+        f"{references}, against {path.name} of {record['time']}"
     )
     note = f"seal {record['seal']}" if case.against else "the freeze beside the weights, which nobody else holds"
     return judged(edits(path, record) + compare(record, now), "proven", examined, note=note)

@@ -8,13 +8,16 @@ most 5.1e-2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from isckit import config
 from isckit.judge.contestant import Drawn
 from isckit.judge.rules.finding import Case, Finding, judged
+from isckit.judge.rules.steps import dependences, matching_steps
 from isckit.judge.trials import Trial, trials
 from isckit.storage.artifacts import read_receipt, receipt_path
 from isckit.storage.meter import machine
@@ -44,8 +47,8 @@ def independent_descriptors(case: Case) -> Finding:
     path = case.workspace.descriptors(case.phase, case.name)
     if not path.is_file():
         return Finding("passed", "none", "no descriptor file")
-    if (unrun := _not_run(case)) is not None:
-        return unrun
+    if _unrun(case):
+        return _by_recipe(case, lambda recipe: ["ensemble", *(step.kind for step in recipe.normalise)])
     with open_descriptors(path) as sides:
         gaps = [
             gap
@@ -69,14 +72,15 @@ def independent_pairs(case: Case) -> Finding:
     path = case.workspace.matches(case.phase, case.name)
     if not path.is_file():
         return Finding("passed", "none", "no matching file")
-    if (unrun := _not_run(case)) is not None:
-        return unrun
+    if _unrun(case):
+        found = _by_recipe(case, matching_steps)
+        return replace(found, detail="; ".join([found.detail, *_declared(case)]) if found.detail else "")
     if all(trial.answer.scores is None for trial in trials(case)):
         return Finding("unknown", "none", "the pipeline wrote no matching file")
     matches = read_matches(path)
     rows = _Rows(matches, {name for trial in trials(case) for name in trial.queries.ids.tolist()})
     gaps = [gap for trial in trials(case) for gap in _score_gaps(trial, rows, tolerance(case))]
-    return _verdict(case, gaps, "scores")
+    return _verdict(case, gaps, "scores", notes=_declared(case))
 
 
 def tolerance(case: Case) -> float:
@@ -97,17 +101,22 @@ def tolerance(case: Case) -> float:
     return max(TOLERANCE[device] for device in devices)
 
 
-def _not_run(case: Case) -> Finding | None:
-    """What to say where no experiment can be made; None where they can."""
-    if case.probe is not None and case.probe.sample and case.disc is not None:
-        return None
+def _unrun(case: Case) -> bool:
+    """Whether no experiment can be made."""
+    return case.probe is None or not case.probe.sample or case.disc is None
+
+
+def _by_recipe(case: Case, steps: Callable[[config.Recipe], list[str]]) -> Finding:
+    """What to say where no experiment can be made."""
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe, and no images or pipeline to experiment with")
-    recipe = case.recipe
-    steps = [*(step.kind for step in recipe.normalise), "score normalisation", "best view of a pair"]
-    return Finding(
-        "passed", "declared", f"steps of the recipe: {', '.join(steps)}: by image, by pair, or against train", "not run"
-    )
+    return Finding("passed", "declared", f"steps of the recipe: {', '.join(steps(case.recipe))}", "not run")
+
+
+def _declared(case: Case) -> list[str]:
+    """Steps of the recipe, where there is one, that look at other images."""
+    recipe = case.recipe if case.workspace.recipe(case.name).is_file() else None
+    return [f"looks at other images: {step}" for step in dependences(recipe)] if recipe else []
 
 
 def _vector_gaps(trial: Trial, submitted: Embeddings, drawn: Drawn, told: Embeddings) -> Iterator[Gap]:
@@ -169,7 +178,8 @@ def _score_gaps(trial: Trial, rows: _Rows, allowed: float) -> Iterator[Gap]:
                 yield Gap(trial.name, f"{query},{reference} scores {after:.4g} but was left out", np.inf)
 
 
-def _verdict(case: Case, gaps: list[Gap], what: str) -> Finding:
+def _verdict(case: Case, gaps: list[Gap], what: str, *, notes: Sequence[str] = ()) -> Finding:
+    """Whether anything differs; the notes stand beside either answer, as they may explain it."""
     allowed = tolerance(case)
     problems = []
     for trial in dict.fromkeys(gap.trial for gap in gaps):
@@ -181,4 +191,5 @@ def _verdict(case: Case, gaps: list[Gap], what: str) -> Finding:
     largest = max((gap.size for gap in gaps), default=0.0)
     count = len({gap.trial for gap in gaps})
     examined = f"{count} experiments, {len(gaps)} {what}, largest difference {largest:.1e} (allowed {allowed:.0e})"
-    return judged(problems, "sampled", examined)
+    found = judged(problems, "sampled", examined)
+    return replace(found, detail="; ".join([*problems, *notes]))

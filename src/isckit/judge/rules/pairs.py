@@ -13,7 +13,7 @@ import numpy as np
 
 from isckit.data.ground_truth import PHASE_QUERIES, PUBLIC_QUERIES, disc_numbers, read_ground_truth
 from isckit.judge.rules.finding import Case, Finding, judged
-from isckit.judge.rules.training import training_logs
+from isckit.judge.rules.training import trained_parts, training_logs
 from isckit.storage.artifacts import ids_digest
 from isckit.types import Role
 
@@ -26,7 +26,7 @@ def public_pairs(case: Case) -> Finding:
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe and no training logs")
     logs = training_logs(case.checkpoint)
-    if not logs and case.recipe.trained:
+    if not logs and trained_parts(case.recipe):
         return Finding("unknown", "none", "no training logs", "the training of installed weights is not recorded here")
     problems, notes = [], []
     for member, log in logs.items():

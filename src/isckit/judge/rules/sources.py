@@ -36,7 +36,9 @@ def external_data(case: Case) -> Finding:
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe")
     recipe = case.recipe
-    pretrained = [m for m in recipe.members if isinstance(m, config.Network) and m.backbone.pretrained != "none"]
+    networks = [member for member in recipe.members if isinstance(member, config.Network)]
+    parts: list[Part] = [*networks, *recipe.pair_networks, *([recipe.detector] if recipe.detector else [])]
+    pretrained = [part for part in parts if start_of(part)[1] != "none"]
     differing, uncompared = _digests(recipe.external, pretrained)
     problems = [*differing, *_incomplete(case, pretrained)]
     notes = [*uncompared, *_warnings(recipe.external, pretrained), *_installed(case)]
@@ -44,15 +46,25 @@ def external_data(case: Case) -> Finding:
     return judged(problems, "proven" if differing else "declared", examined, note="; ".join(notes))
 
 
-def refers_to(entry: config.External, member: config.Network) -> bool:
-    """Whether an entry is about the weights that a member begins with: by backbone, file name or the member's name."""
+Part = config.Network | config.PairNetwork | config.Detector
+
+
+def start_of(part: Part) -> tuple[str, str]:
+    """What a trained part begins with: its architecture, and "none", "hub" or a weight file."""
+    if isinstance(part, config.Detector):
+        return part.architecture, part.pretrained
+    return part.backbone.name, part.backbone.pretrained
+
+
+def refers_to(entry: config.External, member: Part) -> bool:
+    """Whether an entry is about the weights that a part begins with: by architecture, file name or the part's name."""
     return (
         _is_named(entry, member) or re.search(rf"(?<![\w.-]){re.escape(member.name)}(?![\w-])", entry.use) is not None
     )
 
 
-def _is_named(entry: config.External, member: config.Network) -> bool:
-    return entry.name in (member.backbone.name, Path(member.backbone.pretrained).name)
+def _is_named(entry: config.External, member: Part) -> bool:
+    return entry.name in (start_of(member)[0], Path(start_of(member)[1]).name)
 
 
 def licence_class(licence: str) -> str:
@@ -64,12 +76,12 @@ def licence_class(licence: str) -> str:
     return "restricted" if _RESTRICTED.search(licence) else "unknown"
 
 
-def _incomplete(case: Case, members: list[config.Network]) -> Iterator[str]:
+def _incomplete(case: Case, members: list[Part]) -> Iterator[str]:
     """Weights and images without an entry, and entries without licence or address."""
     entries = case.recipe.external
     for member in members:
         if not any(refers_to(entry, member) for entry in entries):
-            weights = f"{member.backbone.pretrained}, {member.backbone.name}"
+            weights = ", ".join(reversed(start_of(member)))
             yield f"member {member.name}: no entry names its weights ({weights})"
     for entry in entries:
         for key in ("licence", "address"):
@@ -80,7 +92,7 @@ def _incomplete(case: Case, members: list[config.Network]) -> Iterator[str]:
         yield f"external images were trained on, and no entry's use mentions {TRAINING_IMAGES!r}"
 
 
-def _warnings(entries: tuple[config.External, ...], members: list[config.Network]) -> Iterator[str]:
+def _warnings(entries: tuple[config.External, ...], members: list[Part]) -> Iterator[str]:
     """Licences that need a person's judgement, and weights that an entry covers by its use alone."""
     kinds = {"restricted": "restricted in use", "unknown": "not known as permissive"}
     for entry in entries:
@@ -89,16 +101,16 @@ def _warnings(entries: tuple[config.External, ...], members: list[config.Network
             yield f"{entry.name}: licence {entry.licence} is {kinds[kind]}: {_CERTIFY}"
     for member in members:
         if not any(_is_named(entry, member) for entry in entries):
-            yield f"member {member.name} begins with {member.backbone.name}, which no entry is named after"
+            yield f"member {member.name} begins with {start_of(member)[0]}, which no entry is named after"
 
 
-def _digests(entries: tuple[config.External, ...], members: list[config.Network]) -> tuple[list[str], list[str]]:
+def _digests(entries: tuple[config.External, ...], members: list[Part]) -> tuple[list[str], list[str]]:
     """Weight files that are not the declared ones, and declared digests that could not be compared."""
     differing, notes = [], []
     for entry in entries:
         if not entry.sha256:
             continue
-        files = [Path(m.backbone.pretrained) for m in members if m.backbone.pretrained != "hub" and refers_to(entry, m)]
+        files = [Path(start_of(m)[1]) for m in members if start_of(m)[1] != "hub" and refers_to(entry, m)]
         there = [path for path in files if path.is_file()]
         differing += [
             f"{path} has sha256 {digest}, entry {entry.name!r} declares {entry.sha256}"

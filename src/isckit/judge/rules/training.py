@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from isckit import config
 from isckit.data.changes import same_bytes
 from isckit.data.digests import digest_images
 from isckit.data.layouts import Disc
@@ -38,11 +39,12 @@ def no_augmentation(case: Case) -> Finding:
     examined = f"{epochs} epochs in {len(logs)} training logs"
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe and no training logs")
-    if not logs and case.recipe.trained:
+    if not problems and (unlogged := [name for name in trained_parts(case.recipe) if name not in logs]):
         source = read_receipt(case.workspace.weights(case.name))["facts"].get("source", "elsewhere")
-        return Finding("unknown", "none", "no training logs", f"the weights were installed from {source}")
-    if not case.recipe.trained:
-        return judged(problems, "declared", f"{examined}; no member of the recipe is trained")
+        what = "no training logs" + (f" of {', '.join(unlogged)}" if logs else "")
+        return Finding("unknown", "none", what, f"the weights were installed from {source}")
+    if not trained_parts(case.recipe):
+        return judged(problems, "declared", f"{examined}; nothing of the recipe is trained")
     if case.probe is None or case.probe.train is None or not case.probe.sample or case.disc is None:
         return judged(problems, "declared", examined, note="training not watched")
     found, watched = watched_training(case, case.disc, case.probe.train)
@@ -67,8 +69,18 @@ def _same_files(case: Case, disc: Disc) -> tuple[list[str], str]:
     return problems, f"{len(pairs)} of {len(train.ids)} train files are those of a query or reference"
 
 
+def trained_parts(recipe: config.Recipe) -> tuple[str, ...]:
+    """Names of all that is trained, each with a log of its own: members, networks that see pairs, the detector."""
+    detectors = [recipe.detector] if recipe.detector is not None else []
+    return (
+        *(member.name for member in recipe.trained),
+        *(network.name for network in recipe.pair_networks),
+        *(detector.name for detector in detectors),
+    )
+
+
 def training_logs(checkpoint: Path) -> dict[str, list[dict[str, Any]]]:
-    """Epoch records of each trained member: "epoch", and "consumed" as {role: {"augmented", "draws", "images", "ids"}}.
+    """Epoch records of each trained part: "epoch", and "consumed" as {role: {"augmented", "draws", "images", "ids"}}.
 
     `ids` is the digest of the distinct ids drawn. Records of queries and references also have them as "listed".
 

@@ -1,0 +1,68 @@
+"""An image set into packs of at most so many images, which are opened in its place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from isckit.data import containers
+from isckit.data.image_sets import ImageSet
+from isckit.data.images import BrokenImage, decode, stop_message
+from isckit.data.layouts import LAYOUTS
+from isckit.storage.artifacts import is_fresh, write_receipt
+from isckit.storage.packs import write_pack
+
+log = logging.getLogger(__name__)
+
+
+def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50_000) -> list[Path]:
+    """Write an image set into packs below `folder`, named as Meta names its archives; finished ones are kept.
+
+    Args:
+        images: one of the sets of DISC21.
+        folder: where the packs go; opened as a data set it holds this image set.
+        side: 0 packs the files as they are. Else the pixels of each image, reduced or enlarged to this square.
+        part_images: images a pack.
+
+    Raises:
+        BadInput: images that cannot be decoded, all of a pack listed, where pixels are packed.
+        StaleArtifact: there is a pack of other images, or of another side.
+        StorageFull: the disk filled up; finished packs stay.
+    """
+    pattern = LAYOUTS["Meta"][images.name][0]
+    paths = []
+    for number, start in enumerate(range(0, len(images), part_images)):
+        part = images.subset(np.arange(start, min(start + part_images, len(images))))
+        paths.append(folder / (pattern.replace("#", str(number)) + containers.PACK_SUFFIX))
+        made_from = {"images": part.listing_digest(), "side": side}
+        if is_fresh(paths[-1], made_from):
+            log.info("already packed: %s", paths[-1])
+            continue
+        names = [
+            f"{name}{part.shelves[place['shelf']].suffix}" for name, place in zip(part.ids, part.places, strict=True)
+        ]
+        sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.shelves)
+        write_pack(paths[-1], names, sizes, _contents(part, side), side=side)
+        write_receipt(paths[-1], made_from=made_from, facts={"images": len(part)})
+    return paths
+
+
+def _contents(part: ImageSet, side: int) -> Iterator[bytes]:
+    broken = []
+    for i in tqdm(range(len(part)), f"pack {part.name}", unit="img"):
+        if not side:
+            yield part.read(i)
+            continue
+        try:
+            image = decode(part.read(i), name=str(part.ids[i]))
+        except BrokenImage as error:
+            broken.append((str(part.ids[i]), error.seen))
+            image = np.zeros((side, side, 3), np.uint8)
+        yield cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).tobytes()
+    if broken:
+        raise stop_message(broken)

@@ -1,0 +1,92 @@
+"""Local features of whole images, aspect kept, and the visual words next to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from isckit.augment.geometry import resize
+from isckit.data.datasets import Substitute, opened, worker_init
+from isckit.data.image_sets import ImageSet
+from isckit.engine.distributed import Place
+from isckit.models.how import local_features
+from isckit.models.network import EmbeddingNetwork
+
+_ROWS = 1_024
+
+
+class Described(NamedTuple):
+    """Local features (n, dim) float32 of one image, on the device; `reason` says why it is broken, if it is."""
+
+    row: int
+    features: torch.Tensor
+    reason: str
+
+
+class _Whole(Dataset):
+    """Images as (3, H, W) uint8, the longer side at most `longest`; decoded once, by a loader worker."""
+
+    def __init__(self, images: ImageSet, rows: np.ndarray, longest: int, substitute: Substitute | None) -> None:
+        self.images, self.rows, self.longest, self.substitute = images, rows, longest, substitute
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[int, torch.Tensor, str]:
+        row = int(self.rows[position])
+        image, reason = opened(self.images, row, self.substitute)
+        return row, torch.from_numpy(reduced(image, self.longest)).permute(2, 0, 1).contiguous(), reason
+
+
+def reduced(image: np.ndarray, longest: int) -> np.ndarray:
+    """(H, W, 3) with the longer side at most `longest` pixels, aspect kept; never enlarged."""
+    factor = longest / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return resize(image, height, width)
+
+
+def describe_locally(
+    network: EmbeddingNetwork,
+    images: ImageSet,
+    *,
+    rows: np.ndarray,
+    scales: Sequence[float],
+    longest: int,
+    count: int,
+    place: Place,
+    workers: int,
+    substitute: Substitute | None = None,
+) -> Iterator[Described]:
+    """The local features of images, one after the other.
+
+    Args:
+        network: in evaluation mode, on the device of `place`.
+        rows: of `images`.
+        scales, count: see `models.how.local_features`.
+        longest: pixels that the longer side is reduced to, before the scales.
+        substitute: what takes the place of queries.
+    """
+    dataset = _Whole(images, rows, longest, substitute)
+    loader: DataLoader = DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
+    with torch.inference_mode():
+        for row, image, reason in loader:
+            pixels = image[None].to(place.device, non_blocking=True)
+            yield Described(row, local_features(network, pixels, scales=scales, count=count)[0], reason)
+
+
+def nearest_words(features: torch.Tensor, codebook: torch.Tensor, *, k: int) -> np.ndarray:
+    """(n, k) int64, the k words of the least Euclidean distance from each feature, the nearest first.
+
+    Args:
+        features: (n, d) float32, of one image: what is computed together does not depend on other images.
+        codebook: (words, d) float32, on the same device.
+    """
+    lengths = codebook.square().sum(1)
+    parts = [(2 * part @ codebook.T - lengths).topk(k, dim=1).indices for part in features.split(_ROWS)]
+    return torch.cat(parts).cpu().numpy()

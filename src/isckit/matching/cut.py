@@ -1,0 +1,137 @@
+"""Which pairs of views go on: a global list, the neighbours of every view, or a score that was fitted on train."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from isckit import config
+from isckit.matching.score_norm import with_score_dimension
+from isckit.matching.search import Hits, search
+from isckit.types import BadInput, Embeddings
+from isckit.vectors.neighbours import nearest
+
+PSEUDO_QUERIES = 4_096
+"""Train images that stand for queries when a threshold is fitted."""
+_COPIES = 10
+"""Copies of a train image within train that are recognised as such."""
+_FIRST_LIST = 262_144
+
+
+def cut_pairs(
+    left: np.ndarray, right: np.ndarray, cut: config.Cut, *, images: int, threshold: float | None = None, least: int = 0
+) -> Hits:
+    """The pairs of rows that a cut lets through, by score descending, then query row, then reference row.
+
+    Args:
+        left, right: (n, d) and (m, d) float32; the score of a pair is its inner product.
+        images: query images, which a cut by rows counts.
+        threshold: the fitted score of a cut by share.
+        least: a cut by rows lets at least so many pairs through, so that no pair of a small set is lost.
+    """
+    if cut.by == "share":
+        assert threshold is not None, "a cut by share was not fitted"
+        return above(left, right, threshold=threshold)
+    if cut.by == "neighbours":
+        return _search(left, right, n=max(1, len(left) * int(cut.amount)), per_query=int(cut.amount))
+    return _search(left, right, n=max(1, least, round(cut.amount * images)))
+
+
+def above(left: np.ndarray, right: np.ndarray, *, threshold: float) -> Hits:
+    """All pairs that score `threshold` or more, whatever else is there.
+
+    Lists of the best are made, each four times as long as the one before, until one reaches below the threshold.
+    """
+    n, every = _FIRST_LIST, len(left) * len(right)
+    while True:
+        hits = _search(left, right, n=max(1, min(n, every)))
+        if hits.cut_score < threshold:
+            kept = int(np.count_nonzero(hits.scores >= threshold))
+            return Hits(hits.query_rows[:kept], hits.reference_rows[:kept], hits.scores[:kept], 0, threshold)
+        n *= 4
+
+
+def threshold(
+    bank: Embeddings, *, share: float, norm_factor: float, norm_first: int, norm_last: int, sample: int = PSEUDO_QUERIES
+) -> float:
+    """The score that a share of `share` of all pairs of unrelated train images reaches.
+
+    Train images, the first `sample` by a hash of their ids, stand for queries, and all others for references: images
+    that are not in the bank, so neither image of a pair is among the neighbours that its score is normalised by.
+    Copies within train are neither neighbours nor unrelated: a neighbour is taken for a copy if it is less than half as
+    far as the farthest of the nearest (the test of Lowe, IJCV 2004, with more company).
+
+    Args:
+        bank: unit vectors of train, a row an image.
+
+    Raises:
+        RuleViolation: the bank is not train or external.
+        BadInput: the bank is too small for the ranks, or for so small a share.
+    """
+    room = min(_COPIES, len(bank.ids) - norm_last - 3)
+    if room < 0:
+        raise BadInput(
+            seen=f"a bank of {len(bank.ids)} train images for a threshold with ranks up to {norm_last}",
+            allowed=f"at least {norm_last + 3} images",
+            remedy="extract more train images, or set a smaller norm_last",
+        )
+    drawn = _drawn(bank.ids, sample)
+    similarities, rows = nearest(bank.vectors[drawn], bank, k=norm_last + 3 + room)
+    related = _related(similarities, own=rows == drawn[:, None], copies=room)
+    unrelated = np.argsort(related, axis=1, kind="stable")[:, : norm_last + 1]
+    ranked = np.take_along_axis(similarities, unrelated, axis=1)
+    near = _near_scores(ranked, factor=norm_factor, first=norm_first, last=norm_last)
+    done = related.copy()
+    np.put_along_axis(done, unrelated[:, :norm_last], True, axis=1)
+    at, column = np.nonzero(done)
+    left_out = np.union1d(at * len(bank.ids) + rows[at, column], np.arange(len(drawn)) * len(bank.ids) + drawn)
+    wanted = round(share * (len(drawn) * len(bank.ids) - len(left_out) + near.size))
+    if wanted < 1:
+        raise BadInput(
+            seen=f"a share of {share:g} of the pairs of {len(drawn)} x {len(bank.ids)} train images: less than one",
+            allowed=f"{1 / len(drawn) / len(bank.ids):.1g} or more",
+            remedy="set a larger cut.amount, or extract more train images",
+        )
+    statistic = ranked[:, norm_first - 1 : norm_last].mean(axis=1)
+    left, right = with_score_dimension(bank.vectors[drawn], bank.vectors, statistic, norm_factor)
+    hits = _search(left, right, n=wanted + len(left_out))
+    far = hits.scores[~np.isin(hits.query_rows * len(right) + hits.reference_rows, left_out)]
+    return float(np.sort(np.concatenate([near.ravel(), far]))[-wanted])
+
+
+def _near_scores(ranked: np.ndarray, *, factor: float, first: int, last: int) -> np.ndarray:
+    """(n, last) scores of the nearest neighbours, each normalised by the ranks first..last of the others.
+
+    ranked: (n, last + 1) similarities, descending. Without one of them the ones behind it move up.
+    """
+    window = ranked[:, first - 1 : last + 1]
+    gone = np.maximum(np.arange(last), first - 1)
+    others = (window.sum(axis=1, keepdims=True) - ranked[:, gone]) / (last - first + 1)
+    return ranked[:, :last] - factor * others
+
+
+def _related(similarities: np.ndarray, *, own: np.ndarray, copies: int) -> np.ndarray:
+    """(n, k) bool: which of the neighbours of each image, nearest first, are the image itself or a copy of it."""
+    close = 1 - similarities < (1 - similarities[:, -1:]) / 4  # of unit vectors, half of the squared distance
+    close[:, copies + 1 :] = False
+    return own | close
+
+
+def _drawn(ids: np.ndarray, sample: int) -> np.ndarray:
+    """Rows of the images that stand for queries, whatever the order of the rows."""
+    hashes = [hashlib.sha256(name.encode()).digest() for name in ids.tolist()]
+    return np.sort(np.array(sorted(range(len(ids)), key=hashes.__getitem__)[:sample]))
+
+
+def _search(left: np.ndarray, right: np.ndarray, *, n: int, per_query: int | None = None) -> Hits:
+    return search(
+        left,
+        right,
+        n=n,
+        metric="ip",
+        query_keys=np.arange(len(left)),
+        reference_keys=np.arange(len(right)),
+        per_query=per_query,
+        progress=True,
+    )

@@ -1,0 +1,86 @@
+"""Local features of one image: where its points are, how large and turned, and what the picture looks like there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from isckit.config import Keypoints
+
+SQUARED_LENGTH = 255**2
+"""Squared length of a RootSIFT descriptor in 8 bits, up to rounding (imgFp)."""
+WIDTH = {"sift": 128, "orb": 32}
+"""Bytes of a descriptor."""
+_SIFT_SIGMA = 1.6
+_DOUBLED = 255
+"""OpenCV's octave -1, the doubled image, in the low byte of `KeyPoint.octave`."""
+_MIRRORED_BINS = np.arange(128).reshape(4, 4, 8)[::-1][:, :, [0, 7, 6, 5, 4, 3, 2, 1]].ravel()
+"""Where each value of a SIFT descriptor comes from when the picture is mirrored: 4 x 4 cells, 8 orientations."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of one image, strongest first.
+
+    Attributes:
+        descriptors: (n, 128) uint8 RootSIFT, or (n, 32) uint8 ORB.
+        frames: (n, 4) float32: x, y and diameter in pixels of the reduced image, angle in degrees.
+        area: pixels of the reduced image.
+    """
+
+    descriptors: np.ndarray
+    frames: np.ndarray
+    area: int
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def extract(image: np.ndarray, settings: Keypoints) -> Points:
+    """Points of an (H, W, 3) uint8 RGB image; none at all where there are fewer than `settings.least`."""
+    luma = reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), settings.short_side)
+    detector = _orb(settings) if settings.kind == "orb" else _sift(settings)
+    found = [point for point in detector.detect(luma, None) if settings.enlarged or point.octave & 255 != _DOUBLED]
+    # Equal strengths are put in order by place: the list must not hang on how OpenCV goes about its search.
+    found.sort(key=lambda point: (-point.response, point.pt, point.size, point.angle))
+    found, descriptors = detector.compute(luma, found[: settings.points or None]) if found else (found, None)
+    if len(found) < max(settings.least, 1):
+        return Points(np.zeros((0, WIDTH[settings.kind]), np.uint8), np.zeros((0, 4), np.float32), luma.size)
+    frames = np.array([(*point.pt, point.size, point.angle) for point in found], np.float32)
+    return Points(rootsift(descriptors) if settings.kind == "sift" else descriptors, frames, luma.size)
+
+
+def reduced(luma: np.ndarray, short_side: int) -> np.ndarray:
+    """An (H, W) image with its shorter side reduced to `short_side` pixels, never enlarged."""
+    height, width = luma.shape
+    part = short_side / min(height, width)
+    if part >= 1:
+        return luma
+    return cv2.resize(luma, (max(1, round(width * part)), max(1, round(height * part))), interpolation=cv2.INTER_AREA)
+
+
+def rootsift(descriptors: np.ndarray) -> np.ndarray:
+    """(n, 128) SIFT descriptors to 8 bits: round(255 * sqrt(d / sum of d)) (Arandjelovic & Zisserman 2012, imgFp)."""
+    whole = np.maximum(descriptors.sum(axis=1, keepdims=True, dtype=np.float64), 1)
+    return np.rint(255 * np.sqrt(descriptors / whole)).astype(np.uint8)
+
+
+def mirrored(points: Points) -> Points:
+    """SIFT points of the mirrored picture, without looking at it again; x counts from the right edge, leftwards."""
+    frames = points.frames * np.array([-1, 1, 1, -1], np.float32) + np.array([0, 0, 0, 180], np.float32)
+    return Points(mirrored_descriptors(points.descriptors), frames, points.area)
+
+
+def mirrored_descriptors(descriptors: np.ndarray) -> np.ndarray:
+    """(n, 128) SIFT descriptors as they are in the mirrored picture: a permutation, its own inverse (imgFp)."""
+    return descriptors[:, _MIRRORED_BINS]
+
+
+def _sift(settings: Keypoints) -> cv2.Feature2D:
+    return cv2.SIFT.create(0, settings.levels, settings.contrast, settings.edge, _SIFT_SIGMA, True)
+
+
+def _orb(settings: Keypoints) -> cv2.Feature2D:
+    return cv2.ORB.create(settings.points or 100_000, nlevels=settings.levels)

@@ -1,0 +1,41 @@
+"""The kit's own matching system: embeddings of views find what looks alike, local features what fits together.
+
+Sources: views of both images, penalties and score normalisation after D2LV (arXiv 2111.07090) and the organisers'
+baselines (arXiv 2106.09672); local features and their verification after imgFp (arXiv 2112.02373); the descriptor is
+that of `ours`.
+"""
+
+from __future__ import annotations
+
+from isckit.config import Local, Matching, Recipe, Views, Weighted, replace
+from isckit.recipes import baseline, ours
+
+VIEWS = Views()
+LOCAL = Local(candidates=("views",))
+MATCHING = Matching(
+    branches=(VIEWS, LOCAL),
+    fusion=Weighted(weights=(1.0, 1.0), absent=(-1.0, 0.0), logarithmic=(False, False)),
+)
+
+
+def ours_matching() -> Recipe:
+    """The descriptor of `ours`, its views, and local features.
+
+    Command: torchrun --nproc-per-node 16 -m isckit train --recipe ours_matching --name ours_matching --data DISC21
+    Cost: that of ours, and an index of about a thousand points an image: not run at this scale.
+    Score: not measured.
+    """
+    return replace(ours.ours(), name="ours_matching", matching=MATCHING)
+
+
+def mini() -> Recipe:
+    """On two CPU cores, with the small network of `ours.mini`.
+
+    Command: ./run_phase1.sh --data DIR
+    """
+    return replace(ours.mini(), name="ours_matching.mini", matching=MATCHING)
+
+
+def tiny() -> Recipe:
+    """The same code path in a minute or two, for the built-in set and for tests: too short to learn much."""
+    return replace(baseline.tiny(), name="ours_matching.tiny", matching=MATCHING)

@@ -1,0 +1,217 @@
+"""The torch half of the ASMK branch: images to binary codes of visual words, in shards, resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from isckit import config
+from isckit.data.datasets import Substitute
+from isckit.data.image_sets import ImageSet
+from isckit.data.images import stop_message
+from isckit.engine.distributed import Place
+from isckit.engine.local_features import describe_locally, nearest_words
+from isckit.matching.asmk import aggregate, gathered
+from isckit.matching.codebook import PER_WORD, write_arrays
+from isckit.models.members import load
+from isckit.models.network import EmbeddingNetwork
+from isckit.storage.artifacts import file_digest, ids_digest, is_fresh, read_receipt, write_receipt
+from isckit.storage.checkpoints import read_weights
+from isckit.storage.codes import write_codes
+from isckit.storage.meter import measured
+from isckit.tracks.asmk import TRAIN, codebook, fit_words
+from isckit.tracks.run import Run, substituted_from
+from isckit.tracks.survey import open_table, table_folder
+from isckit.types import BadInput, Role
+from isckit.views.overlays import open_overlays
+
+
+def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, workers: int) -> None:
+    """Write the binary codes of an image set; of train also, before, the features that the codebook is fitted on.
+
+    Args:
+        images: train first of all sets, since the codes are written in terms of what is fitted on it.
+
+    Raises:
+        MissingInput: another set than train, and no codebook yet.
+        BadInput: broken images under the policy "stop"; fewer features than words; a member that is no network.
+        StaleArtifact: there are codes made from something else.
+    """
+    folder = (run.cache or run.workspace).codes(run.name, images.name, branch.name)
+    settings, network = _member(run, branch, place)
+    shared = {
+        "member": json.dumps(config.to_dict(settings), sort_keys=True),
+        "weights": file_digest(run.weights),
+        "images": images.listing_digest(),
+        "longest": branch.longest,
+        "features": branch.features,
+        "on_broken": run.recipe.extract.on_broken,
+    }
+    task = _Task(run, images, branch, network, place, workers, _substitute(run, images))
+    if images.name == TRAIN and images.role.may_be_fitted_on:
+        if place.first and not run.workspace.codebook(run.name, branch.name).is_file():
+            task.sample(shared)
+            fit_words(run, branch)
+        place.barrier()
+    codebook(run, branch)  # raises where there is none
+    made_from = shared | _substituted_from(run, images)
+    made_from |= {
+        "codebook": file_digest(run.workspace.codebook(run.name, branch.name)),
+        "scales": list(branch.scales),
+        "words": branch.query_words if images.role is Role.QUERY else 1,
+    }
+    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_receipt(folder, made_from=made_from, facts={"complete": False})
+    with measured() as cost:
+        broken = place.merged(task.write_shards())
+    if broken and run.recipe.extract.on_broken == "stop":
+        raise stop_message(sorted(broken.items()))
+    if place.first:
+        facts = task.facts(broken) | {"complete": True, "cost": cost.record(images=len(images))}
+        write_receipt(folder, made_from=made_from, facts=facts)
+    place.barrier()
+
+
+def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member, EmbeddingNetwork]:
+    """The branch's network with its weights.
+
+    Raises:
+        BadInput: no member of that name, or one without local features.
+    """
+    names = [member.name for member in run.recipe.members]
+    at = names.index(branch.member) if branch.member in names else -1
+    settings = run.recipe.members[at]
+    if at < 0 or not isinstance(settings, config.Network) or settings.pooling != "attention":
+        raise BadInput(
+            seen=f"branch {branch.name} takes local features of member {branch.member!r}",
+            allowed="a network of the recipe with pooling=attention",
+            remedy=f"correct matching.branches.{branch.name}.member; members are {', '.join(names)}",
+        )
+    network = load(run.recipe, read_weights(run.weights), device=place.device)[at]
+    assert isinstance(network, EmbeddingNetwork)
+    return settings, network
+
+
+def _substitute(run: Run, images: ImageSet) -> Substitute | None:
+    """What takes the place of queries, where the recipe wants something to."""
+    settings = run.recipe.substitution
+    if settings is None or images.role is not Role.QUERY:
+        return None
+    return open_overlays(settings) if settings.boxes else open_table(run, images.name).substitute(settings)
+
+
+def _substituted_from(run: Run, images: ImageSet) -> dict[str, str]:
+    settings = run.recipe.substitution
+    found = {}
+    if settings is not None and not settings.boxes and images.role is Role.QUERY:
+        receipt = read_receipt(table_folder(run, images.name))["made_from"]
+        found["overlays"] = json.dumps(receipt, sort_keys=True)
+    return found | substituted_from(settings, images.role)
+
+
+class _Task:
+    """One image set and the network that describes it."""
+
+    def __init__(
+        self,
+        run: Run,
+        images: ImageSet,
+        branch: config.Asmk,
+        network: EmbeddingNetwork,
+        place: Place,
+        workers: int,
+        substitute: Substitute | None,
+    ) -> None:
+        self.run, self.images, self.branch, self.network = run, images, branch, network
+        self.place, self.workers, self.substitute = place, workers, substitute
+
+    def sample(self, made_from: dict[str, Any]) -> None:
+        """Write the features for the codebook: of some images, drawn by the recipe's seed, at scale 1."""
+        branch, seed, images = self.branch, self.run.recipe.seed, self.images
+        path = (self.run.cache or self.run.workspace).feature_sample(self.run.name, images.name, branch.name)
+        made_from = made_from | {"fit_images": branch.fit_images, "words": branch.words}
+        if is_fresh(path, made_from):
+            return
+        rows = np.sort(np.random.default_rng(seed).permutation(len(images))[: branch.fit_images])
+        # No more of an image than k-means looks at: all features of 20,000 large pictures are too much to hold.
+        most = math.ceil(PER_WORD * branch.words / len(rows))
+        kept, broken = [], {}
+        with measured() as cost:
+            for row, features, reason in tqdm(
+                self._described(rows, (1.0,)), f"sample {branch.name}", len(rows), unit="img"
+            ):
+                if reason:
+                    broken[str(images.ids[row])] = reason
+                    continue
+                drawn = np.random.default_rng([seed, row]).permutation(len(features))[:most]
+                kept.append(features.cpu().numpy()[np.sort(drawn)])
+            if broken and self.run.recipe.extract.on_broken == "stop":
+                raise stop_message(sorted(broken.items()))
+            write_arrays(path, {"features": np.concatenate(kept)})
+        facts = self.facts(broken) | {"complete": True, "images": len(rows), "ids": ids_digest(images.ids[rows])}
+        write_receipt(path, made_from=made_from, facts=facts | {"cost": cost.record(images=len(rows))})
+
+    def write_shards(self) -> dict[str, str]:
+        """Write this process's shards that are not there yet; broken images with their reasons."""
+        settings, images = self.run.recipe.extract, self.images
+        folder = (self.run.cache or self.run.workspace).codes(self.run.name, images.name, self.branch.name)
+        broken: dict[str, str] = {}
+        bar = tqdm(total=len(images), desc=f"codes {images.name}", unit="img", disable=not self.place.first)
+        words = torch.from_numpy(codebook(self.run, self.branch)).to(self.place.device)
+        for number, start in enumerate(range(0, len(images), settings.shard_images)):
+            rows = np.arange(start, min(start + settings.shard_images, len(images)))
+            path = folder / f"shard-{number:05d}.npz"
+            if number % self.place.world != self.place.rank or path.is_file():
+                bar.update(len(rows))
+                continue
+            parts, reasons = self._encoded(rows, words, bar)
+            broken |= reasons
+            if not reasons or settings.on_broken == "replace":
+                write_codes(path, gathered(images.role, images.ids[rows], parts, bits=words.shape[1]))
+        bar.close()
+        return broken
+
+    def facts(self, broken: dict[str, str]) -> dict[str, Any]:
+        """What a receipt says of the images."""
+        return {
+            "images": len(self.images),
+            "ids": ids_digest(self.images.ids),
+            "role": self.images.role.value,
+            "replaced": sorted(broken),
+            "device": str(self.place.device),
+            "threads": torch.get_num_threads(),
+        }
+
+    def _encoded(
+        self, rows: np.ndarray, words: torch.Tensor, bar: tqdm
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, str]]:
+        """Words and codes of each image, and the broken images with their reasons."""
+        k = self.branch.query_words if self.images.role is Role.QUERY else 1
+        table, parts, broken = words.cpu().numpy(), [], {}
+        for row, features, reason in self._described(rows, self.branch.scales):
+            assigned = nearest_words(features, words, k=k)
+            parts.append(aggregate(features.cpu().numpy(), assigned, table))
+            if reason:
+                broken[str(self.images.ids[row])] = reason
+            bar.update()
+        return parts, broken
+
+    def _described(self, rows: np.ndarray, scales: tuple[float, ...]) -> Any:
+        return describe_locally(
+            self.network,
+            self.images,
+            rows=rows,
+            scales=scales,
+            longest=self.branch.longest,
+            count=self.branch.features,
+            place=self.place,
+            workers=self.workers,
+            substitute=self.substitute,
+        )

@@ -1,0 +1,158 @@
+"""Cuts: global lists, neighbours, and thresholds that are fitted on train alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isckit import config
+from isckit.matching import cut as cuts
+from isckit.matching.cut import above, cut_pairs, threshold
+from isckit.matching.score_norm import normalised
+from isckit.types import BadInput, Embeddings, Role, RuleViolation
+
+
+def unit(seed, n, d=32):
+    x = np.random.default_rng(seed).standard_normal((n, d))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def bank_of(vectors, role=Role.TRAIN):
+    return Embeddings.whole(role, np.array([f"T{i:06d}" for i in range(len(vectors))]), vectors)
+
+
+def by_sort(left, right, keep):
+    """Rows of pairs in order of score that `keep`, given a place among all and among the query's, lets through."""
+    scores = left.astype(np.float64) @ right.astype(np.float64).T
+    order = np.argsort(-scores, axis=None, kind="stable")
+    places = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable").ravel()
+    return [int(k) for place, k in enumerate(order) if keep(place, places[k], scores.flat[k])]
+
+
+def numbers(hits, columns):
+    return (hits.query_rows * columns + hits.reference_rows).tolist()
+
+
+def test_rows_are_amount_times_images_whatever_the_number_of_views():
+    left, right = unit(1, 40), unit(2, 30)
+    made = cut_pairs(left, right, config.Cut(by="rows", amount=2.5), images=10)
+    assert numbers(made, 30) == by_sort(left, right, lambda place, own, score: place < 25)
+    few = cut_pairs(left, right, config.Cut(by="rows", amount=2.5), images=10, least=300)
+    assert len(few.scores) == 300
+    assert len(cut_pairs(left, right, config.Cut(by="rows", amount=999.0), images=10).scores) == 1200
+
+
+def test_neighbours_are_those_of_every_view():
+    left, right = unit(1, 40), unit(2, 30)
+    made = cut_pairs(left, right, config.Cut(by="neighbours", amount=3), images=10)
+    assert numbers(made, 30) == by_sort(left, right, lambda place, own, score: own < 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(first=st.integers(1, 50), level=st.floats(-1.1, 1.1))
+def test_all_pairs_above_a_threshold_are_found_however_long_the_first_list(first, level):
+    left, right = unit(1, 20, 4), unit(2, 30, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuts, "_FIRST_LIST", first)
+        made = above(left, right, threshold=level)
+    assert numbers(made, 30) == by_sort(left, right, lambda place, own, score: score >= level)
+
+
+def test_a_score_equal_to_the_threshold_passes_with_all_its_ties(monkeypatch):
+    monkeypatch.setattr(cuts, "_FIRST_LIST", 4)
+    made = above(np.ones((5, 2), np.float32), np.ones((7, 2), np.float32), threshold=2.0)
+    assert len(made.scores) == 35
+    assert len(above(np.ones((5, 2), np.float32), np.ones((7, 2), np.float32), threshold=2.0001).scores) == 0
+
+
+def test_no_queries_give_no_pairs():
+    for cut in (config.Cut(), config.Cut(by="neighbours", amount=2), config.Cut(by="share", amount=0.1)):
+        assert len(cut_pairs(unit(1, 0), unit(2, 5), cut, images=0, threshold=0.5).scores) == 0
+
+
+def test_what_a_cut_by_share_lets_through_is_the_same_alone_and_in_company():
+    left, right = unit(1, 60), unit(2, 80)
+    share = config.Cut(by="share", amount=0.01)
+
+    def pairs(some_left, some_right):
+        made = cut_pairs(left[some_left], right[some_right], share, images=len(some_left), threshold=0.3)
+        return {
+            (some_left[q], some_right[r], s)
+            for q, r, s in zip(made.query_rows, made.reference_rows, made.scores, strict=True)
+        }
+
+    every = pairs(np.arange(60), np.arange(80))
+    assert len(every) > 50
+    half = set(range(0, 60, 2))
+    assert pairs(np.arange(0, 60, 2), np.arange(40)) == {row for row in every if row[0] in half and row[1] < 40}
+    for q, r, s in list(every)[:5]:
+        assert pairs(np.array([q]), np.array([r])) == {(q, r, s)}
+
+
+FITTED = {"norm_factor": 2.0, "norm_first": 1, "norm_last": 10}
+
+
+@pytest.mark.parametrize("share", [0.02, 0.001])
+@pytest.mark.parametrize("factor", [0.0, 2.0])
+def test_the_share_of_fresh_unrelated_pairs_above_the_threshold_is_as_asked(share, factor):
+    bank = bank_of(unit(3, 3000))
+    level = threshold(bank, share=share, norm_factor=factor, norm_first=1, norm_last=10)
+    left, right = normalised(unit(4, 500), unit(5, 900), bank, factor=factor, first=1, last=10)
+    reached = np.mean(left.astype(np.float64) @ right.astype(np.float64).T >= level)
+    assert reached == pytest.approx(share, rel=0.15)
+
+
+@pytest.mark.parametrize("ranks", [(1, 10), (10, 10), (1, 1), (3, 4)])
+def test_the_threshold_equals_a_loop_that_leaves_both_images_of_a_pair_out_of_the_bank(ranks):
+    x = unit(3, 90)
+    similar = x.astype(np.float64) @ x.astype(np.float64).T
+    scores = []
+    for q in range(90):
+        for t in range(90):
+            if q != t:
+                others = np.sort(np.delete(similar[q], [q, t]))[::-1]
+                scores.append(similar[q, t] - 2 * others[ranks[0] - 1 : ranks[1]].mean())
+    wanted = np.sort(scores)[::-1][round(0.01 * 90 * 89) - 1]
+    made = threshold(bank_of(x), share=0.01, norm_factor=2.0, norm_first=ranks[0], norm_last=ranks[1])
+    assert made == pytest.approx(wanted, abs=1e-6)
+
+
+def test_copies_within_train_change_the_threshold_little():
+    clean = unit(3, 800)
+    copies = clean[:40] + 0.3 * unit(9, 40)
+    copies /= np.linalg.norm(copies, axis=1, keepdims=True)
+    with_copies = bank_of(np.concatenate([clean, copies.astype(np.float32)]))
+    # 80 ordered pairs of copies would be the best of 64 wanted, had they been counted as unrelated.
+    level = threshold(bank_of(clean), share=1e-4, **FITTED)
+    assert threshold(with_copies, share=1e-4, **FITTED) == pytest.approx(level, abs=0.02)
+
+
+def test_the_threshold_depends_on_neither_order_of_rows_nor_which_other_columns_exist():
+    bank = bank_of(unit(3, 300))
+    order = np.random.default_rng(0).permutation(300)
+    one = threshold(bank, share=0.01, sample=100, **FITTED)
+    assert one == threshold(bank.take(order), share=0.01, sample=100, **FITTED)
+    assert one != threshold(bank, share=0.01, sample=50, **FITTED)
+
+
+@pytest.mark.parametrize("role", [Role.QUERY, Role.REFERENCE])
+def test_thresholds_are_fitted_on_train_alone(role):
+    with pytest.raises(RuleViolation):
+        threshold(bank_of(unit(3, 60), role), share=0.01, **FITTED)
+
+
+def test_a_bank_too_small_for_the_share_or_the_ranks_is_refused():
+    with pytest.raises(BadInput, match="less than one"):
+        threshold(bank_of(unit(3, 30)), share=1e-6, **FITTED)
+    with pytest.raises(BadInput, match="a bank of 12 train images"):
+        threshold(bank_of(unit(3, 12)), share=0.1, **FITTED)
+
+
+def test_a_bank_of_one_vector_repeated_has_a_threshold():
+    assert np.isfinite(threshold(bank_of(np.repeat(unit(3, 1), 40, axis=0)), share=0.1, **FITTED))
+
+
+@pytest.mark.parametrize("values", [{"by": "share", "amount": 1.0}, {"by": "neighbours", "amount": 2.5}])
+def test_amounts_that_make_no_sense_are_refused_where_they_are_written(values):
+    with pytest.raises(ValueError, match="a cut by"):
+        config.Cut(**values)
