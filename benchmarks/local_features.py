@@ -4,8 +4,8 @@ python benchmarks/local_features.py                                    procedura
 python benchmarks/local_features.py --data DIR --queries 100 --references 500 --truth public_ground_truth.csv
 
 DIR has images/references and images/queries, or references and queries. Printed for each number of points: points an
-image, kilobytes an image, which are gigabytes for a million, seconds to describe an image, to vote and to verify a query, pairs
-verified a query, and micro-AP where the truth is known. One thread.
+image; kilobytes an image, which are gigabytes for a million; seconds to describe an image, to vote and to verify a
+query; pairs verified a query; and micro-AP where the truth is known. One thread.
 """
 
 from __future__ import annotations
@@ -141,8 +141,9 @@ def main() -> None:
     else:
         root = given.data / "images" if (given.data / "images").is_dir() else given.data
         queries, references = read(root / "queries", given.queries), read(root / "references", given.references)
-        rows = csv.reader(given.truth.open(encoding="utf-8")) if given.truth else []
-        truth = {row[0]: row[1] for row in rows if len(row) > 1 and row[0] in queries and row[1] in references}
+        lines = given.truth.read_text(encoding="utf-8").splitlines() if given.truth else []
+        cells = [row for row in csv.reader(lines) if len(row) > 1]
+        truth = {row[0]: row[1] for row in cells if row[0] in queries and row[1] in references}
     print(f"{len(queries)} queries, {len(references)} references, {len(truth)} true pairs; seconds of CPU, one thread")
     print("points  p/image  kB/image   s/image   s/vote s/verify  pairs/q    uAP")
     for points in given.points:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isckit.data.image_sets import ImageSet
-from isckit.storage.artifacts import is_fresh, write_receipt
+from isckit.judge.state import parts
+from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
 from isckit.storage.meter import measured
 from isckit.submission import write_matches
 from isckit.tracks.branches import scored_pairs
@@ -35,6 +36,8 @@ def matching_track(
     """
     path = run.workspace.matches(phase, run.name)
     made_from = inputs(run, query_set(phase))
+    fitted = parts(run.workspace, run.name).items()
+    made_from |= {part: file_digest(file) for part, file in fitted if part != "weights" and part not in made_from}
     if is_fresh(path, made_from):
         log.info("already written: %s", path)
         return path

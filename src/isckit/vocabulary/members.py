@@ -49,9 +49,10 @@ class Head:
     """From pooled features to the embedding.
 
     linear: a layer, with bias and norm (BatchNorm after it) as they say. projector: visionForce's, with a block to
-    `dim` behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number. dense:
-    dropout, a layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli). deep_rank: two layers of `widths` on the
-    deep branch, each with ReLU and dropout, then beside the two shallow ones a layer to `dim`.
+    `dim` behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number.
+    dense: dropout, a layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli).
+    deep_rank: two layers of `widths` on the deep branch, each with ReLU and dropout, then beside the two shallow ones a
+    layer to `dim`.
     whitened: the linear layer is the PCA whitening of local features of train images when training begins, and stays so
     (HOW).
     """

@@ -45,10 +45,12 @@ def extract(image: np.ndarray, settings: Keypoints) -> Points:
     found = [point for point in detector.detect(luma, None) if settings.enlarged or point.octave & 255 != _DOUBLED]
     # Equal strengths are put in order by place: the list must not hang on how OpenCV goes about its search.
     found.sort(key=lambda point: (-point.response, point.pt, point.size, point.angle))
-    found, descriptors = detector.compute(luma, found[: settings.points or None]) if found else (found, None)
-    if len(found) < max(settings.least, 1):
+    strongest = found[: settings.points or None]
+    described, values = detector.compute(luma, strongest) if strongest else ((), None)
+    if values is None or len(described) < settings.least:
         return Points(np.zeros((0, WIDTH[settings.kind]), np.uint8), np.zeros((0, 4), np.float32), luma.size)
-    frames = np.array([(*point.pt, point.size, point.angle) for point in found], np.float32)
+    descriptors = np.asarray(values)
+    frames = np.array([(*point.pt, point.size, point.angle) for point in described], np.float32)
     return Points(rootsift(descriptors) if settings.kind == "sift" else descriptors, frames, luma.size)
 
 
