@@ -98,6 +98,8 @@ class Recipe:
         for branch in self.matching.branches:
             if isinstance(branch, Views | Agreement | Asmk):
                 looked_at[f"branch {branch.name}"] = (branch.member,) if isinstance(branch, Asmk) else branch.members
+        for network in self.pair_networks:
+            looked_at[network.name] = tuple(filter(None, (network.neighbours, network.weights_of)))
         for who, wanted in looked_at.items():
             if unknown := set(wanted) - set(names):
                 raise ValueError(f"{who} looks at members {sorted(unknown)}, which are not there")

@@ -127,6 +127,11 @@ def test_without_mirrored_points_mirrored_copies_are_lost(run, data):
     assert ("Q1", "R2") not in found and {("Q0", "R1"), ("Q3", "R3")} <= set(found)
 
 
+def test_no_candidates_are_no_matches(run, data):
+    none = Matches(np.zeros(0, "U1"), np.zeros(0, "U1"), np.zeros(0))
+    assert matched(run, data, config.replace(BRANCH, vote=None, candidates=("first",)), {"first": none}) == {}
+
+
 @pytest.mark.parametrize(
     "branch",
     [

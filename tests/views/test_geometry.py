@@ -144,3 +144,12 @@ def test_a_view_set_begins_with_the_whole_image_and_names_no_view_twice():
 def test_an_unknown_set_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match="half_grid"):
         view_set(("halfgrid",))
+
+
+def test_the_lists_of_a_side_share_out_each_grid_of_separate():
+    for grid, counts in (("half_grid", (3, 3, 3)), ("third_grid", (10, 5, 10))):
+        sides = [VIEW_SETS[f"{grid}_{side}"] for side in ("left", "vertical_center", "right")]
+        assert tuple(map(len, sides)) == counts
+        assert {view for side in sides for view in side} == set(VIEW_SETS[grid])
+        lefts = [{view.box[1] for view in side} for side in sides]
+        assert max(lefts[0]) < min(lefts[1]) <= max(lefts[1]) < min(lefts[2])

@@ -200,7 +200,7 @@ def mini() -> Recipe:
     Command: ./run_phase1.sh --data DIR --recipe separate.mini
     Cost: not measured as a whole; 200 groups of the pair network took 45 s of one core.
     Published: nothing at this size.
-    Source: the full recipe. A ViT over the joined picture learns nothing in so few steps: the backbone, which begins
+    Source: the full recipe. Another network stands in for the ViT over the joined picture: the backbone, which begins
     with the descriptor's weights, sees each image by itself, and attention compares their tokens. Candidates enter, and
     stay, by their own score alone, so that no score depends on other images.
     """

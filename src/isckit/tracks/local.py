@@ -134,7 +134,8 @@ def verified(
         return np.array([max(score(points, other, settings) for points in shown) for other in others])
 
     starts = np.unique(query, return_index=True)[1]
-    parts = [slice(*ends) for ends in zip(starts, np.append(starts[1:], len(query)), strict=True)]
+    ends = np.append(starts[1:], len(query))[: len(starts)]
+    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
     with ThreadPoolExecutor(max(1, workers)) as pool:
         scores = list(tqdm(pool.map(look, parts), total=len(parts), desc="verify", unit="query"))
     return np.concatenate([np.zeros(0), *scores])
@@ -191,7 +192,6 @@ def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipp
     kind = hashlib.sha256(_words(branch.keypoints).encode()).hexdigest()[:8]
     overlay = "-overlay" if role is Role.QUERY and branch.of == "overlay" else ""
     kind += overlay + ("-mirrored" if flipped else "")
-    # Fitting looks into the run itself: what is fitted on train never lies in a passing cache.
     return (run.cache or run.workspace).keypoints(run.name, image_set, kind)
 
 

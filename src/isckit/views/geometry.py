@@ -89,6 +89,12 @@ VIEW_SETS: dict[str, tuple[View, ...]] = {
 }
 
 
+# separate's lists by the side of the query that a crop lies on: of each grid, the columns of that side.
+for _side, _halves, _thirds in (("left", "0", "01"), ("vertical_center", "1", "2"), ("right", "2", "34")):
+    for _name, _columns in (("half_grid", _halves), ("third_grid", _thirds)):
+        VIEW_SETS[f"{_name}_{_side}"] = tuple(view for view in VIEW_SETS[_name] if view.name[-1] in _columns)
+
+
 def view_set(names: tuple[str, ...]) -> tuple[View, ...]:
     """The views of several sets, the whole image first and always there.
 

@@ -35,8 +35,9 @@ class Matching:
         if unknown := set(self.fused) - set(names):
             raise ValueError(f"fused names {sorted(unknown)}, which are no branches")
         for at, branch in enumerate(self.branches):
-            wanted = branch.candidates if isinstance(branch, Local | Pairs) else ()
-            if missing := set(wanted) - set(names[:at]):
+            wanted = set(branch.candidates if isinstance(branch, Local | Pairs) else ())
+            wanted |= {half.branch for half in branch.halves} if isinstance(branch, Pairs) else set()
+            if missing := wanted - set(names[:at]):
                 raise ValueError(f"branch {branch.name} takes candidates of {sorted(missing)}: none before it")
 
     @property
