@@ -16,7 +16,7 @@ from isckit.tracks.run import begin
 from isckit.tracks.scene import Scene
 from isckit.tracks.survey import table_folder
 from isckit.types import BadInput, Matches, MissingInput, Role, StaleArtifact
-from isckit.views.overlays import OVERLAY, Box
+from isckit.views.overlays import OVERLAY, Box, write_boxes
 from isckit.views.table import Finding, table_of, write_table
 from isckit.workspace import Workspace
 
@@ -125,6 +125,26 @@ def test_without_mirrored_points_mirrored_copies_are_lost(run, data):
     alone = config.replace(plain, vote=config.replace(plain.vote, index="exact"), name="plain")
     found = matched(run, data, alone)
     assert ("Q1", "R2") not in found and {("Q0", "R1"), ("Q3", "R3")} <= set(found)
+
+
+def test_all_candidates_are_listed_where_no_least_is_asked_for(run, data):
+    verify = Verify(model="none", score="count", least=0)
+    pair = Matches(np.array(["Q2", "Q0"]), np.array(["R2", "R1"]), np.array([1.0, 1.0]))
+    branch = config.replace(BRANCH, vote=None, candidates=("first",), verify=verify)
+    assert set(matched(run, data, branch, {"first": pair})) == {("Q2", "R2"), ("Q0", "R1")}
+
+
+def test_substitution_is_for_the_image_and_not_for_the_original(data, tmp_path):
+    boxes = write_boxes(tmp_path / "boxes.csv", {"Q3": [Box(50 / 240, 40 / 220, 175 / 240, 140 / 220, 0.99, OVERLAY)]})
+    image, original = BRANCH, config.replace(BRANCH, name="as_it_is", of="original")
+    substitution = config.Substitution(boxes=str(boxes))
+    run = started(tmp_path, image, original, data=data, substitution=substitution)
+    stores = [local.Store(path) for path in sorted(tmp_path.glob("cache/run/queries/keypoints-*"))]
+    assert len(stores) == 2
+    whole, inside = (store.points(3).frames[:, :2].max(axis=0) for store in stores)
+    assert (whole > (200, 180)).all() and (inside < (126, 101)).all()
+    assert np.array_equal(stores[0].points(0).frames, stores[1].points(0).frames)
+    assert ("Q3", "R3") in matched(run, data, image) and ("Q3", "R3") in matched(run, data, original)
 
 
 def test_no_candidates_are_no_matches(run, data):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OVERLAY, SUBSTITUTED = "-overlay", "-substituted"
+"""Ends of the names of keypoints of queries that were not looked at as they are."""
 _POINTS_AN_IMAGE = 100
 """Fewer than train images have: so many are described that there are points enough for fitting."""
 
@@ -108,7 +110,7 @@ def matches(scene: Scene, branch: config.Local, found: Mapping[str, Matches]) ->
     query, reference = np.divmod(chosen, len(references.ids))
     seen = sides if branch.verify.mirrored else sides[:1]
     scores = verified(seen, references, query, reference, branch.verify, workers=scene.workers)
-    kept = scores > 0
+    kept = (scores > 0) | (branch.verify.least == 0)
     return Matches(sides[0].ids[query[kept]], references.ids[reference[kept]], scores[kept])
 
 
@@ -190,8 +192,7 @@ def _extractions(branch: config.Local, role: Role) -> tuple[bool, ...]:
 def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Path:
     """Where the keypoints of a set lie; branches with the same settings share them."""
     kind = hashlib.sha256(_words(branch.keypoints).encode()).hexdigest()[:8]
-    overlay = "-overlay" if role is Role.QUERY and branch.of == "overlay" else ""
-    kind += overlay + ("-mirrored" if flipped else "")
+    kind += _looks(run, branch, role) + ("-mirrored" if flipped else "")
     return (run.cache or run.workspace).keypoints(run.name, image_set, kind)
 
 
@@ -201,24 +202,29 @@ def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[st
         "images": images.listing_digest(),
         "extract": _words(run.recipe.extract),
     }
-    if branch.of == "overlay" and images.role is Role.QUERY:
-        return made_from | {"overlays": _table_receipt(run, images.name)}
-    substitution = run.recipe.substitution
-    if substitution is not None and not substitution.boxes and images.role is Role.QUERY:
-        made_from["overlays"] = _table_receipt(run, images.name)
-    return made_from | substituted_from(substitution, images.role)
+    looks, substitution = _looks(run, branch, images.role), run.recipe.substitution
+    if looks == OVERLAY or (looks == SUBSTITUTED and substitution is not None and not substitution.boxes):
+        made_from["overlays"] = json.dumps(read_receipt(table_folder(run, images.name))["made_from"], sort_keys=True)
+    return made_from | (substituted_from(substitution, images.role) if looks == SUBSTITUTED else {})
+
+
+def _looks(run: Run, branch: config.Local, role: Role) -> str:
+    """What is looked at of images of a role: OVERLAY, SUBSTITUTED, or "" for the images as they are."""
+    if role is not Role.QUERY or branch.of == "original":
+        return ""
+    if branch.of == "overlay":
+        return OVERLAY
+    return SUBSTITUTED if run.recipe.substitution is not None else ""
 
 
 def _taken(run: Run, images: ImageSet, branch: config.Local) -> Substitute | None:
     """What is looked at in place of an image; None where it is the image itself."""
-    if images.role is not Role.QUERY:
-        return None
-    if branch.of == "overlay":
+    looks, substitution = _looks(run, branch, images.role), run.recipe.substitution
+    if looks == OVERLAY:
         table = open_table(run, images.name)
         found = {str(table.ids[row]): pasted(table.boxes_of(row)) for row in table.box_counts.nonzero()[0].tolist()}
         return Pasted({name: box for name, box in found.items() if box is not None})
-    substitution = run.recipe.substitution
-    if substitution is None:
+    if looks != SUBSTITUTED or substitution is None:
         return None
     return open_overlays(substitution) if substitution.boxes else open_table(run, images.name).substitute(substitution)
 
@@ -253,10 +259,6 @@ def _receipt(folder: Path, run: Run, image_set: str) -> str:
             remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
         )
     return json.dumps(receipt["made_from"], sort_keys=True)
-
-
-def _table_receipt(run: Run, image_set: str) -> str:
-    return json.dumps(read_receipt(table_folder(run, image_set))["made_from"], sort_keys=True)
 
 
 def _words(settings: object) -> str:

@@ -59,9 +59,9 @@ class Verify:
     """Points of two images are matched by the distance ratio; the score is how many fit one geometric model.
 
     ratio: of squared distances, second over first (imgFp: 1.8). model: none counts matches (imgFp's code), the others
-    inliers within `tolerance` pixels. least: with fewer a pair is not listed. mirrored: the mirrored query too, the
-    better of both. score: count, with a part below 1 for the distances; or relative to the points that could have
-    matched, each inlier the less the further it is off (a model is needed).
+    inliers within `tolerance` pixels. least: with fewer a pair is not listed (0: all are). mirrored: the mirrored query
+    too, the better of both. score: count, with a part below 1 for the distances; or relative to the points that could
+    have matched, each inlier the less the further it is off (a model is needed).
     """
 
     ratio: Positive = 1.8
