@@ -14,7 +14,8 @@ SAME_SHAPE = {
     "hflip", "vflip", "perspective", "corner_jitter", "rotate_in_place", "colour_jitter", "enhance", "fade",
     "swap_channels", "overlay_by_height", "text_inside", "brightness", "grayscale", "invert", "shuffle_channels",
     "solarize", "posterize", "blur", "motion_blur", "sharpen", "edge_enhance", "noise", "pixelate", "pixel_shuffle",
-    "jpeg", "overlay", "blend", "erase", "shapes", "emoji", "text", "stripes",
+    "jpeg", "overlay", "blend", "erase", "shapes", "emoji", "text", "stripes", "occlude", "onto_black", "onto", "cover",
+    "sticker", "shear", "pixel_edit", "corrupt",
 }  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def test_the_global_generators_are_left_as_found(run, photo, name):
 def test_names_and_needs():
     assert set(WITHOUT_DRAWS | SAME_SHAPE) <= OPS.keys()
     assert {name for name in OPS if "other" in NEEDS[name]} == {
-        "overlay", "underlay", "overlay_by_height", "underlay_by_height", "blend", "collage",
+        "overlay", "underlay", "overlay_by_height", "underlay_by_height", "blend", "collage", "occlude", "onto", "cover",
     }  # fmt: skip
     assert {name for name in OPS if "size" in NEEDS[name]} == {
         "resized_crop", "random_resized_crop", "padded_crop", "stretch", "enlarge",

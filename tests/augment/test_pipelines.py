@@ -12,6 +12,9 @@ from isckit.augment.geometry import square
 from isckit.augment.ops import NEEDS, OPS
 from isckit.types import BadInput
 
+JOINING = {"overlay", "underlay", "overlay_by_height", "underlay_by_height", "onto", "cover", "occlude"}
+"""Ops of pipelines that join two pictures."""
+
 ELSEWHERE = """
 import random
 import numpy as np
@@ -79,10 +82,15 @@ def test_eval_is_the_plain_resize_and_draws_nothing(photo):
 
 def test_the_names():
     assert list(pipelines.PIPELINES) == [
-        "eval", "weak", "mild", "mild.rest",
+        "eval", "weak", "mild", "mild.rest", "imgfp",
         "lyakaap.moderate", "lyakaap.weak", "lyakaap.intermediate", "lyakaap.strong",
         "s_square", "s_square.early", "vision_force.basic", "vision_force.basic_all",
         "sscd.simclr", "sscd.blur", "sscd.advanced", "sscd.rest",
+        "separate.basic", "separate.first", "separate.emoji", "separate.final", "separate.three", "separate.distractor",
+        "separate.pixels", "separate.marked", "separate.colours", "separate.sizes", "separate.retrieved",
+        "separate.retrieved_later", "separate.mini",
+        *(f"d2lv.{name}{all_of_them}" for name in ("basic", "face", "blur", "colour", "dark", "opaque", "occlude")
+          for all_of_them in ("", "_all")),
     ]  # fmt: skip
 
 
@@ -91,9 +99,10 @@ def test_every_step_is_an_op_and_a_pipeline_survives_pickling(name):
     pipeline = pipelines.find(name)
     assert pipeline.ops() <= OPS.keys()
     assert pickle.loads(pickle.dumps(pipeline)) == pipeline
-    joins = pipeline.ops() & {"overlay", "underlay", "overlay_by_height", "underlay_by_height"}
+    joins = pipeline.ops() & JOINING
     assert pipeline.needs_other == bool(joins)
-    assert bool(joins) == (name not in ("eval", "weak", "lyakaap.moderate") and not name.startswith("sscd"))
+    alone = ("eval", "weak", "lyakaap.moderate", "separate.basic")
+    assert bool(joins) == (name not in alone and not name.startswith("sscd"))
 
 
 def test_describe_gives_a_row_for_every_step():

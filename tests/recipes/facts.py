@@ -1,7 +1,8 @@
 """Published hyper-parameters, value by value, as tables of the sources; independent of the recipes.
 
 A fact is (path in the recipe, value, tag, source). Tags: P paper, C released code, N notebook, R the authors' readme or
-slides, S sibling repositories of the same authors, D derived from published values, I inference where nothing is told.
+slides, B the winners' article, S sibling repositories of the same authors, D derived from published values, I inference
+where nothing is told.
 """
 
 from __future__ import annotations

@@ -115,7 +115,8 @@ class Variants:
         plain = _plain(member)
         recipe = _for_role(recipe, role, member.name)
         recipe = replace(recipe, members=(plain,), ensemble=config.Ensemble(), normalise=())
-        parts = [config.to_dict(part) if part else None for part in (plain, recipe.extract, recipe.substitution)]
+        decisive = (plain, recipe.extract, recipe.substitution, recipe.detector, recipe.proposals, recipe.overlays)
+        parts = [config.to_dict(part) if part else None for part in decisive]
         views = [config.to_dict(branch) for branch in recipe.matching.branches]
         weights = self._digest(source) if source else f"untrained, seed {recipe.seed}"
         return Run(self.run.workspace, self._name(_key([*parts, views, weights])), recipe)
@@ -179,18 +180,28 @@ def weights_after(run: Run, member: str, stages: int | None) -> Path | None:
 
 
 def _tensors(run: Run, member: config.Member, source: Path | None) -> dict[str, torch.Tensor]:
-    """A member's weights under its name: from the run's file or a stage's, or as training begins with them."""
+    """A member's weights under its name: from the run's file or a stage's, or as training begins with them.
+
+    The detector's, where there is one, beside them.
+    """
     from isckit.engine.distributed import deterministic
     from isckit.models.members import build, prefixed
     from isckit.storage.checkpoints import read_weights
 
+    beside = _of(read_weights(run.weights), run.recipe.detector.name) if run.recipe.detector else {}
+    origin = isinstance(member, config.Network) and member.weights_of or member.name
     if source is None:
         deterministic(run.recipe.seed)
-        return prefixed(member.name, build(member).state_dict())
-    tensors = read_weights(source)
-    if source == run.weights:
-        return {key: value for key, value in tensors.items() if key.startswith(f"{member.name}.")}
-    return prefixed(member.name, tensors)
+        tensors = build(member).state_dict()
+    else:
+        tensors = read_weights(source)
+        if source == run.weights:
+            tensors = {key.removeprefix(f"{origin}."): value for key, value in _of(tensors, origin).items()}
+    return prefixed(member.name, tensors) | beside
+
+
+def _of(tensors: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
 
 def _for_role(recipe: config.Recipe, role: Role, member: str) -> config.Recipe:
@@ -205,7 +216,7 @@ def _for_role(recipe: config.Recipe, role: Role, member: str) -> config.Recipe:
 def _plain(member: config.Member) -> config.Member:
     """A member without what its embeddings do not depend on."""
     if isinstance(member, config.Network):
-        return replace(member, weight=1.0, stages=())
+        return replace(member, weight=1.0, stages=(), weights_of="")
     return replace(member, weight=1.0)
 
 

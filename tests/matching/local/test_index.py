@@ -116,3 +116,9 @@ def test_the_squared_distance_of_bits_is_hammings():
         vectors(np.random.default_rng(1).integers(256, size=(500, 32), dtype=np.uint8)), Vote(lists=4), seed=1
     )
     assert 0.2 < quantiser.centroids.mean() < 0.8
+
+
+def test_of_equally_near_points_in_several_cells_the_first_is_the_nearest():
+    twins = np.repeat(points(2, 1), 2, axis=0)
+    for cells in ([1, 0], [0, 1]):
+        assert nearest(points(1, 1), np.array([[0, 1]]), twins, np.array(cells))[1].tolist() == [0]
