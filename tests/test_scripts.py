@@ -36,8 +36,12 @@ def test_the_verbs_are_the_documented_ones():
     assert names == {
         "doctor", "train", "extract", "fit", "descriptor", "matching", "freeze", "frozen", "score", "check", "manifest",
         "data", "recipes", "infer", "audit", "ledger", "describe", "export", "ablate", "augment",
+        "baselines", "breakdown", "detect",
     }  # fmt: skip
     assert all(f"isckit {name}" in readme for name in names)
+    of_data = typer.main.get_command(app).commands["data"].commands
+    assert set(of_data) == {"synthetic", "sheet", "pack"}
+    assert all(f"isckit data {name}" in readme for name in of_data)
 
 
 def test_nothing_names_a_registry_or_a_path_of_one_machine():

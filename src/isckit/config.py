@@ -90,7 +90,7 @@ class Recipe:
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
             raise ValueError(f"members need distinct names without '.' and '/', got {names}")
-        others = [*self.pair_networks, *([self.detector] if self.detector else [])]
+        others: list[PairNetwork | Detector] = [*self.pair_networks, *([self.detector] if self.detector else [])]
         taken = [*names, *(other.name for other in others)]
         if len(set(taken)) < len(taken) or RESERVED in taken:
             raise ValueError(f"members, pair networks and detector need distinct names, none {RESERVED!r}, got {taken}")

@@ -75,7 +75,8 @@ def test_the_global_generators_are_left_as_found(run, photo, name):
 def test_names_and_needs():
     assert set(WITHOUT_DRAWS | SAME_SHAPE) <= OPS.keys()
     assert {name for name in OPS if "other" in NEEDS[name]} == {
-        "overlay", "underlay", "overlay_by_height", "underlay_by_height", "blend", "collage", "occlude", "onto", "cover",
+        "overlay", "underlay", "overlay_by_height", "underlay_by_height", "blend", "collage", "occlude", "onto",
+        "cover",
     }  # fmt: skip
     assert {name for name in OPS if "size" in NEEDS[name]} == {
         "resized_crop", "random_resized_crop", "padded_crop", "stretch", "enlarge",

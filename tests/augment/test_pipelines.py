@@ -12,7 +12,7 @@ from isckit.augment.geometry import square
 from isckit.augment.ops import NEEDS, OPS
 from isckit.types import BadInput
 
-JOINING = {"overlay", "underlay", "overlay_by_height", "underlay_by_height", "onto", "cover", "occlude"}
+JOINING = {"overlay", "underlay", "overlay_by_height", "underlay_by_height", "onto", "cover", "occlude", "blend"}
 """Ops of pipelines that join two pictures."""
 
 ELSEWHERE = """

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit import config
-from isckit.matching.fuse import best_per_query, best_rows, fuse
+from isckit.matching.fuse import best_per_query, fuse
 from isckit.types import BadInput, Matches
 
 
@@ -177,10 +177,3 @@ def test_the_best_of_each_query_are_kept_in_the_order_that_they_came(rows, n):
         kept |= {row[:2] for row in own[:n]}
     wanted = [row for row in rows if row[:2] in kept]
     assert list(as_dict(made).items()) == [((q, r), s) for q, r, s in wanted]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(ROW, max_size=20, unique_by=lambda row: row[:2]), st.integers(1, 25))
-def test_the_list_is_cut_by_score_then_query_then_reference(rows, n):
-    wanted = sorted(rows, key=lambda row: (-row[2], row[0], row[1]))[:n]
-    assert list(as_dict(best_rows(matches(*rows), n)).items()) == [((q, r), s) for q, r, s in wanted]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from recipes.facts import Fact
+from recipes.published_baselines import BASELINES
+from recipes.published_d2lv import D2LV_FIXED, D2LV_RANKED
+from recipes.published_imgfp import IMGFP, OVERLAY_DETECTOR
 from recipes.published_lyakaap import LYAKAAP, LYAKAAP_TRAIN_NEGATIVES
 from recipes.published_others import SSCD, SSCD_LARGE, TITANSHIELD, VISION_FORCE
 from recipes.published_s_square import S_SQUARE
+from recipes.published_separate import SEPARATE
 
 PUBLISHED: dict[str, list[Fact]] = {
     "lyakaap": LYAKAAP,
@@ -15,7 +19,12 @@ PUBLISHED: dict[str, list[Fact]] = {
     "titanshield": TITANSHIELD,
     "sscd": SSCD,
     "sscd.large": SSCD_LARGE,
-}
+    "d2lv": D2LV_RANKED,
+    "d2lv.fixed": D2LV_FIXED,
+    "separate": SEPARATE,
+    "imgfp": IMGFP,
+    "overlay_detector": OVERLAY_DETECTOR,
+} | BASELINES
 
 PARAMETERS: dict[tuple[str, str], float] = {
     ("lyakaap", "network"): 52.33,
@@ -63,6 +72,13 @@ SCORES: dict[str, dict[str, str]] = {
         "raw + score normalisation": "0.7180 / 0.625",
         "whitened": "0.6143 / 0.383",
         "whitened + score normalisation": "0.7243 / 0.631",
+    },
+    "d2lv": {
+        "whole images": "0.70813 / 0.62773",
+        "+ query crops": "0.82726 / 0.74755",
+        "+ both directions": "0.83720 / 0.75155",
+        "+ all training sets": "0.88640 / 0.80124",
+        "whole": "0.90035 / 0.81887",
     },
 }
 """uAP / R@P90 of the published ablations, by row."""

@@ -51,12 +51,19 @@ def test_published_scores_stand_beside_their_rows_with_set_and_source(name):
 @pytest.mark.parametrize("name", catalogue.RECIPES)
 def test_a_small_recipe_has_the_rows_of_the_full_one_except_for_its_members_and_stages(name):
     def steps(n):
-        return [
-            row.label for row in rows(n) if not row.label.startswith(("after", "queries")) and "alone" not in row.label
-        ]
+        labels = [row.label for row in rows(n)]
+        of_members = [label for label in labels if label.startswith(("after", "queries")) or "alone" in label]
+        return [label for label in labels if label not in (*of_members, "untrained")]
 
     family = name.split(".")[0]
     assert steps(name) == steps(family)
+
+
+@pytest.mark.parametrize("name", catalogue.RECIPES)
+def test_what_is_untrained_or_not_normalised_is_a_row_where_there_is_training_and_normalisation(name):
+    recipe, labels = catalogue.recipe(name), {row.label for row in rows(name)}
+    assert ("untrained" in labels) == bool(recipe.trained)
+    assert "not normalised" not in labels or recipe.normalise
 
 
 def test_stage_rows_describe_at_the_stages_own_resolution():
@@ -91,6 +98,40 @@ def test_overlay_rows_go_without_boxes_before_detection_and_with_the_recipes_aft
     without = [label for label, recipe in found.items() if recipe.substitution is None]
     assert without == ["untrained", "trained", "+ stretching", "+ stretching, with the learnt power in GeM"]
     assert found["+ overlay detection (with a boxes file)"].trained[0].scales == ()
+
+
+@pytest.mark.parametrize(("name", "members", "branches"), [
+    ("d2lv", {"whole images": 3, "+ query crops": 3, "+ both directions": 3, "+ all training sets": 33, "whole": 99},
+     {"whole images": 1, "+ query crops": 1, "+ both directions": 2, "+ all training sets": 12, "whole": 34}),
+    ("d2lv.mini", {"whole images": 3, "+ both directions": 3, "whole": 3},
+     {"whole images": 1, "+ both directions": 2, "+ all training sets": 2, "whole": 2}),
+])  # fmt: skip
+def test_each_row_of_d2lv_adds_views_networks_or_scales_to_the_one_before(name, members, branches):
+    recipe = catalogue.recipe(name)
+    found = {row.label: config.override(recipe, row.settings) for row in rows(name)}
+    assert {label: len(found[label].members) for label in members} == members
+    assert {label: len(found[label].matching.branches) for label in branches} == branches
+    crops, parts = recipe.matching.branches[0], recipe.matching.branches[-1]
+    (whole,) = found["whole images"].matching.branches
+    assert whole == config.replace(crops, query_views=()) and found["+ query crops"].matching.branches == (crops,)
+    assert found["+ both directions"].matching.branches == (crops, parts)
+    assert {b.members[0].split("_")[-1] for b in found["+ all training sets"].matching.branches} == {
+        crops.members[0].split("_")[-1]
+    }
+
+
+def test_published_figures_of_d2lv_are_those_of_its_ranks_at_full_size():
+    assert not any(row.published for name in ("d2lv.fixed", "d2lv.mini") for row in rows(name))
+
+
+def test_views_of_the_kits_own_matching_system_stand_alone_before_local_features_join():
+    recipe = catalogue.recipe("ours_matching")
+    found = {row.label: config.override(recipe, row.settings).matching for row in rows("ours_matching")}
+    assert [branch.kind for branch in found["whole"].branches] == ["views", "local"]
+    assert found["+ views"].branches == recipe.matching.viewed
+    (whole,) = found["whole images"].branches
+    assert (whole.query_views, whole.reference_views, whole.cut) == ((), (), recipe.matching.viewed[0].cut)
+    assert {found[label].fusion.kind for label in ("whole images", "+ views")} == {"best"}
 
 
 def test_an_unknown_recipe_is_refused():

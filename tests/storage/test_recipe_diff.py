@@ -26,7 +26,8 @@ def test_every_value_that_differs_is_named_by_its_key():
 
 def test_values_of_members_and_lists_are_named_too():
     member = replace(RECIPE.members[1], weight=2.0)
-    other = replace(RECIPE, members=(RECIPE.members[0], member), matching=config.Matching(branches=(config.Views(query_views=("mirror",)),)))
+    mirrored = config.Matching(branches=(config.Views(query_views=("mirror",)),))
+    other = replace(RECIPE, members=(RECIPE.members[0], member), matching=mirrored)
     names = [difference.split(":")[0] for difference in recipe_differences(values(RECIPE), values(other))]
     assert names == ["matching.branches.0.query_views", "members.1.weight"]
 

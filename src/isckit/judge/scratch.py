@@ -10,7 +10,9 @@ from isckit.storage.artifacts import receipt_path
 from isckit.workspace import Workspace
 
 
-def scratch(workspace: Workspace, name: str, root: Path, *, weights: bool = True, cache: bool = False) -> Workspace:
+def scratch(
+    workspace: Workspace, name: str, root: Path, *, weights: bool = True, cache: bool = False, codebooks: bool = False
+) -> Workspace:
     """A root that begins where the run stood after its training: recipe and weights are links to those of the run.
 
     Args:
@@ -18,11 +20,14 @@ def scratch(workspace: Workspace, name: str, root: Path, *, weights: bool = True
         root: new folder.
         weights: leave them away to have them trained again.
         cache: see the run's embeddings too.
+        codebooks: see the run's visual words too, which are fitted while all of train is described.
     """
     there = Workspace(root)
     shared = [workspace.recipe(name)]
     if weights:
         shared += [workspace.weights(name), receipt_path(workspace.weights(name))]
+    if codebooks:
+        shared += sorted(workspace.checkpoint(name).glob("*.codebook.npz*"))
     there.checkpoint(name).mkdir(parents=True)
     for path in shared:
         if path.is_file():

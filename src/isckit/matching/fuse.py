@@ -54,15 +54,6 @@ def best_per_query(matches: Matches, n: int) -> Matches:
     return _take(matches, np.sort(order[_places(query[order]) < n]))
 
 
-def best_rows(matches: Matches, n: int) -> Matches:
-    """The n best rows over all queries: falling score, then query id, then reference id, also where the cut falls."""
-    if 0 < n < len(matches):  # few of a long list are wanted: only these, and what ties with the last, are sorted
-        cut = np.partition(matches.scores, len(matches) - n)[len(matches) - n]
-        matches = _take(matches, np.flatnonzero(matches.scores >= cut))
-    query, reference = _codes([matches])
-    return _take(matches, np.lexsort((reference, query, -matches.scores))[:n])
-
-
 @dataclass(frozen=True)
 class _Rows:
     """The rows of several branches: numbers that sort as the ids do, of query, reference and pair; branch; score."""

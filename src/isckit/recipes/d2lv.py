@@ -107,7 +107,8 @@ def d2lv() -> Recipe:
     classifier. Lists are cut by rank, 20 pairs a query, as published; that couples queries (competition rule 5.4), and
     `d2lv.fixed` has thresholds in their place that are fitted on train.
     Not reproduced: 19 stored copies of each image, which are made anew each time; vectors are at unit length before
-    the PCA; the detector is Faster R-CNN, as YOLOv5 is under the GPL, and its crops keep the pixels of the image.
+    the PCA; the detector is Faster R-CNN from random weights, as YOLOv5 is under the GPL, and its crops keep the pixels
+    of the image. Proposals are looked for at 512 pixels, and of them and of overlays the first 20 are crops.
     """
     names = tuple(_named(SETS[0], key, SCALES[0]) for key in BACKBONES)
     return Recipe(
@@ -130,7 +131,7 @@ def d2lv() -> Recipe:
 def fixed() -> Recipe:
     """The same, with lists cut by scores that are fitted on train: a pair's score depends on nothing but the pair.
 
-    Command: as for d2lv, with --recipe d2lv.fixed.
+    Command: isckit train --recipe d2lv.fixed --name NAME --data DISC21, with the weight files of d2lv.
     Cost: that of d2lv.
     Published: nothing; the authors' repository suggests such a threshold for single pairs.
     Source: d2lv. The share is that of its ranks: a million of 1.45M crops by a million references.

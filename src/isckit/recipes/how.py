@@ -69,7 +69,8 @@ def how() -> Recipe:
     Source: the released configurations; the organisers' page speaks of codes of 512 bits, the configuration of 128.
     Not reproduced: training on SfM-120k with hard negatives and batch statistics at rest, by tuples of one query, one
     positive and five negatives. In their place are edited copies of train images against a memory of others. The
-    learning rate does not fall by its 1 % an epoch.
+    learning rate does not fall by its 1 % an epoch. The codebook is of DISC21's train images, not of SfM-120k; no query
+    is limited to 10,000 references.
     """
     network = Network(
         backbone=Backbone(name="resnet50.tv_in1k", pretrained="hub", cut="last_stage", normalisation="imagenet"),
@@ -95,6 +96,7 @@ def mini() -> Recipe:
     """The same code path on two CPU cores: a ResNet of ten layers from random weights, 1,024 words, 200 features.
 
     Command: ./run_phase1.sh --data DIR --recipe how.mini
+    Cost: derived, about four minutes of one core for training, by the time of other minis.
     Published: nothing at this size.
     Source: the full recipe, with a head start in the place of ImageNet, through which the reduction is learnt as well.
     Small images have few features, and queries take 3 words each.

@@ -200,9 +200,9 @@ def mini() -> Recipe:
     Command: ./run_phase1.sh --data DIR --recipe separate.mini
     Cost: not measured as a whole; 200 groups of the pair network took 45 s of one core.
     Published: nothing at this size.
-    Source: the full recipe. Another network stands in for the ViT over the joined picture: the backbone, which begins
-    with the descriptor's weights, sees each image by itself, and attention compares their tokens. Candidates enter, and
-    stay, by their own score alone, so that no score depends on other images.
+    Source: the full recipe. The one retriever learns by a head start. Another network stands in for the ViT over the
+    joined picture: the backbone, which begins with the descriptor's weights, sees each image by itself, and attention
+    compares their tokens. Candidates enter, and stay, by their own score alone, so that no score depends on others.
     """
     network = Network(backbone=Backbone(name="resnet10t"), image_size=96, canvas=192, stages=(head_start(epochs=6),))
     pairs = PairNetwork(

@@ -11,13 +11,13 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.storage.artifacts import file_digest, read_receipt, receipt_path
 from isckit.tracks.run import Run, substituted_from
-from isckit.types import BadInput, MissingInput, Role
+from isckit.types import MissingInput, Role
 from isckit.views.table import Table, read_table
 from isckit.views.wanted import OVERLAYS, PROPOSALS
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Place
-    from isckit.engine.survey import Detecting, Sought
+    from isckit.engine.survey import Sought
 
 
 def open_table(run: Run, image_set: str) -> Table:
@@ -53,6 +53,11 @@ def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Tab
     if sought is None:
         return None
     folder = table_folder(run, images.name)
+    detector = None
+    if sought.boxes:
+        from isckit.tracks.detect import detector_of
+
+        detector = detector_of(run, place=place)
     survey(
         images,
         folder,
@@ -61,7 +66,7 @@ def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Tab
         settings=run.recipe.extract,
         place=place,
         workers=workers,
-        detector=_detector(run, place) if sought.boxes else None,
+        detector=detector,
     )
     return read_table(folder)
 
@@ -107,19 +112,3 @@ def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
             "weights": file_digest(run.weights),
         }
     return parts | substituted_from(sought.substitution, images.role)
-
-
-def _detector(run: Run, place: Place) -> Detecting:
-    from isckit.models.detector import load_detector
-    from isckit.storage.checkpoints import read_weights
-
-    settings = run.recipe.detector
-    if settings is None:
-        raise BadInput(
-            seen="a recipe that looks for overlays and has no detector",
-            allowed="a detector that is trained with the recipe",
-            remedy="set detector, or leave the view set overlays, overlay keypoints and boxes='' out",
-        )
-    prefix = f"{settings.name}."
-    weights = {k.removeprefix(prefix): v for k, v in read_weights(run.weights).items() if k.startswith(prefix)}
-    return load_detector(settings, weights, device=place.device)

@@ -189,7 +189,7 @@ def _tensors(run: Run, member: config.Member, source: Path | None) -> dict[str, 
     from isckit.storage.checkpoints import read_weights
 
     beside = _of(read_weights(run.weights), run.recipe.detector.name) if run.recipe.detector else {}
-    origin = isinstance(member, config.Network) and member.weights_of or member.name
+    origin = (isinstance(member, config.Network) and member.weights_of) or member.name
     if source is None:
         deterministic(run.recipe.seed)
         tensors = build(member).state_dict()

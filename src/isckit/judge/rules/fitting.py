@@ -141,7 +141,7 @@ def _described_again(case: Case, folder: Path) -> tuple[list[str], str]:
     start = int(np.random.default_rng(case.probe.seed).integers(max(1, len(images) // batch))) * batch
     drawn = Drawn.as_they_are(images, np.arange(start, min(start + batch, len(images))))
     drawn.lay_out(folder / "images" / "train")
-    there = scratch(case.workspace, case.name, folder / "describe")
+    there = scratch(case.workspace, case.name, folder / "describe", codebooks=True)
     options = "--data {data} --sets train --workers 0"
     again("extract", there, case.name, options=options, values={"data": folder})
     problems = []
