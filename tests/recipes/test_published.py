@@ -249,7 +249,7 @@ def test_a_mini_walks_every_path_of_the_full_recipes_training(name):
     assert (mini.ensemble.how, mini.ensemble.whiten) == (full.ensemble.how, full.ensemble.whiten)
 
 
-@pytest.mark.parametrize("name", SHORT_CUTS)
+@pytest.mark.parametrize("name", sorted(SHORT_CUTS))
 def test_a_mini_with_another_training_says_with_what_it_begins(name):
     source = inspect.getdoc(catalogue.RECIPES[name]).split("Source:")[1]
     assert ("head start" if catalogue.recipe(name).trained else "random weights") in source

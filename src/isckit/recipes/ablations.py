@@ -68,8 +68,8 @@ def rows(name: str) -> tuple[Row, ...]:
 def rows_of(recipe: config.Recipe) -> tuple[Row, ...]:
     """The ablation of a recipe by the family of its name; untrained, raw and whole where none was published.
 
-    None was for separate, imgFp and the baselines. Branches of local features, visual words and pairs of images are
-    left out in no row: what they describe and fit lies with the run itself, where a row alone does not find it.
+    None was published for separate, imgFp and the baselines. What branches of local features, visual words and pairs of
+    images describe and fit lies with the run itself, where a row does not find it: only whole recipes have them.
     """
     return TABLES.get(recipe.name.split(".")[0], _plain)(recipe)
 
