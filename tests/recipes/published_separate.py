@@ -62,7 +62,7 @@ RETRIEVERS: list[Fact] = [
 PAIR_NETWORKS: list[Fact] = [
     *columns(
         NETWORKS,
-        ("a", "b", "c"),
+        ("pairs_a", "pairs_b", "pairs_c"),
         {
             "backbone.name": ("vit_large_patch16_224.augreg_in21k_ft_in1k", "C"),
             "backbone.pretrained": ("hub", "C"),
@@ -75,7 +75,7 @@ PAIR_NETWORKS: list[Fact] = [
         "pair classifier",
     ),
     *columns(
-        f"{NETWORKS}.a.stages",
+        f"{NETWORKS}.pairs_a.stages",
         ("stage1", "stage2", "stage3"),
         PAIR_STAGE
         | {
@@ -87,7 +87,7 @@ PAIR_NETWORKS: list[Fact] = [
         "schedule of A",
     ),
     *columns(
-        f"{NETWORKS}.b.stages",
+        f"{NETWORKS}.pairs_b.stages",
         ("stage1", "stage2", "stage3"),
         PAIR_STAGE
         | {
@@ -99,7 +99,7 @@ PAIR_NETWORKS: list[Fact] = [
         "schedule of B",
     ),
     *columns(
-        f"{NETWORKS}.c.stages",
+        f"{NETWORKS}.pairs_c.stages",
         tuple(f"stage{number}" for number in range(1, 10)),
         PAIR_STAGE
         | {

@@ -3,9 +3,9 @@ from isckit.augment.pipelines import find
 from isckit.recipes.separate import mini, separate
 
 STAGES = {
-    "a": [(50_500, 0), (18_500, 50_500), (30_000, 69_000)],
-    "b": [(44_500, 300_000), (29_500, 400_000), (7_000, 440_000)],
-    "c": [
+    "pairs_a": [(50_500, 0), (18_500, 50_500), (30_000, 69_000)],
+    "pairs_b": [(44_500, 300_000), (29_500, 400_000), (7_000, 440_000)],
+    "pairs_c": [
         (67_500, 0), (32_000, 42_000), (15_500, 74_000), (44_500, 89_500), (10_500, 134_000), (46_000, 144_500),
         (14_000, 190_500), (6_000, 204_500), (9_500, 210_500),
     ],
@@ -15,12 +15,12 @@ STAGES = {
 def test_the_three_networks_have_the_published_stages():
     networks = {network.name: network for network in separate().pair_networks}
     assert {name: [(s.groups, s.start) for s in n.stages] for name, n in networks.items()} == STAGES
-    assert [sum(s.groups for s in networks[name].stages) for name in "abc"] == [99_000, 81_000, 245_500]
+    assert [sum(s.groups for s in networks[f"pairs_{name}"].stages) for name in "abc"] == [99_000, 81_000, 245_500]
     for name, network in networks.items():
-        assert network.image_size == 224 and network.tokens == 0 and network.grey is (name != "b")
+        assert network.image_size == 224 and network.tokens == 0 and network.grey is (name != "pairs_b")
         assert network.stages[-1].view == "separate.final"
         for stage in network.stages:
-            assert stage.group == 24 and stage.grey == (0.5 if name == "b" else 0.0)
+            assert stage.group == 24 and stage.grey == (0.5 if name == "pairs_b" else 0.0)
             assert (stage.optim.name, stage.optim.lr, stage.optim.weight_decay) == ("adam", 1e-5, 1e-6)
             assert (stage.optim.schedule, stage.optim.warmup_epochs, stage.amp) == ("constant", 0, False)
             assert find(stage.view).needs_other and not find(stage.plain).needs_other

@@ -116,12 +116,12 @@ def pair_network(name: str, *stages: tuple[str, int, int], grey: bool) -> PairNe
 def pair_networks() -> tuple[PairNetwork, PairNetwork, PairNetwork]:
     """A and C, grey; B, in colour."""
     return (
-        pair_network("a", ("first", 50_500, 0), ("emoji", 18_500, 50_500), ("final", 30_000, 69_000), grey=True),
+        pair_network("pairs_a", ("first", 50_500, 0), ("emoji", 18_500, 50_500), ("final", 30_000, 69_000), grey=True),
         pair_network(
-            "b", ("first", 44_500, 300_000), ("emoji", 29_500, 400_000), ("final", 7_000, 440_000), grey=False
+            "pairs_b", ("first", 44_500, 300_000), ("emoji", 29_500, 400_000), ("final", 7_000, 440_000), grey=False
         ),
         pair_network(
-            "c",
+            "pairs_c",
             ("three", 67_500, 0),
             ("distractor", 32_000, 42_000),
             ("pixels", 15_500, 74_000),

@@ -57,7 +57,8 @@ def ablate(
         The rows with their scores, in their order; none in any process but the first.
 
     Raises:
-        BadInput: there are no rows, or the settings of one touch training.
+        BadInput: there are no rows, the settings of one touch training, or the Matching track of one needs more than
+            embeddings.
         MissingInput: images, ground truth, or weights that a stage left are not there.
     """
     if not rows:
@@ -67,7 +68,10 @@ def ablate(
             remedy="ablate a run of another recipe",
         )
     for row in rows:  # refused now, and not after hours
-        for member in row_recipe(run, row).members:
+        recipe = row_recipe(run, row)
+        if matching:
+            _refuse_other_branches(row, recipe)
+        for member in recipe.members:
             weights_after(run, member.name, row.stages)
     truth = _truth(disc, phase)
     sets = [require(disc, name) for name in ("train", "references", query_set(phase))]
@@ -80,6 +84,17 @@ def ablate(
         return []
     pairs = zip(rows, described, strict=True)
     return [_scored(row, variant, truth, phase=phase, matching=matching) for row, variant in pairs]
+
+
+def _refuse_other_branches(row: Row, recipe: config.Recipe) -> None:
+    for branch in recipe.matching.branches:
+        plain = isinstance(branch, config.Views | config.Agreement)
+        if not plain or (isinstance(branch, config.Agreement) and (branch.min_side or branch.faceless)):
+            raise BadInput(
+                seen=f"row {row.label!r}: branch {branch.name} of the Matching track needs more than embeddings",
+                allowed="rows whose branches compare views, and nothing else of an image",
+                remedy="leave --matching out, or run the row: ./run_phase1.sh --recipe ... --set ...",
+            )
 
 
 def _truth(disc: Disc, phase: int) -> GroundTruth:
