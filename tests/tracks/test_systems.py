@@ -83,18 +83,13 @@ def listed(path):
     return dict(zip(names, matches.scores.tolist(), strict=True))
 
 
-def test_a_system_lists_pairs_with_finite_scores(finished):
-    rows = listed(finished.workspace.matches(1, "run"))
-    assert rows and np.isfinite(list(rows.values())).all()
-
-
 def test_scores_are_the_same_among_other_images_and_no_pair_is_left_out_for_them(finished, disc, tmp_path):
     queries, references = require(disc, "queries"), require(disc, "references")
     some = queries.subset(np.arange(1, len(queries), 3)), references.subset(np.arange(0, len(references), 2))
     infer(finished, *some, tmp_path, batch=3, place=PLACE, workers=0)
     alone, submitted = listed(tmp_path / "matching.csv"), listed(finished.workspace.matches(1, "run"))
     shared = {pair: score for pair, score in submitted.items() if pair[0] in some[0].ids and pair[1] in some[1].ids}
-    assert shared
+    assert shared and np.isfinite(list(submitted.values())).all()
     spread = np.std(list(submitted.values())) or 1.0
     for pair, score in shared.items():
         assert abs(alone[pair] - score) < 1e-3 * max(abs(score), spread), pair
