@@ -31,7 +31,7 @@ if [ -z "$data" ]; then
     data=data/mini recipe=${recipe:-baseline.tiny} name=${name:-mini}
     isckit data synthetic --out "$data"
 fi
-recipe=${recipe:-baseline.mini} name=${name:-$recipe}
+recipe=${recipe:-ours_matching.mini} name=${name:-$recipe}
 submission=submissions/phase1/$name
 
 isckit doctor --data "$data" --decode none

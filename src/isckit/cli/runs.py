@@ -30,7 +30,7 @@ from isckit.workspace import Workspace, query_set
 def train(
     name: Name,
     data: MaybeData = None,
-    recipe: RecipeName = "baseline.mini",
+    recipe: RecipeName = "ours_matching.mini",
     settings: Settings = None,
     checkpoint: Checkpoint = None,
     witness: Annotated[Path | None, typer.Option(help="Write down here what the training loader yields.")] = None,
