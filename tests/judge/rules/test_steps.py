@@ -12,7 +12,11 @@ NEIGHBOURS = config.Cut(by="neighbours", amount=10)
 
 
 def settings(*branches, **more):
-    return config.Recipe(name="x", members=(config.Gist(), config.Gist(name="network")), matching=config.Matching(branches=branches, **more))
+    return config.Recipe(
+        name="x",
+        members=(config.Gist(), config.Gist(name="network")),
+        matching=config.Matching(branches=branches, **more),
+    )
 
 
 def agreement(cut):
