@@ -82,12 +82,13 @@ def orb() -> Recipe:
     Published: about 0.16, on a set that is not told, with a confidence whose sign may have been wrong.
     Source: Parajuli's slides and code: 400 points, 8 levels of a pyramid of 1.2, distances below 60, 10 matches.
     Not reproduced: padding to 400 points, which matches itself; references that are never used twice, in the order of
-    the queries; good / all matches as the score, which is the number of matches that fit one affine map here.
+    the queries; good / all matches as the score, which is the number of matches that fit one affine map here. Votes
+    count together where they agree on turn and scale, without which too many pairs are verified.
     """
     local = Local(
         name="orb",
         keypoints=Keypoints(kind="orb", points=400, levels=8, short_side=1_024),
-        vote=Vote(index="ivf", by="radius", radius=60.0, least_votes=10, consistent=False, mirrored=False),
+        vote=Vote(index="ivf", by="radius", radius=60.0, least_votes=10, mirrored=False),
         verify=Verify(model="affine", mirrored=False, score="count"),
     )
     return Recipe(
