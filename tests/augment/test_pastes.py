@@ -96,7 +96,9 @@ def test_no_second_picture_is_fetched_where_none_is_pasted():
     def other():
         raise AssertionError
 
-    pasted(noise(40, 40), np.random.default_rng(0), other, settings=changed(PLAIN, none=1.0, emoji=1.0), size=64)
+    alone = changed(PLAIN, none=1.0, emoji=1.0)
+    found = pasted(noise(40, 40), np.random.default_rng(0), other, settings=alone, size=64)
+    assert found.labels.tolist() == [EMOJI]
 
 
 def test_both_classes_come_in_their_shares():
