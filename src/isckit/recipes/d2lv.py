@@ -143,7 +143,7 @@ def mini() -> Recipe:
     """The same code path on two CPU cores: three small networks of one set, at one scale, from random weights.
 
     Command: ./run_phase1.sh --data DIR --recipe d2lv.mini
-    Cost: derived from a shorter run, 7 minutes of one core for training and 5 for a phase's extraction and matching.
+    Cost: measured, at most 14 minutes of one core for training and 11 for the rest (beside other work).
     Published: nothing at this size.
     Source: the full recipe, with a head start in place of weights from outside, and thresholds fitted on train in place
     of ranks. Proposals are looked for in reduced images. No overlays, whose detector would have to be trained.

@@ -96,7 +96,7 @@ def mini() -> Recipe:
     """The same code path on two CPU cores: a ResNet of ten layers from random weights, 1,024 words, 200 features.
 
     Command: ./run_phase1.sh --data DIR --recipe how.mini
-    Cost: derived, about four minutes of one core for training, by the time of other minis.
+    Cost: measured, at most 4 minutes of one core for training and 7 for the rest (beside other work).
     Published: nothing at this size.
     Source: the full recipe, with a head start in the place of ImageNet, through which the reduction is learnt as well.
     Small images have few features, and queries take 3 words each.

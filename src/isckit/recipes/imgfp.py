@@ -133,7 +133,7 @@ def mini() -> Recipe:
     """The same branches on two CPU cores; every choice of a pair is by the pair alone.
 
     Command: ./run_phase1.sh --data DIR --recipe imgfp.mini
-    Cost: derived, seven minutes of one core for the descriptor; measured, eight for the detector.
+    Cost: measured, at most 23 minutes of one core for training (beside other work).
     Published: nothing at this size.
     Source: the full recipe. The descriptor learns by a head start alone, without triplets and public pairs. Candidates
     of the descriptor by a threshold fitted on train in place of the nearest one, votes within a radius in place of the

@@ -91,7 +91,7 @@ def multigrain_mini() -> Recipe:
     """The same code path on two CPU cores: a ResNet of ten layers, trained from random weights at 64 px.
 
     Command: ./run_phase1.sh --data DIR --recipe multigrain.mini
-    Cost: about four minutes of one core, by the time of other minis.
+    Cost: measured, at most 6 minutes of one core for training (beside other work).
     Published: nothing at this size.
     Source: the full recipe; the head start stands for MultiGrain's own training, which is not reproduced. Its space has
     128 values.

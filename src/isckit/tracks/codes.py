@@ -25,10 +25,9 @@ from isckit.storage.checkpoints import read_weights
 from isckit.storage.codes import write_codes
 from isckit.storage.meter import measured
 from isckit.tracks.asmk import TRAIN, codebook, fit_words
-from isckit.tracks.run import Run, substituted_from
-from isckit.tracks.survey import open_table, table_folder
+from isckit.tracks.run import Run
+from isckit.tracks.survey import substitute_made_from, substitute_of
 from isckit.types import BadInput, Role
-from isckit.views.overlays import open_overlays
 
 
 def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, workers: int) -> None:
@@ -52,14 +51,14 @@ def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, w
         "features": branch.features,
         "on_broken": run.recipe.extract.on_broken,
     }
-    task = _Task(run, images, branch, network, place, workers, _substitute(run, images))
+    task = _Task(run, images, branch, network, place, workers, substitute_of(run, images))
     if images.name == TRAIN and images.role.may_be_fitted_on:
         if place.first and not run.workspace.codebook(run.name, branch.name).is_file():
             task.sample(shared)
             fit_words(run, branch)
         place.barrier()
     codebook(run, branch)  # raises where there is none
-    made_from = shared | _substituted_from(run, images)
+    made_from = shared | substitute_made_from(run, images)
     made_from |= {
         "codebook": file_digest(run.workspace.codebook(run.name, branch.name)),
         "scales": list(branch.scales),
@@ -97,23 +96,6 @@ def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member,
     network = load(run.recipe, read_weights(run.weights), device=place.device)[at]
     assert isinstance(network, EmbeddingNetwork)
     return settings, network
-
-
-def _substitute(run: Run, images: ImageSet) -> Substitute | None:
-    """What takes the place of queries, where the recipe wants something to."""
-    settings = run.recipe.substitution
-    if settings is None or images.role is not Role.QUERY:
-        return None
-    return open_overlays(settings) if settings.boxes else open_table(run, images.name).substitute(settings)
-
-
-def _substituted_from(run: Run, images: ImageSet) -> dict[str, str]:
-    settings = run.recipe.substitution
-    found = {}
-    if settings is not None and not settings.boxes and images.role is Role.QUERY:
-        receipt = read_receipt(table_folder(run, images.name))["made_from"]
-        found["overlays"] = json.dumps(receipt, sort_keys=True)
-    return found | substituted_from(settings, images.role)
 
 
 class _Task:

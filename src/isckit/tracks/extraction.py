@@ -6,7 +6,6 @@ import hashlib
 import json
 
 from isckit import config
-from isckit.data.datasets import Substitute
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.extract import Target, extract
@@ -14,10 +13,8 @@ from isckit.models.members import load
 from isckit.storage.artifacts import read_receipt
 from isckit.storage.checkpoints import read_weights
 from isckit.tracks.run import Run, set_made_from
-from isckit.tracks.survey import survey_set, table_folder, view_sets_of
+from isckit.tracks.survey import substitute_of, survey_set, table_folder, view_sets_of
 from isckit.types import Role
-from isckit.views.overlays import open_overlays
-from isckit.views.table import Table
 from isckit.views.wanted import Wanted, wanted
 
 
@@ -46,7 +43,7 @@ def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> No
         settings=run.recipe.extract,
         place=place,
         workers=workers,
-        substitute=_substitute(run.recipe.substitution, images.role, table),
+        substitute=substitute_of(run, images),
         table=table,
     )
     for branch in run.recipe.matching.branches:
@@ -58,15 +55,6 @@ def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> No
             from isckit.tracks import asmk
 
             asmk.describe(run, images, branch, place=place, workers=workers)
-
-
-def _substitute(settings: config.Substitution | None, role: Role, table: Table | None) -> Substitute | None:
-    if settings is None or role is not Role.QUERY:
-        return None
-    if settings.boxes:
-        return open_overlays(settings)
-    assert table is not None
-    return table.substitute(settings)
 
 
 def _views_made_from(run: Run, images: ImageSet, views: Wanted) -> list[str]:

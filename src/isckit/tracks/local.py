@@ -23,11 +23,11 @@ from isckit.matching.local.store import Store
 from isckit.matching.local.verify import score
 from isckit.storage.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
 from isckit.storage.meter import measured
-from isckit.tracks.run import Run, substituted_from
+from isckit.tracks.run import Run
 from isckit.tracks.scene import Scene
-from isckit.tracks.survey import open_table, table_folder
+from isckit.tracks.survey import open_table, substitute_made_from, substitute_of, table_receipt
 from isckit.types import Matches, MissingInput, Role
-from isckit.views.overlays import Box, open_overlays, pasted, substituted
+from isckit.views.overlays import Box, pasted, substituted
 
 if TYPE_CHECKING:
     from isckit.data.datasets import Substitute
@@ -202,10 +202,10 @@ def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[st
         "images": images.listing_digest(),
         "extract": _words(run.recipe.extract),
     }
-    looks, substitution = _looks(run, branch, images.role), run.recipe.substitution
-    if looks == OVERLAY or (looks == SUBSTITUTED and substitution is not None and not substitution.boxes):
-        made_from["overlays"] = json.dumps(read_receipt(table_folder(run, images.name))["made_from"], sort_keys=True)
-    return made_from | (substituted_from(substitution, images.role) if looks == SUBSTITUTED else {})
+    looks = _looks(run, branch, images.role)
+    if looks == OVERLAY:
+        made_from["overlays"] = table_receipt(run, images.name)
+    return made_from | (substitute_made_from(run, images) if looks == SUBSTITUTED else {})
 
 
 def _looks(run: Run, branch: config.Local, role: Role) -> str:
@@ -219,14 +219,12 @@ def _looks(run: Run, branch: config.Local, role: Role) -> str:
 
 def _taken(run: Run, images: ImageSet, branch: config.Local) -> Substitute | None:
     """What is looked at in place of an image; None where it is the image itself."""
-    looks, substitution = _looks(run, branch, images.role), run.recipe.substitution
+    looks = _looks(run, branch, images.role)
     if looks == OVERLAY:
         table = open_table(run, images.name)
         found = {str(table.ids[row]): pasted(table.boxes_of(row)) for row in table.box_counts.nonzero()[0].tolist()}
         return Pasted({name: box for name, box in found.items() if box is not None})
-    if looks != SUBSTITUTED or substitution is None:
-        return None
-    return open_overlays(substitution) if substitution.boxes else open_table(run, images.name).substitute(substitution)
+    return substitute_of(run, images) if looks == SUBSTITUTED else None
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from isckit.data.image_sets import ImageSet
 from isckit.storage.artifacts import file_digest, read_receipt, receipt_path
 from isckit.tracks.run import Run, substituted_from
 from isckit.types import MissingInput, Role
+from isckit.views.overlays import open_overlays
 from isckit.views.table import Table, read_table
 from isckit.views.wanted import OVERLAYS, PROPOSALS
 
 if TYPE_CHECKING:
+    from isckit.data.datasets import Substitute
     from isckit.engine.distributed import Place
     from isckit.engine.survey import Sought
 
@@ -69,6 +71,32 @@ def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Tab
         detector=detector,
     )
     return read_table(folder)
+
+
+def substitute_of(run: Run, images: ImageSet) -> Substitute | None:
+    """What is looked at in place of queries: their overlays by a file of boxes, or by the recipe's own detector.
+
+    Raises:
+        MissingInput: nobody looked for overlays yet, or there is no such file.
+    """
+    settings = run.recipe.substitution
+    if settings is None or images.role is not Role.QUERY:
+        return None
+    return open_overlays(settings) if settings.boxes else open_table(run, images.name).substitute(settings)
+
+
+def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
+    """What decides on that, for receipts; nothing for other images, which stay as they are."""
+    settings = run.recipe.substitution
+    found = substituted_from(settings, images.role)
+    if settings is not None and not settings.boxes and images.role is Role.QUERY:
+        found["overlays"] = table_receipt(run, images.name)
+    return found
+
+
+def table_receipt(run: Run, image_set: str) -> str:
+    """What the table of an image set was made from, in words."""
+    return json.dumps(read_receipt(table_folder(run, image_set))["made_from"], sort_keys=True)
 
 
 def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
