@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,10 +15,8 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
-from isckit.storage.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
-from isckit.storage.meter import measured
+from isckit.engine.shards import write_in_shards
 from isckit.types import Role
 from isckit.views.overlays import Box, open_overlays
 from isckit.views.proposals import propose
@@ -68,47 +66,19 @@ def survey(
         BadInput: broken images under the policy "stop", all of them listed; a file of overlays with faults.
         StaleArtifact: the folder holds a table made from something else.
     """
-    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
-        return
     assert detector is not None or not sought.boxes
     substitution = sought.substitution if images.role is Role.QUERY else None
     given = open_overlays(substitution) if substitution is not None and substitution.boxes else None
-    folder.mkdir(parents=True, exist_ok=True)
-    write_receipt(folder, made_from=made_from, facts={"complete": False})
-    with measured() as cost:
-        surveyor = _Surveyor(images, sought, settings, place, workers, detector, given)
-        broken = place.merged(_write_shards(surveyor, folder))
-    if broken and settings.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    if place.first:
-        facts = {
-            "complete": True,
-            "images": len(images),
-            "ids": ids_digest(images.ids),
-            "role": images.role.value,
-            "replaced": sorted(broken),
-            "cost": cost.record(images=len(images)),
-        }
-        write_receipt(folder, made_from=made_from, facts=facts)
-    place.barrier()
+    surveyor = _Surveyor(images, sought, settings, place, workers, detector, given)
 
-
-def _write_shards(surveyor: _Surveyor, folder: Path) -> dict[str, str]:
-    """Write this process's shards that are not there yet; broken images with their reasons."""
-    images, settings, place = surveyor.images, surveyor.settings, surveyor.place
-    broken: dict[str, str] = {}
-    bar = tqdm(total=len(images), desc=f"survey {images.name}", unit="img", disable=not place.first)
-    for number, start in enumerate(range(0, len(images), settings.shard_images)):
-        rows = np.arange(start, min(start + settings.shard_images, len(images)))
-        path = folder / f"shard-{number:05d}.npz"
-        if number % place.world == place.rank and not path.is_file():
-            table, reasons = surveyor.look(rows)
-            broken |= reasons
-            if not reasons or settings.on_broken == "replace":
-                write_table(path, table)
+    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
+        table, reasons = surveyor.look(rows)
         bar.update(len(rows))
-    bar.close()
-    return broken
+        return lambda path: write_table(path, table), reasons
+
+    write_in_shards(
+        images, folder, look, title="survey", suffix="npz", made_from=made_from, settings=settings, place=place
+    )
 
 
 class _Look(NamedTuple):

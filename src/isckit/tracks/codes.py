@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
 from isckit.engine.local_features import describe_locally, nearest_words
+from isckit.engine.shards import write_in_shards
 from isckit.matching.asmk import aggregate, gathered
 from isckit.matching.codebook import PER_WORD, write_arrays
 from isckit.models.members import load
 from isckit.models.network import EmbeddingNetwork
-from isckit.storage.artifacts import file_digest, ids_digest, is_fresh, read_receipt, write_receipt
+from isckit.storage.artifacts import file_digest, ids_digest, is_fresh, write_receipt
 from isckit.storage.checkpoints import read_weights
 from isckit.storage.codes import write_codes
 from isckit.storage.meter import measured
@@ -64,18 +67,10 @@ def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, w
         "scales": list(branch.scales),
         "words": branch.query_words if images.role is Role.QUERY else 1,
     }
-    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_receipt(folder, made_from=made_from, facts={"complete": False})
-    with measured() as cost:
-        broken = place.merged(task.write_shards())
-    if broken and run.recipe.extract.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    if place.first:
-        facts = task.facts(broken) | {"complete": True, "cost": cost.record(images=len(images))}
-        write_receipt(folder, made_from=made_from, facts=facts)
-    place.barrier()
+    write_in_shards(
+        images, folder, task.look, title="codes", suffix="npz", made_from=made_from, settings=run.recipe.extract,
+        place=place,
+    )  # fmt: skip
 
 
 def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member, EmbeddingNetwork]:
@@ -140,25 +135,12 @@ class _Task:
         facts = self.facts(broken) | {"complete": True, "images": len(rows), "ids": ids_digest(images.ids[rows])}
         write_receipt(path, made_from=made_from, facts=facts | {"cost": cost.record(images=len(rows))})
 
-    def write_shards(self) -> dict[str, str]:
-        """Write this process's shards that are not there yet; broken images with their reasons."""
-        settings, images = self.run.recipe.extract, self.images
-        folder = (self.run.cache or self.run.workspace).codes(self.run.name, images.name, self.branch.name)
-        broken: dict[str, str] = {}
-        bar = tqdm(total=len(images), desc=f"codes {images.name}", unit="img", disable=not self.place.first)
+    def look(self, rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
+        """Encode a shard, see `write_in_shards`."""
         words = torch.from_numpy(codebook(self.run, self.branch)).to(self.place.device)
-        for number, start in enumerate(range(0, len(images), settings.shard_images)):
-            rows = np.arange(start, min(start + settings.shard_images, len(images)))
-            path = folder / f"shard-{number:05d}.npz"
-            if number % self.place.world != self.place.rank or path.is_file():
-                bar.update(len(rows))
-                continue
-            parts, reasons = self._encoded(rows, words, bar)
-            broken |= reasons
-            if not reasons or settings.on_broken == "replace":
-                write_codes(path, gathered(images.role, images.ids[rows], parts, bits=words.shape[1]))
-        bar.close()
-        return broken
+        parts, reasons = self._encoded(rows, words, bar)
+        codes = gathered(self.images.role, self.images.ids[rows], parts, bits=words.shape[1])
+        return lambda path: write_codes(path, codes), reasons
 
     def facts(self, broken: dict[str, str]) -> dict[str, Any]:
         """What a receipt says of the images."""

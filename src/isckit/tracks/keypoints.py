@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
+from isckit.engine.shards import write_in_shards
 from isckit.matching.local.keypoints import Points, extract
 from isckit.matching.local.store import Block, write_block
-from isckit.storage.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
-from isckit.storage.meter import measured
 
 
 class _Pictures(Dataset):
@@ -62,41 +59,14 @@ def extract_keypoints(
         BadInput: broken images under the policy "stop", all of them listed; whole shards before them are kept.
         StaleArtifact: the folder holds keypoints made from something else.
     """
-    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if place.first:
-        write_receipt(folder, made_from=made_from, facts={"complete": False})
-    broken: dict[str, str] = {}
-    with measured() as cost:
-        bar = tqdm(total=len(images), desc=f"keypoints {images.name}", unit="img", disable=not place.first)
-        for number, start in enumerate(range(0, len(images), settings.shard_images)):
-            rows = np.arange(start, min(len(images), start + settings.shard_images))
-            path = folder / f"shard-{number:05d}.h5"
-            if number % place.world == place.rank and not path.is_file():
-                points, reasons = _described(_Pictures(images, rows, keypoints, take, flipped), workers, bar)
-                broken |= reasons
-                if not reasons or settings.on_broken == "replace":
-                    write_block(path, Block.of(images.ids[rows], points))
-            else:
-                bar.update(len(rows))
-        bar.close()
-        broken = place.merged(broken)
-    if broken and settings.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    place.barrier()
-    if place.first:
-        facts = {
-            "complete": True,
-            "images": len(images),
-            "ids": ids_digest(images.ids),
-            "role": images.role.value,
-            "replaced": sorted(broken),
-            "cost": cost.record(images=len(images)),
-            "threads": torch.get_num_threads(),
-        }
-        write_receipt(folder, made_from=made_from, facts=facts)
-    place.barrier()
+
+    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
+        points, reasons = _described(_Pictures(images, rows, keypoints, take, flipped), workers, bar)
+        return lambda path: write_block(path, Block.of(images.ids[rows], points)), reasons
+
+    write_in_shards(
+        images, folder, look, title="keypoints", suffix="h5", made_from=made_from, settings=settings, place=place
+    )
 
 
 def _described(pictures: _Pictures, workers: int, bar: tqdm) -> tuple[list[Points], dict[str, str]]:
