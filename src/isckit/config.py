@@ -36,7 +36,7 @@ from isckit.vocabulary.losses import (
     TwoHeads,
 )
 from isckit.vocabulary.matching import Matching
-from isckit.vocabulary.members import Backbone, Gist, Hash, Head, Member, Network
+from isckit.vocabulary.members import Backbone, Fisher, Gist, Hash, Head, Member, Network
 from isckit.vocabulary.normalising import Offset, Push, Step, Stretch, Subtract
 from isckit.vocabulary.pairs import PairNetwork, PairStage
 from isckit.vocabulary.spaces import Cut, Ensemble, Space
@@ -114,6 +114,11 @@ class Recipe:
         return tuple(member for member in self.members if isinstance(member, Network) and member.stages)
 
     @property
+    def fitted(self) -> tuple[Fisher, ...]:
+        """Members that are fitted on train images in one pass."""
+        return tuple(member for member in self.members if isinstance(member, Fisher))
+
+    @property
     def whole_only(self) -> Recipe:
         """The same recipe with nothing to describe but whole images: what the Descriptor track needs."""
         whole = replace(self.matching, branches=(Views(query_views=(), reference_views=()),), fused=())
@@ -128,7 +133,7 @@ class Recipe:
     @property
     def learns(self) -> bool:
         """Whether anything of it is trained."""
-        return bool(self.trained or self.detector or self.pair_networks)
+        return bool(self.trained or self.fitted or self.detector or self.pair_networks)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -137,11 +142,12 @@ class Recipe:
 
 
 __all__ = [
-    "Agreement", "ArcFace", "Asmk", "Backbone", "BarlowTwins", "Best", "Branch", "Compatibility", "Contrastive", "Cut",
-    "Data", "Detector", "Ensemble", "Fusion", "Gist", "Half", "Hash", "Head", "InfoNce", "Keypoints", "Local", "Loss",
-    "Matching", "Member", "Mix", "MomentumTeacher", "Network", "NtXent", "Offset", "Optim", "Overlays", "PairNetwork",
-    "PairStage", "Pairs", "Pastes", "Proposals", "Push", "Ranks", "Space", "Stage", "Step", "Stretch", "Substitution",
-    "Subtract", "Sum", "TopMean", "Triplet", "TwoHeads", "Verify", "Views", "Vote", "Weighted", "replace",
+    "Agreement", "ArcFace", "Asmk", "Backbone", "BarlowTwins", "Best", "Branch", "Compatibility", "Contrastive",
+    "Cut", "Data", "Detector", "Ensemble", "External", "Fisher", "Fusion", "Gist", "Half", "Hash", "Head", "InfoNce",
+    "Keypoints", "Local", "Loss", "Matching", "Member", "Mix", "MomentumTeacher", "Network", "NtXent", "Offset",
+    "Optim", "Overlays", "PairNetwork", "PairStage", "Pairs", "Pastes", "Proposals", "Push", "Ranks", "Space",
+    "Stage", "Step", "Stretch", "Substitution", "Subtract", "Sum", "TopMean", "Triplet", "TwoHeads", "Verify",
+    "Views", "Vote", "Weighted", "replace",
 ]  # fmt: skip
 
 

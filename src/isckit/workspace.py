@@ -12,6 +12,8 @@ MAX_ROWS = 500_000
 """Rows a matching submission may have (competition.md 3.1; isc2021 default)."""
 MAX_DIM = 256
 """Floats a descriptor may have."""
+DEFAULT = "default"
+"""Name of the run that the kit ships, trained and fitted."""
 
 
 def query_set(phase: int) -> str:
@@ -30,6 +32,13 @@ class Workspace:
     """The folders below one root: checkpoints/, submissions/, cache/."""
 
     root: Path
+
+    @staticmethod
+    def of(root: Path, name: str) -> Workspace:
+        """The workspace below `root`; for the run that the kit ships, the kit's own, unless `root` has one so named."""
+        if name == DEFAULT and not Workspace(root).recipe(name).is_file():
+            return Workspace(Path(__file__).parents[2])
+        return Workspace(root)
 
     @staticmethod
     def locate(folder: Path) -> tuple[Workspace, int, str]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, Checkpoint, Data, Name, Phase, Root, Settings, Workers, guarded, written
+from isckit.cli.options import CPUS, HERE, Data, Name, Phase, Root, Settings, Workers, guarded, written
 from isckit.types import BadInput, MissingInput, Role
-from isckit.workspace import Workspace
+from isckit.workspace import DEFAULT, Workspace
 
 if TYPE_CHECKING:
     from isckit import config
@@ -71,7 +71,7 @@ def describe(
     folder: Annotated[Path, typer.Argument(help="Folder of images, subfolders included.")],
     out: Annotated[Path, typer.Option(help="File to write: .h5, .hdf5 or .npz.")],
     name: Annotated[str | None, typer.Option(help="A fitted run: its whole descriptor.")] = None,
-    checkpoint: Checkpoint = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights: vectors of their members.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Recipe of --checkpoint; else the one in the file.")] = None,
     settings: Settings = None,
     normalised: Annotated[bool, typer.Option("--normalised", help="Apply the recipe's normalisation too.")] = False,
@@ -79,16 +79,18 @@ def describe(
     root: Root = HERE,
     workers: Workers = CPUS,
 ) -> None:
-    """Describe any folder of images with a run, or with the members of a weight file; goes on after an interruption."""
+    """Describe any folder of images with the default model, a run, or a weight file; goes on after an interruption."""
     from isckit.data.layouts import open_folder
     from isckit.engine.distributed import place
     from isckit.tracks import describe as describing
 
-    if (name is None) == (checkpoint is None) or (checkpoint is not None and normalised) or (name and recipe):
+    if name is None and checkpoint is None:
+        name = DEFAULT
+    if (name and checkpoint) or (checkpoint is not None and normalised) or (name and recipe):
         raise BadInput(
             seen=f"--name {name}, --checkpoint {checkpoint}, --recipe {recipe}, --normalised {normalised}",
-            allowed="--name RUN [--normalised], or --checkpoint FILE [--recipe NAME]",
-            remedy="name a run or a weight file; only a run is fitted, and it has its own recipe",
+            allowed="nothing, --name RUN [--normalised], or --checkpoint FILE [--recipe NAME]",
+            remedy="name a run or a weight file, or neither; only a run is fitted, and it has its own recipe",
         )
     describing.writer_of(out)
     images = open_folder(folder, Role(side.value))
@@ -138,7 +140,7 @@ def ablate(
 def _trained(root: Path, name: str) -> "Run":
     from isckit.tracks.run import resume
 
-    run = resume(Workspace(root), name)
+    run = resume(Workspace.of(root, name), name)
     if not run.weights.is_file():
         raise MissingInput(
             seen=f"no {run.weights}: run {name!r} has no weights",

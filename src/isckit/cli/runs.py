@@ -23,14 +23,14 @@ from isckit.cli.options import (
     written,
 )
 from isckit.types import MissingInput
-from isckit.workspace import Workspace, query_set
+from isckit.workspace import DEFAULT, Workspace, query_set
 
 
 @guarded
 def train(
     name: Name,
     data: MaybeData = None,
-    recipe: RecipeName = "ours_matching.mini",
+    recipe: RecipeName = "ours_matching",
     settings: Settings = None,
     checkpoint: Checkpoint = None,
     witness: Annotated[Path | None, typer.Option(help="Write down here what the training loader yields.")] = None,
@@ -120,22 +120,22 @@ def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
 
 @guarded
 def infer(
-    name: Name,
     queries: Annotated[Path, typer.Option(help="Folder of query images.")],
     references: Annotated[Path, typer.Option(help="Folder of reference images.")],
     out: Annotated[Path, typer.Option(help="Folder to write descriptors.h5 and matching.csv to.")],
+    name: Annotated[str, typer.Option(help="A fitted run; else the default model.")] = DEFAULT,
     batch: Annotated[int | None, typer.Option(help="Images a batch; else the recipe's.", min=1)] = None,
     root: Root = HERE,
     workers: Workers = CPUS,
 ) -> None:
-    """Describe and match any two folders of images with a finished run."""
+    """Describe and match any two folders of images with the default model, or with a finished run."""
     from isckit.data.layouts import open_folder
     from isckit.engine.distributed import place
     from isckit.tracks.infer import infer as describe_and_match
     from isckit.tracks.run import resume
     from isckit.types import Role
 
-    run = resume(Workspace(root), name)
+    run = resume(Workspace.of(root, name), name)
     sets = open_folder(queries, Role.QUERY), open_folder(references, Role.REFERENCE)
     with place() as here:
         for path in describe_and_match(run, *sets, out, batch=batch, place=here, workers=workers):

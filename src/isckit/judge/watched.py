@@ -33,6 +33,8 @@ PAIRS = 16
 """True pairs among them, where the recipe trains on such."""
 PASSES = 2
 _BATCH = 16
+_WORDS = 8
+"""Gaussians and dimensions of a Fisher vector."""
 _GROUP, _GROUPS = 4, 4
 """Images of a group, and groups of a pass, where a network that sees pairs is trained."""
 _SHOWN = 5
@@ -118,16 +120,7 @@ def short(recipe: config.Recipe) -> config.Recipe:
 
     Parts that begin with published weights begin at random: where weights come from is the business of rule 5.6.
     """
-    members = tuple(
-        replace(
-            member,
-            backbone=replace(member.backbone, pretrained="none"),
-            stages=tuple(_short(stage) for stage in member.stages),
-        )
-        if isinstance(member, config.Network) and member.stages
-        else member
-        for member in recipe.members
-    )
+    members = tuple(_short_member(member) for member in recipe.members)
     branches = tuple(
         replace(branch, networks=tuple(_short_pairs(network) for network in branch.networks))
         if isinstance(branch, config.Pairs)
@@ -140,6 +133,15 @@ def short(recipe: config.Recipe) -> config.Recipe:
         detector=_short_detector(recipe.detector),
         matching=replace(recipe.matching, branches=branches),
     )
+
+
+def _short_member(member: config.Member) -> config.Member:
+    if isinstance(member, config.Fisher):
+        return replace(member, words=_WORDS, reduced=_WORDS, dim=_WORDS)
+    if not isinstance(member, config.Network) or not member.stages:
+        return member
+    stages = tuple(_short(stage) for stage in member.stages)
+    return replace(member, backbone=replace(member.backbone, pretrained="none"), stages=stages)
 
 
 def _short_detector(detector: config.Detector | None) -> config.Detector | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from isckit import config
+from isckit.models.fisher import FisherDescriber
 from isckit.models.gist import GistDescriber
 from isckit.models.hashes import HashDescriber
 from isckit.models.layouts import member_keys
@@ -15,7 +16,7 @@ from isckit.models.network import EmbeddingNetwork
 from isckit.storage.checkpoints import read_weights
 from isckit.types import BadInput
 
-Built = EmbeddingNetwork | GistDescriber | HashDescriber
+Built = EmbeddingNetwork | FisherDescriber | GistDescriber | HashDescriber
 
 _NOT_PUBLISHED = ("mean", "std", "pool.p")
 """What weight files of others do not hold, since their code has it: preprocessing, and the power of a fixed GeM."""
@@ -23,9 +24,15 @@ _NOT_PUBLISHED = ("mean", "std", "pool.p")
 
 def build(settings: config.Member) -> Built:
     """One member with fresh weights (timm's own where the recipe names pretrained ones)."""
-    if isinstance(settings, config.Hash):
-        return HashDescriber(settings)
-    return EmbeddingNetwork(settings) if isinstance(settings, config.Network) else GistDescriber()
+    match settings:
+        case config.Network():
+            return EmbeddingNetwork(settings)
+        case config.Fisher():
+            return FisherDescriber(settings)
+        case config.Hash():
+            return HashDescriber(settings)
+        case config.Gist():
+            return GistDescriber()
 
 
 def load(recipe: config.Recipe, weights: Mapping[str, torch.Tensor], *, device: torch.device) -> list[Built]:

@@ -68,8 +68,11 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "overlay_detector.mini": overlay_detector.mini,
     "ours": ours.ours,
     "ours.mini": ours.mini,
+    "ours.large": ours.large,
+    "ours_default": ours_matching.default,
     "ours_matching": ours_matching.ours_matching,
     "ours_matching.mini": ours_matching.mini,
+    "ours_matching.large": ours_matching.large,
     "ours_matching.tiny": ours_matching.tiny,
 }
 

@@ -16,8 +16,8 @@ from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.shards import write_in_shards
-from isckit.matching.local.keypoints import Points, extract
 from isckit.matching.local.store import Block, write_block
+from isckit.views.keypoints import Points, extract
 
 
 class _Pictures(Dataset):

@@ -15,9 +15,9 @@ from isckit.data.layouts import Disc, require
 from isckit.data.material import Material, material
 from isckit.engine.distributed import Place, deterministic
 from isckit.engine.scan import sound
-from isckit.judge.rules.training import training_logs
+from isckit.judge.rules.training import METRICS, training_logs
 from isckit.models.members import Built, build, load, prefixed, read
-from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
+from isckit.storage.artifacts import file_digest, is_fresh, write_receipt, write_text
 from isckit.storage.checkpoints import write_weights
 from isckit.storage.meter import measured
 from isckit.tracks.run import Run
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def install(run: Run, checkpoint: Path, *, place: Place) -> None:
-    """Take weights from a file instead of training.
+    """Take weights from a file instead of training, and the training logs where it is the file of a run.
 
     Raises:
         BadInput: the file does not fit the recipe, or is not safe to read.
@@ -39,6 +39,10 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
     made_from = {"checkpoint": file_digest(checkpoint)}
     if not is_fresh(run.weights, made_from) and place.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
+        for path in sorted((checkpoint.parent / "training").glob(f"*/{METRICS}")):
+            log_of = run.workspace.training(run.name, path.parent.name)
+            log_of.mkdir(parents=True, exist_ok=True)
+            write_text(log_of / METRICS, path.read_text(encoding="utf-8"))
         write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
 
 
@@ -112,6 +116,19 @@ def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
 
 def _member(session: Session, member: config.Member, weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
     recipe = session.run.recipe
+    if isinstance(member, config.Fisher):
+        from isckit.engine.fisher import fit_fisher
+
+        assert session.material is not None
+        folder = session.run.workspace.training(session.run.name, member.name)
+        return fit_fisher(
+            member,
+            session.material.train,
+            seed=recipe.seed,
+            folder=folder,
+            place=session.place,
+            workers=session.workers,
+        )
     if not isinstance(member, config.Network) or not member.stages:
         deterministic(recipe.seed)
         return build(member).state_dict()

@@ -1,4 +1,4 @@
-"""What an ensemble is made of: networks, and descriptors without weights."""
+"""What an ensemble is made of: networks, descriptors fitted on train, descriptors without weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from isckit.vocabulary.base import STRICT, Count, NotNegative, NotNegativeInt, Positive, Share
+from isckit.vocabulary.local import Keypoints
 from isckit.vocabulary.training import Stage
 
 
@@ -139,4 +140,27 @@ class Hash:
     weight: Positive = 1.0
 
 
-Member = Annotated[Network | Gist | Hash, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Fisher:
+    """Ensemble member: the Fisher vector of an image's RootSIFT, reduced to `dim` (Jegou et al. 2012).
+
+    Fitted on `fit_images` train images: a PCA of descriptors to `reduced` values, a mixture of `words` Gaussians, a PCA
+    of the vectors that divides by the variance to the power of `whiten` (0.5 full whitening).
+    """
+
+    kind: Literal["fisher"] = "fisher"
+    name: str = "fisher"
+    keypoints: Keypoints = Keypoints(short_side=200, points=400, least=1, contrast=0.02, edge=20.0)
+    words: Count = 128
+    reduced: Count = 32
+    dim: Count = 256
+    whiten: NotNegative = 0.5
+    fit_images: Count = 10_000
+    weight: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if self.keypoints.kind != "sift" or not self.keypoints.points:
+            raise ValueError("a Fisher vector is made of the strongest SIFT points: kind=sift and points above 0")
+
+
+Member = Annotated[Network | Gist | Hash | Fisher, Field(discriminator="kind")]

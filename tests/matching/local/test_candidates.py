@@ -4,9 +4,9 @@ import pytest
 from isckit.config import Vote
 from isckit.matching.local.candidates import candidates
 from isckit.matching.local.index import EVERYTHING, fit, vectors
-from isckit.matching.local.keypoints import Points
 from isckit.matching.local.store import Block, Store, write_block
 from isckit.types import BadInput, MissingInput
+from isckit.views.keypoints import Points
 
 EXACT = Vote(index="exact", radius=900.0, least_votes=3)
 

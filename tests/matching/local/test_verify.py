@@ -6,8 +6,8 @@ import pytest
 
 from isckit.config import Keypoints, Verify
 from isckit.data.procedural import bundled_pictures
-from isckit.matching.local.keypoints import Points, extract, mirrored
 from isckit.matching.local.verify import counted, match, project, score
+from isckit.views.keypoints import Points, extract, mirrored
 
 SETTINGS = Keypoints()
 COUNT = Verify(model="none", score="count", least=1)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from isckit.matching.local.index import Hits
-from isckit.matching.local.keypoints import Points
 from isckit.matching.local.store import Block
 from isckit.matching.local.vote import count_votes, winners
+from isckit.views.keypoints import Points
 
 
 def rule(votes, mean):

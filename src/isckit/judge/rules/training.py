@@ -21,6 +21,8 @@ from isckit.workspace import query_set
 
 MOST_SAME = 1e-3
 """Part of the train files that may be, byte for byte, also a query or reference."""
+METRICS = "metrics.jsonl"
+"""Training log of a part, a line an epoch."""
 _READERS = 4
 _SHOWN = 5
 
@@ -74,6 +76,7 @@ def trained_parts(recipe: config.Recipe) -> tuple[str, ...]:
     detectors = [recipe.detector] if recipe.detector is not None else []
     return (
         *(member.name for member in recipe.trained),
+        *(member.name for member in recipe.fitted),
         *(network.name for network in recipe.pair_networks),
         *(detector.name for detector in detectors),
     )
@@ -88,7 +91,7 @@ def training_logs(checkpoint: Path) -> dict[str, list[dict[str, Any]]]:
         BadInput: a log is not made of such records.
     """
     logs = {}
-    for path in sorted((checkpoint / "training").glob("*/metrics.jsonl")):
+    for path in sorted((checkpoint / "training").glob(f"*/{METRICS}")):
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             faults: list[Any] = [number for number, line in enumerate(lines, start=1) if not _is_record(line)]

@@ -11,9 +11,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isckit.matching.local.keypoints import Points, mirrored
 from isckit.storage.artifacts import atomic, reserve
 from isckit.types import BadInput, MissingInput
+from isckit.views.keypoints import Points, mirrored
 
 
 @dataclass(frozen=True)

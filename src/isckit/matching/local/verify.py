@@ -9,7 +9,7 @@ import numpy as np
 
 from isckit.config import Verify
 from isckit.matching.local.index import squared_distances, vectors
-from isckit.matching.local.keypoints import Points
+from isckit.views.keypoints import Points
 
 _DRAWS = 1_000
 """Models that MAGSAC tries at most; its draws are those of a fixed seed."""

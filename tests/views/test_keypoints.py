@@ -5,8 +5,8 @@ from scipy.spatial import cKDTree
 
 from isckit.config import Keypoints
 from isckit.data.procedural import bundled_pictures, picture
-from isckit.matching.local.keypoints import extract, mirrored, mirrored_descriptors, reduced, rootsift
 from isckit.matching.local.verify import match
+from isckit.views.keypoints import extract, mirrored, mirrored_descriptors, reduced, rootsift
 
 SETTINGS = Keypoints(points=0)
 
