@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Phase 1, both tracks, from images to scored, checked and frozen submissions.
 #   ./run_phase1.sh [--data DIR] [--recipe NAME|FILE.json] [--name NAME] [--checkpoint FILE] [--set KEY=VALUE]... [--setup-only]
-# Without --data it makes and uses the built-in mini set. The same command goes on where an interrupted one stopped.
+# Without --data it makes and uses the built-in mini set. Without --recipe and --checkpoint nothing is trained: the default
+# model describes and matches. The same command goes on where an interrupted one stopped.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/setup.sh"
@@ -28,10 +29,11 @@ isckit_setup requirements.txt
 cd "$here"
 
 if [ -z "$data" ]; then
-    data=data/mini recipe=${recipe:-baseline.tiny} name=${name:-mini}
+    data=data/mini name=${name:-mini}
     isckit data synthetic --out "$data"
 fi
-recipe=${recipe:-ours_matching.mini} name=${name:-$recipe}
+if [ -z "$recipe$checkpoint" ]; then checkpoint=checkpoints/default/weights.safetensors; fi
+recipe=${recipe:-ours_default} name=${name:-$recipe}
 submission=submissions/phase1/$name
 
 isckit doctor --data "$data" --decode none

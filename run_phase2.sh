@@ -24,7 +24,7 @@ isckit_setup requirements.txt
 cd "$here"
 
 if [ -z "$data" ]; then data=data/mini name=${name:-mini}; fi
-name=${name:-ours_matching.mini}
+name=${name:-ours_default}
 submission=submissions/phase2/$name
 
 isckit frozen --name "$name" ${asked[@]+"${asked[@]}"}

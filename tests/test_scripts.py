@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = ["run_phase1.sh", "run_phase2.sh", "setup.sh", "tests/run.sh", ".ci/run"]
+SCRIPTS = ["run_phase1.sh", "run_phase2.sh", "train_default.sh", "setup.sh", "tests/run.sh", ".ci/run"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -12,7 +12,7 @@ def test_scripts_are_valid_shell(script):
     assert subprocess.run(["bash", "-n", ROOT / script], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("script", ["run_phase1.sh", "run_phase2.sh"])
+@pytest.mark.parametrize("script", ["run_phase1.sh", "run_phase2.sh", "train_default.sh"])
 @pytest.mark.parametrize("arguments", [["--nonsense", "x"], ["--data"]])
 def test_wrong_arguments_end_with_a_message_and_exit_code_2(script, arguments):
     ended = subprocess.run([ROOT / script, *arguments], capture_output=True, text=True, check=False)

@@ -1,9 +1,11 @@
+import sys
+
 import numpy as np
 import pytest
 
 from isckit.config import Vote
 from isckit.matching.local.candidates import candidates
-from isckit.matching.local.index import EVERYTHING, fit, vectors
+from isckit.matching.local.index import EVERYTHING, fit, vectors, within
 from isckit.matching.local.store import Block, Store, write_block
 from isckit.types import BadInput, MissingInput
 from isckit.views.keypoints import Points
@@ -86,6 +88,22 @@ def test_candidates_do_not_hang_on_other_references_names_shards_or_threads(stor
     other = store(tmp_path / "o", names, images, shard=2)
     found = named(candidates(stores[0], other, EVERYTHING, EXACT, folder=tmp_path / "v", workers=3), stores[0], other)
     assert found == {("Q0", "R7"): 10, ("Q1", "R1"): 3}
+
+
+def test_too_many_hits_are_counted_in_halves_with_the_same_result(stores, tmp_path, monkeypatch):
+    whole = candidates(*stores, EVERYTHING, EXACT, folder=tmp_path / "whole", workers=1)
+    sizes = []
+
+    def spied(left, *others, most, **more):
+        sizes.append((len(left), most))
+        return within(left, *others, most=most, **more)
+
+    monkeypatch.setattr("isckit.matching.local.candidates._HITS", 2)
+    monkeypatch.setattr("isckit.matching.local.candidates.within", spied)
+    halved = candidates(*stores, EVERYTHING, EXACT, folder=tmp_path / "halves", workers=1)
+    assert all(np.array_equal(a, b) for a, b in zip(whole, halved, strict=True)) and len(whole.query)
+    # Down to one image, which is counted however many hits it has.
+    assert {most for _, most in sizes} == {2, sys.maxsize} and min(n for n, most in sizes if most > 2) <= 30
 
 
 def test_finished_shards_are_not_looked_at_again(stores, tmp_path):

@@ -60,6 +60,14 @@ def test_one_cell_finds_everything():
     assert len(hits.query) == len(brute(left, right, np.ones((50, 70), bool), 15_000)) > 0
 
 
+def test_more_hits_than_asked_for_are_no_hits_at_all():
+    left, right, cells = points(1, 50), points(2, 70), np.zeros(70, np.int64)
+    probed = EVERYTHING.cells(left, probes=4)
+    count = len(within(left, probed, right, cells, radius=15_000).query)
+    assert within(left, probed, right, cells, radius=15_000, most=count - 1) is None
+    assert len(within(left, probed, right, cells, radius=15_000, most=count).query) == count
+
+
 def test_whether_two_points_meet_depends_on_no_other_point(quantiser):
     left, right = points(1, 50), points(2, 70)
     probed, cells = quantiser.cells(left, probes=2), quantiser.cells(right, probes=1)[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from isckit.storage.artifacts import atomic
 
 _POINTS = 131_072
 """Query points looked up at once: with a shard of references they bound the memory."""
+_HITS = 2**23
+"""Pairs of points held at once, of more than one query image: about half a GiB while they are counted."""
 
 
 def candidates(
@@ -54,8 +57,13 @@ def _shard_votes(queries: Store, references: Block, quantiser: Quantiser, settin
 
     def look(part: tuple[int, Block]) -> Votes:
         start, block = part
-        left = vectors(block.descriptors)
-        hits = within(left, quantiser.cells(left, probes=settings.probes), right, cells, radius=settings.radius)
+        left, images = vectors(block.descriptors), len(block.ids)
+        most = _HITS if images > 1 else sys.maxsize
+        probed = quantiser.cells(left, probes=settings.probes)
+        hits = within(left, probed, right, cells, radius=settings.radius, most=most)
+        if hits is None:
+            half = images // 2
+            return _joined([look((start, block.part(0, half))), look((start + half, block.part(half, images)))])
         votes = count_votes(hits, block, references, consistent=settings.consistent, least=settings.least_votes)
         return Votes(votes.query + start, votes.reference, votes.votes)
 

@@ -7,6 +7,7 @@ no block, thread or library changes them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,12 +156,21 @@ def tiles(query: np.ndarray, query_cells: np.ndarray, reference: np.ndarray, cel
 
 
 def within(
-    query: np.ndarray, query_cells: np.ndarray, reference: np.ndarray, cells: np.ndarray, *, radius: float
-) -> Hits:
-    """All pairs of points that share a cell and are at most `radius` apart (squared distance)."""
-    found = [Hits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
+    query: np.ndarray,
+    query_cells: np.ndarray,
+    reference: np.ndarray,
+    cells: np.ndarray,
+    *,
+    radius: float,
+    most: int = sys.maxsize,
+) -> Hits | None:
+    """All pairs of points that share a cell and are at most `radius` apart (squared distance); None if above `most`."""
+    count, found = 0, [Hits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for tile in tiles(query, query_cells, reference, cells):
         left, right = np.nonzero(tile.distances <= radius)
+        count += len(left)
+        if count > most:
+            return None
         found.append(
             Hits(tile.query[left].astype(np.int32), tile.reference[right].astype(np.int32), tile.distances[left, right])
         )
