@@ -26,10 +26,10 @@ from isckit.config import Local, replace
 from isckit.data.procedural import picture
 from isckit.matching.local import index
 from isckit.matching.local.candidates import candidates
-from isckit.views.keypoints import extract
 from isckit.matching.local.store import Block, Store, write_block
 from isckit.matching.local.verify import score
 from isckit.matching.local.vote import Votes
+from isckit.views.keypoints import extract
 
 Pictures = Mapping[str, np.ndarray]
 Value = TypeVar("Value")

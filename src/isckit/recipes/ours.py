@@ -1,8 +1,7 @@
 """The kit's own choice among the published pieces, and the default model that it ships.
 
 Sources: softmax over the batch with an entropy term of SSCD (arXiv 2202.10261), edits, subtraction and stages of
-lyakaap (arXiv 2112.04323), Fisher vectors of RootSIFT (Jegou et al., PAMI 2012), GIST beside a small network after the
-organisers (arXiv 2106.09672).
+lyakaap (arXiv 2112.04323), Fisher vectors of RootSIFT (Jegou et al., PAMI 2012).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from isckit.config import (
     Ensemble,
     Extract,
     Fisher,
-    Gist,
     Network,
     NtXent,
     Offset,
@@ -25,15 +23,15 @@ from isckit.config import (
 from isckit.recipes import lyakaap
 from isckit.recipes.descriptor_track import head_start, hub_weights
 
-WHAT_NETWORKS_MISS = (Gist(weight=0.7), Fisher(weight=0.5))
-"""Layout, and what stands in an image wherever it stands: each finds copies that the other and the network do not."""
+FISHER = Fisher(weight=0.7)
+"""What stands in an image, wherever it stands: it finds crops and pasted copies that the network does not."""
 SPACE = Ensemble(how="pca", dim=255, whiten=0.25)
 NORMALISE = (Subtract(), Offset(beta=1.25, n=5))
 """Score normalisation by an offset is exact; stretching comes close to it only where its alpha fits."""
 
 
 def ours() -> Recipe:
-    """The default model: a residual network of ten layers from random weights, beside GIST and Fisher vectors.
+    """The default model: a residual network of ten layers from random weights, beside Fisher vectors.
 
     Command: isckit train --recipe ours --name ours --data DIR
     Cost: COST
@@ -54,7 +52,7 @@ def ours() -> Recipe:
             _sharpen("harder", epochs=16, image_size=128, views=("mild", "lyakaap.moderate"), lr=5e-4),
         ),
     )
-    return Recipe(name="ours", members=(network, *WHAT_NETWORKS_MISS), ensemble=SPACE, normalise=NORMALISE)
+    return Recipe(name="ours", members=(network, FISHER), ensemble=SPACE, normalise=NORMALISE)
 
 
 def mini() -> Recipe:
