@@ -1,10 +1,10 @@
-"""A set of edits that no training pipeline of the default model has: warps, weather, corruptions, puzzles, two at a time.
+"""Edits that no training pipeline of the default model has: warps, weather, corruptions, puzzles, two at a time.
 
     .venv/bin/python benchmarks/hard_set.py --photos DIR --out DIR
     isckit infer --queries DIR/queries --references DIR/references --out FOUND
     isckit score FOUND/descriptors.h5 --ground-truth DIR/ground_truth.csv      # and FOUND/matching.csv
 
-Take photographs that the model was not trained on. Half of the queries are copies of references, half of other photographs.
+Take photographs that the model was not trained on. Half of the queries are copies of references, half of others.
 """
 
 import argparse
