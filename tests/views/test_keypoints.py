@@ -87,3 +87,15 @@ def test_orb_finds_a_turned_picture_again(photograph):
     plain, turned = extract(photograph, settings), extract(cv2.rotate(photograph, cv2.ROTATE_90_CLOCKWISE), settings)
     assert 300 < len(plain) <= 500 and plain.descriptors.shape[1] == 32
     assert len(match(plain, turned, ratio=1.5)[0]) > 100
+
+
+def test_one_pass_finds_and_describes_what_two_do():
+    for image in (*bundled_pictures()[:3], picture(5, size=(180, 240))):
+        luma = reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 150)
+        sift = cv2.SIFT.create(0, 3, 0.0125, 10.0, 1.6, True)
+        found = sorted(sift.detect(luma, None), key=lambda p: (-p.response, p.pt, p.size, p.angle))[:90]
+        described, values = sift.compute(luma, found)
+        points = extract(image, Keypoints(short_side=150, points=90))
+        assert len(points) == len(found) > 50
+        np.testing.assert_array_equal(points.frames[:, :2], np.array([p.pt for p in described], np.float32))
+        np.testing.assert_array_equal(points.descriptors, rootsift(values))

@@ -206,6 +206,22 @@ def _looking(recipe: config.Recipe, *branches: config.Views | config.Agreement) 
     return (f"members={json.dumps(members)}", f"matching.branches={json.dumps(kept)}")
 
 
+def _ours(recipe: config.Recipe) -> tuple[Row, ...]:
+    """The network after each stage of its training, each step after it, then the other members beside it."""
+    (network,) = recipe.trained
+    alone = f"members={json.dumps([config.to_dict(network)])}"
+    raw = (RAW, alone, "ensemble.whiten=0")
+    subtraction = f"normalise={json.dumps([config.to_dict(recipe.normalise[0])])}"
+    return (
+        Row("untrained", raw, stages=0),
+        *(Row(f"after {stage.name}", raw, stages=number) for number, stage in enumerate(network.stages, start=1)),
+        Row("+ whitening", (RAW, alone)),
+        Row("+ subtraction", (subtraction, alone)),
+        Row("+ score normalisation", (alone,)),
+        Row("+ Fisher vectors"),
+    )
+
+
 def _ours_matching(recipe: config.Recipe) -> tuple[Row, ...]:
     """The branch of views by itself, on whole images and on all views; local features come with the whole recipe."""
     (views,) = recipe.matching.viewed
@@ -228,5 +244,6 @@ TABLES: dict[str, Callable[[config.Recipe], tuple[Row, ...]]] = {
     "sscd": _sscd,
     "titanshield": _titanshield,
     "d2lv": _d2lv,
+    "ours": _ours,
     "ours_matching": _ours_matching,
 }

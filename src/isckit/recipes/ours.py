@@ -72,7 +72,7 @@ def mini() -> Recipe:
 
 
 def large() -> Recipe:
-    """EfficientNetV2-M through lyakaap's first three stages, negatives from train; whitened, subtracted, offset.
+    """EfficientNetV2-M through lyakaap's first three stages, negatives from train, beside Fisher vectors.
 
     Command: torchrun --nproc-per-node 16 -m isckit train --recipe ours.large --name ours --data DISC21
     Cost: derived, not measured: that of lyakaap without its last stage, tens of A100-hours.
@@ -85,7 +85,7 @@ def large() -> Recipe:
     network = replace(first, stages=first.stages[:3])
     return Recipe(
         name="ours.large",
-        members=(network,),
+        members=(network, FISHER),
         extract=Extract(batch_images=64, shard_images=16_384),
         ensemble=Ensemble(how="pca", dim=255, whiten=0.25),
         normalise=(lyakaap.SUBTRACT, Offset(beta=1.0, n=3)),

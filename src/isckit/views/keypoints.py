@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -41,12 +42,7 @@ class Points:
 def extract(image: np.ndarray, settings: Keypoints) -> Points:
     """Points of an (H, W, 3) uint8 RGB image; none at all where there are fewer than `settings.least`."""
     luma = reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), settings.short_side)
-    detector = _orb(settings) if settings.kind == "orb" else _sift(settings)
-    found = [point for point in detector.detect(luma, None) if settings.enlarged or point.octave & 255 != _DOUBLED]
-    # Equal strengths are put in order by place: the list must not hang on how OpenCV goes about its search.
-    found.sort(key=lambda point: (-point.response, point.pt, point.size, point.angle))
-    strongest = found[: settings.points or None]
-    described, values = detector.compute(luma, strongest) if strongest else ((), None)
+    described, values = (_sift_points if settings.kind == "sift" else _orb_points)(luma, settings)
     if values is None or len(described) < settings.least:
         return Points(np.zeros((0, WIDTH[settings.kind]), np.uint8), np.zeros((0, 4), np.float32), luma.size)
     descriptors = np.asarray(values)
@@ -80,9 +76,32 @@ def mirrored_descriptors(descriptors: np.ndarray) -> np.ndarray:
     return descriptors[:, _MIRRORED_BINS]
 
 
-def _sift(settings: Keypoints) -> cv2.Feature2D:
-    return cv2.SIFT.create(0, settings.levels, settings.contrast, settings.edge, _SIFT_SIGMA, True)
+Found = tuple[Sequence[cv2.KeyPoint], np.ndarray | None]
+"""Points and their descriptors, strongest first."""
 
 
-def _orb(settings: Keypoints) -> cv2.Feature2D:
-    return cv2.ORB.create(settings.points or 100_000, nlevels=settings.levels)
+def _sift_points(luma: np.ndarray, settings: Keypoints) -> Found:
+    if not settings.enlarged:
+        every = cv2.SIFT.create(0, settings.levels, settings.contrast, settings.edge, _SIFT_SIGMA, True)
+        kept = [point for point in every.detect(luma, None) if point.octave & 255 != _DOUBLED]
+        return _strongest(every, luma, kept, settings)
+    # One pyramid for both halves of the work; of equals at the end of the list OpenCV gives more than it is asked for.
+    several = cv2.SIFT.create(settings.points, settings.levels, settings.contrast, settings.edge, _SIFT_SIGMA, True)
+    points, values = several.detectAndCompute(luma, None)
+    order = sorted(range(len(points)), key=lambda at: _rank(points[at]))[: settings.points or None]
+    return [points[at] for at in order], None if values is None else values[order]
+
+
+def _orb_points(luma: np.ndarray, settings: Keypoints) -> Found:
+    orb = cv2.ORB.create(settings.points or 100_000, nlevels=settings.levels)
+    return _strongest(orb, luma, list(orb.detect(luma, None)), settings)
+
+
+def _strongest(detector: cv2.Feature2D, luma: np.ndarray, points: list[cv2.KeyPoint], settings: Keypoints) -> Found:
+    points = sorted(points, key=_rank)[: settings.points or None]
+    return detector.compute(luma, points) if points else ((), None)
+
+
+def _rank(point: cv2.KeyPoint) -> tuple:
+    """Order of points; equal strengths by place, so that the list does not hang on how OpenCV goes about its search."""
+    return -point.response, point.pt, point.size, point.angle
