@@ -110,7 +110,10 @@ def test_a_given_checkpoint_is_used_instead_of_training(done, mini, tmp_path):
     weights = done / "checkpoints/run/weights.safetensors"
     assert main([*verbs(tmp_path, mini, phase=1)[0], "--checkpoint", str(weights)]) == 0
     assert (tmp_path / "checkpoints/run/weights.safetensors").read_bytes() == weights.read_bytes()
-    assert not (tmp_path / "checkpoints/run/training").exists()
+    # Its training logs come along, and nothing that a training could be resumed from.
+    logs, there = (root / "checkpoints/run/training" for root in (tmp_path, done))
+    assert [path.name for path in logs.rglob("*") if path.is_file()] == ["metrics.jsonl"]
+    assert (logs / "network/metrics.jsonl").read_text() == (there / "network/metrics.jsonl").read_text()
 
 
 def test_a_truth_of_positives_with_its_query_list_scores_like_the_full_one(done, mini, tmp_path, capsys):

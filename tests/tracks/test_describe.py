@@ -215,7 +215,6 @@ def test_the_verb_describes_by_a_run_and_by_a_weight_file_that_carries_its_recip
 @pytest.mark.parametrize(
     ("arguments", "saying"),
     [
-        ([], "--name RUN"),
         (["--name", "run", "--checkpoint", "w.pth"], "--name RUN"),
         (["--checkpoint", "w.pth", "--normalised"], "only a run is fitted"),
         (["--name", "run", "--recipe", "sscd"], "its own recipe"),
