@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 
 import pytest
 from spoiled import case_of, caught_by, change_recipe, consume
@@ -147,7 +148,9 @@ def test_installed_weights_are_told(copy):
     facts = read_receipt(weights)["facts"] | {"source": "found.pth"}
     write_receipt(weights, made_from={"checkpoint": "0" * 64}, facts=facts)
     finding = external_data(case_of(copy))
-    assert finding.status == "passed" and "installed from found.pth" in finding.detail
+    assert finding.status == "passed" and "installed from found.pth; logs of their training" in finding.detail
+    shutil.rmtree(copy / "checkpoints/run/training")
+    assert "installed from found.pth; their training is not recorded" in external_data(case_of(copy)).detail
 
 
 def test_the_recipes_declare_what_they_use():

@@ -125,6 +125,9 @@ def _digests(entries: tuple[config.External, ...], members: list[Part]) -> tuple
 def _installed(case: Case) -> list[str]:
     weights = case.workspace.weights(case.name)
     receipt = read_receipt(weights) if receipt_path(weights).is_file() and weights.is_file() else {}
-    if "checkpoint" not in receipt.get("made_from", {}) or training_logs(case.checkpoint):
+    if "checkpoint" not in receipt.get("made_from", {}):
         return []
-    return [f"weights were installed from {receipt['facts'].get('source')}; their training is not recorded here"]
+    logs = (
+        "logs of their training came along" if training_logs(case.checkpoint) else "their training is not recorded here"
+    )
+    return [f"weights were installed from {receipt['facts'].get('source')}; {logs}"]
