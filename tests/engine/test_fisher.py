@@ -86,6 +86,7 @@ def test_the_images_are_written_down(train, tmp_path):
     (line,) = (tmp_path / METRICS).read_text().splitlines()
     (role, record), *others = json.loads(line)["consumed"].items()
     assert role == "train" and not others
+    assert json.loads(line)["seconds"] > 0  # the manifest counts what a run cost
     assert (record["draws"], record["images"], record["augmented"]) == (40, 40, False)
     chosen = np.sort(np.random.default_rng(1).permutation(48)[:40])
     assert record["ids"] == ids_digest(train.ids[chosen])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,15 @@ def fit_fisher(
     }
     if place.first and not is_fresh(path, made_from):
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[: settings.fit_images])
+        start = time.perf_counter()
         weights = _fitted(settings, images.subset(chosen), seed=seed, workers=workers, device=place.device)
         folder.mkdir(parents=True, exist_ok=True)
         write_weights(path, weights, recipe="")
         ids = images.ids[chosen]
         record = {"augmented": False, "draws": len(ids), "images": len(ids), "ids": ids_digest(ids)}
+        seconds = time.perf_counter() - start
         line: dict[str, Any] = {"epoch": 0, "stage": "fit", "consumed": {images.role.value: record}}
+        line |= {"seconds": seconds, "images_per_second": len(ids) / seconds}
         write_text(folder / METRICS, json.dumps(line, sort_keys=True) + "\n")
         write_receipt(path, made_from=made_from, facts={"fitted_on": images.role.value, "images": len(ids)})
     place.barrier()
