@@ -55,7 +55,8 @@ def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[s
     images = {"images": manifest["images"].get(image_set, {}).get("listing")}
     member = next((member for member in recipe["members"] if member["name"] == name), None)
     if member is None:
-        return images
+        # What a branch is fitted on may be a part of the train images, with a listing of its own.
+        return {} if image_set == "train" else images
     return images | {
         "weights": weights,
         "member": json.dumps(member, sort_keys=True),
