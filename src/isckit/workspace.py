@@ -12,6 +12,8 @@ MAX_ROWS = 500_000
 """Rows a matching submission may have (competition.md 3.1; isc2021 default)."""
 MAX_DIM = 256
 """Floats a descriptor may have."""
+METRICS = "metrics.jsonl"
+"""Training log of a part, a line an epoch, in its folder of training."""
 DEFAULT = "default"
 """Name of the run that the kit ships, trained and fitted."""
 

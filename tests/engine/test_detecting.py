@@ -17,9 +17,9 @@ from isckit.engine.detecting import train_detector
 from isckit.engine.detector_score import score_detector
 from isckit.engine.distributed import Place, place
 from isckit.engine.pasting import PastedImages
-from isckit.engine.train import METRICS
 from isckit.models.detector import OverlayDetector, load_detector
 from isckit.types import BadInput, RuleViolation, StaleArtifact
+from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 DETECTOR = config.Detector(

@@ -13,8 +13,9 @@ from isckit.data.material import material, stage_images
 from isckit.engine.distributed import Place
 from isckit.engine.loading import draw_epoch
 from isckit.engine.mining import MINED, confusions
-from isckit.engine.train import METRICS, STATE, train
+from isckit.engine.train import STATE, train
 from isckit.models.network import EmbeddingNetwork
+from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 FIRST = config.Stage(

@@ -20,6 +20,7 @@ from isckit.engine.pairs_training import train_pairs
 from isckit.models.gist import GistDescriber
 from isckit.models.pair import PairClassifier
 from isckit.types import BadInput, Role, RuleViolation, StaleArtifact
+from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 OPTIM = config.Optim(name="adam", lr=1e-3, weight_decay=1e-6, warmup_epochs=0.0, schedule="constant")
@@ -52,7 +53,7 @@ def same(first, second):
 
 
 def log(folder):
-    return [json.loads(line) for line in (folder / train.METRICS).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
 def group(size=4, seed=0, side=32):

@@ -13,9 +13,10 @@ from isckit import config
 from isckit.data.material import Material, material
 from isckit.engine import train as training
 from isckit.engine.distributed import Place, place
-from isckit.engine.train import METRICS, STATE, train
+from isckit.engine.train import STATE, train
 from isckit.models.network import EmbeddingNetwork
 from isckit.types import BadInput, MissingInput, RuleViolation, StaleArtifact
+from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 STAGE = config.Stage(

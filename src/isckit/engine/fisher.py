@@ -24,8 +24,9 @@ from isckit.storage.artifacts import ids_digest, is_fresh, write_receipt, write_
 from isckit.storage.checkpoints import read_weights, write_weights
 from isckit.types import BadInput, RuleViolation
 from isckit.views.geometry import VIEW_SETS
+from isckit.workspace import METRICS
 
-WEIGHTS, METRICS = "fitted.safetensors", "metrics.jsonl"
+WEIGHTS = "fitted.safetensors"
 PER_WORD = 1_000
 """Descriptors that the mixture looks at for each of its Gaussians."""
 _ROUNDS, _FLOOR = 50, 1e-4

@@ -23,10 +23,11 @@ from isckit.models.network import EmbeddingNetwork
 from isckit.storage.artifacts import write_text
 from isckit.storage.checkpoints import read_state, read_weights, write_state, write_weights
 from isckit.types import BadInput, StaleArtifact
+from isckit.workspace import METRICS
 
 log = logging.getLogger(__name__)
 
-STATE, METRICS = "last.pt", "metrics.jsonl"
+STATE = "last.pt"
 SAVE_SECONDS = 600.0
 """What a killed run loses at most."""
 STAGE_SEEDS = 1_000_003

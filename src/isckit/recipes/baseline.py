@@ -58,7 +58,7 @@ def baseline() -> Recipe:
 def mini() -> Recipe:
     """The same code path on two CPU cores in about twenty minutes: MobileNetV4-small from random weights at 96 px.
 
-    Command: ./run_phase1.sh --data DIR
+    Command: ./run_phase1.sh --data DIR --recipe baseline.mini
     Differs from full scale where random weights ask for it: mild edits, since nothing is learnt from copies that keep
     little; a short memory, since embeddings of a young network age fast; a softmax over it instead of margins.
     """

@@ -15,7 +15,7 @@ from isckit.data.layouts import Disc, require
 from isckit.data.material import Material, material
 from isckit.engine.distributed import Place, deterministic
 from isckit.engine.scan import sound
-from isckit.judge.rules.training import METRICS, training_logs
+from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
 from isckit.storage.artifacts import file_digest, is_fresh, write_receipt, write_text
 from isckit.storage.checkpoints import write_weights
@@ -23,6 +23,7 @@ from isckit.storage.meter import measured
 from isckit.tracks.run import Run
 from isckit.types import BadInput, Role
 from isckit.views.faces import with_faces
+from isckit.workspace import METRICS
 
 log = logging.getLogger(__name__)
 

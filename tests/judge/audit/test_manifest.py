@@ -147,6 +147,16 @@ def test_a_resumed_training_counts_all_its_epochs(done, tmp_path):
     assert steps["train"]["seconds"] == steps["train network"]["seconds"]
 
 
+def test_the_training_of_installed_weights_is_told_and_does_not_count(copy):
+    before = costs(Case(*Workspace.locate(copy / FOLDER)))
+    path = copy / "checkpoints/run/weights.safetensors"
+    write_receipt(path, made_from={"checkpoint": "0" * 64}, facts={"source": "w.safetensors"})
+    found = costs(Case(*Workspace.locate(copy / FOLDER)))
+    train, *rest = before["steps"]
+    assert train["step"] == "train" and found["steps"] == rest
+    assert found["total"]["seconds"] == pytest.approx(before["total"]["seconds"] - train["seconds"])
+
+
 def test_the_verb_prints_costs_and_the_seal_to_deposit(copy, mini, capsys):
     for phase in (1, 2):
         (copy / f"submissions/phase{phase}/run/manifest.json").unlink()

@@ -20,7 +20,8 @@ def costs(case: Case) -> dict[str, Any]:
 
     A step has what was measured of "seconds", "images", "images_per_second", "peak_memory_bytes", "energy_joules".
     Networks that see pairs have "pairs_per_second". Steps with "part_of" are within another one and count once. A
-    resumed step measured its last process only; of training, the logs know all epochs.
+    resumed step measured its last process only; of training, the logs know all epochs. Where weights were installed,
+    their training was no step of this run, and its parts do not count.
 
     Returns:
         {"steps": [...], "total": {"seconds", "peak_memory_bytes", "energy_joules", where known}}.
@@ -37,8 +38,10 @@ def costs(case: Case) -> dict[str, Any]:
 
 def _training(case: Case) -> Iterator[Step]:
     parts = [_trained(name, log) for name, log in training_logs(case.checkpoint).items()]
-    cost = _cost(receipt_path(case.workspace.weights(case.name)))
-    if cost or parts:
+    weights = receipt_path(case.workspace.weights(case.name))
+    cost = _cost(weights)
+    installed = weights.is_file() and "checkpoint" in read_json(weights)["made_from"]
+    if (cost or parts) and not installed:
         logged = sum(step["seconds"] for step in parts)
         yield {"step": "train"} | cost | {"seconds": max(cost.get("seconds", 0.0), logged)}
     yield from parts

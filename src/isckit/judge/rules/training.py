@@ -17,12 +17,10 @@ from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.watched import watched_training
 from isckit.storage.artifacts import read_receipt
 from isckit.types import BadInput, Role
-from isckit.workspace import query_set
+from isckit.workspace import METRICS, query_set
 
 MOST_SAME = 1e-3
 """Part of the train files that may be, byte for byte, also a query or reference."""
-METRICS = "metrics.jsonl"
-"""Training log of a part, a line an epoch."""
 _READERS = 4
 _SHOWN = 5
 
