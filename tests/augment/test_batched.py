@@ -98,7 +98,7 @@ def test_a_pipeline_edits_as_its_twin_on_single_images_does(name, batch, photo):
     want = np.stack([single(photo(SIZE, SIZE, k), view_rng(0, 0, k, 0), None, SIZE) for k in range(60)])
     gap = np.abs(out - want)
     moved = np.abs(want - batch(60).permute(0, 2, 3, 1).numpy().astype(int)).mean()
-    assert moved > 15 and gap.mean() < 1 and gap.mean((1, 2, 3)).max() < 3, (moved, gap.mean())
+    assert moved > 15 and gap.mean() < 1.25 and gap.mean((1, 2, 3)).max() < 3, (moved, gap.mean())
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -108,7 +108,7 @@ def test_a_picture_without_points_has_a_direction_too(describer):
     assert not table.any()
     vector = describer.embed(table, (View(WHOLE), VIEWS[4]))[0]
     np.testing.assert_allclose(vector.norm(dim=-1), 1, atol=1e-6)
-    np.testing.assert_array_equal(vector[0], vector[1])
+    np.testing.assert_allclose(vector[0], vector[1], atol=1e-6)  # rows of a product may round otherwise
 
 
 def test_only_the_strongest_sift_points_will_do():
