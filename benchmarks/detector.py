@@ -14,11 +14,11 @@ import numpy as np
 from isckit.data.image_sets import open_folder
 from isckit.engine.detector_score import score_detector
 from isckit.engine.distributed import place
-from isckit.tracks.detect import detector_of
-from isckit.tracks.run import resume
+from isckit.matching.inputs import detector_of
+from isckit.runs.run import resume
+from isckit.runs.workspace import Workspace
 from isckit.types import Role
 from isckit.views.overlays import pasted, read_boxes, surest
-from isckit.workspace import Workspace
 
 CONFIDENCES = (0.1, 0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from isckit.data.digests import digest_images
 from isckit.data.image_sets import ImageSet
 from isckit.data.layouts import ROLES, open_disc
+from isckit.judge.audit.images import digest_images
 
 FILES, FILE_BYTES, ROUNDS = 3_000, 150_000, 5
 

@@ -23,12 +23,11 @@ import faiss
 import numpy as np
 
 from isckit.config import Local, replace
-from isckit.data.procedural import picture
 from isckit.matching.local import index
-from isckit.matching.local.candidates import candidates
-from isckit.matching.local.store import Block, Store, write_block
 from isckit.matching.local.verify import score
-from isckit.matching.local.vote import Votes
+from isckit.matching.local.vote import Votes, candidates
+from isckit.synthetic.procedural import picture
+from isckit.views.keypoint_store import Block, Store, write_block
 from isckit.views.keypoints import extract
 
 Pictures = Mapping[str, np.ndarray]

@@ -15,11 +15,11 @@ import torch
 
 from isckit.config import override
 from isckit.data.layouts import open_disc
-from isckit.data.material import Material
+from isckit.data.training import Material
 from isckit.engine.distributed import Place
 from isckit.engine.look_alikes import look_alikes
-from isckit.engine.pairs_held_out import held_out
-from isckit.engine.pairs_training import train_pairs
+from isckit.engine.pair_steps import held_out
+from isckit.engine.pair_training import train_pairs
 from isckit.engine.train import train
 from isckit.models.members import build
 from isckit.models.pair import PairClassifier, begin_with, load_pair

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from isckit.data.ground_truth import read_ground_truth
-from isckit.judge.score import score_descriptors, score_matches
+from isckit.judge.score.score import score_descriptors, score_matches
 from isckit.submission import open_descriptors
 from isckit.types import GroundTruth, Matches
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from isckit.data.layouts import open_disc, require
 from isckit.judge.audit.compare import compare_descriptors
-from isckit.judge.contestant import INFER, Answer, Drawn, ask
-from isckit.workspace import Workspace
+from isckit.judge.rules.experiments.contestant import INFER, Answer, Drawn, ask
+from isckit.runs.workspace import Workspace
 
 IMAGES = 40
 

@@ -18,9 +18,9 @@ import torch
 
 from isckit import config
 from isckit.data.layouts import open_disc, require
-from isckit.data.material import Material, stage_images
+from isckit.data.training import Material, stage_images
+from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place, deterministic, has_bf16
-from isckit.engine.extract import Target, extract
 from isckit.engine.stage import StageRun
 from isckit.models.network import EmbeddingNetwork
 

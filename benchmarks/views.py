@@ -22,13 +22,12 @@ from PIL import Image
 
 from isckit import config
 from isckit.data.image_sets import ImageSet, open_folder
+from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place
-from isckit.engine.extract import Target, extract
 from isckit.models.network import EmbeddingNetwork
 from isckit.types import Role
 from isckit.views.geometry import VIEW_SETS, View
-from isckit.views.table import Finding, Table, table_of
-from isckit.views.wanted import Wanted
+from isckit.views.table import Finding, Table, Wanted, table_of
 
 COUNTS = (1, 10, 40)
 HEIGHT, WIDTH = 480, 640

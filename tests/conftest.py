@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="session")
 def mini(tmp_path_factory):
     """Folder of a DISC21-shaped set of procedural pictures: 48 train, 24 references, 2 x 16 queries."""
-    from isckit.augment.synthetic import write_mini
+    from isckit.synthetic.write import write_mini
 
     folder = tmp_path_factory.mktemp("data") / "mini"
     write_mini(folder, train=48, references=24, queries=16, size=96, seed=3)

@@ -7,10 +7,10 @@ import numpy as np
 
 from isckit import config
 from isckit.judge.freeze import seal
-from isckit.storage.artifacts import rows_digest, write_receipt, write_text
+from isckit.runs.artifacts import rows_digest, write_receipt, write_text
+from isckit.runs.workspace import Workspace
 from isckit.submission import write_descriptors
 from isckit.types import Embeddings, Role
-from isckit.workspace import Workspace
 
 RECIPE = config.Recipe(name="one", members=(config.Gist(),))
 

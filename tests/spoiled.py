@@ -4,8 +4,8 @@ import json
 
 from isckit.judge.rules.examine import RULES, guarded
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import ids_digest, read_json, write_json, write_text
-from isckit.workspace import Workspace
+from isckit.runs.artifacts import ids_digest, read_json, write_json, write_text
+from isckit.runs.workspace import Workspace
 
 
 def case_of(root, *, phase=1, **more):

@@ -11,13 +11,13 @@ from chain import verbs
 
 from isckit.cli.main import main
 from isckit.data.layouts import open_disc
-from isckit.judge.contestant import INFER, TRAIN
+from isckit.judge.rules.experiments.contestant import INFER, TRAIN
 from isckit.judge.rules.finding import Case, Probe
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
 from isckit.judge.rules.training import no_augmentation
-from isckit.storage.meter import machine
+from isckit.runs.meter import machine
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput
-from isckit.workspace import Workspace
 
 CHEAT = f"{shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).parent / 'cheats' / 'cheat.py'))}"
 HONEST = f"{shlex.quote(sys.executable)} -m isckit"

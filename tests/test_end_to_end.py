@@ -12,7 +12,7 @@ import pytest
 from chain import files, run_phase, verbs
 
 from isckit.cli.main import main
-from isckit.judge.curve import average_precision_textbook
+from isckit.judge.score.curve import average_precision_textbook
 from isckit.recipes.catalogue import recipe
 from isckit.submission import read_descriptors, read_matches
 

@@ -16,7 +16,7 @@ from chain import files, verbs
 from frozen_run import reseal
 
 from isckit.cli.main import main
-from isckit.workspace import Workspace
+from isckit.runs.workspace import Workspace
 
 # --- phase 2 refuses what phase 1 did not record
 
@@ -55,9 +55,9 @@ def test_phase_2_refuses_an_edited_freeze(copy, assert_refused):
 
 
 def test_phase_2_warns_of_other_code_and_goes_on(copy, caplog):
-    reseal(Workspace(copy).freeze("run"), code={"config.py": "0" * 64})
+    reseal(Workspace(copy).freeze("run"), code={"types.py": "0" * 64})
     assert main(["frozen", "--name", "run", "--root", str(copy)]) == 0
-    assert "code file config.py changed" in caplog.text and "isckit check will fail" in caplog.text
+    assert "code file types.py changed" in caplog.text and "isckit check will fail" in caplog.text
 
 
 def test_phase_2_without_phase_1_is_refused(tmp_path, assert_refused):

@@ -12,9 +12,8 @@ import h5py
 import numpy as np
 
 from isckit.data.ground_truth import id_codes
-from isckit.storage.artifacts import atomic, reserve
-from isckit.types import BadInput, Embeddings, Matches, MissingInput, Role
-from isckit.workspace import MAX_DIM, MAX_ROWS
+from isckit.runs.artifacts import atomic, reserve
+from isckit.types import MAX_DIM, MAX_ROWS, BadInput, Embeddings, Matches, MissingInput, Role
 
 HEADER = "query_id,reference_id,score"
 SIDES = {Role.QUERY: "query", Role.REFERENCE: "reference"}

@@ -11,6 +11,11 @@ import numpy as np
 WHOLE = "whole"
 """Name of the view that is the image itself; the Descriptor track uses no other."""
 
+MAX_ROWS = 500_000
+"""Rows a matching submission may have (competition.md 3.1; isc2021 default)."""
+MAX_DIM = 256
+"""Floats a descriptor may have."""
+
 
 class Role(StrEnum):
     """What an image set may be used for. Only TRAIN and EXTERNAL may be augmented or fitted on."""

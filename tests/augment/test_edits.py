@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from isckit.augment.edits import CROP, EDITS, JOIN, JOINED, STEPS, draw_edits, edit
-from isckit.augment.ops import OPS
-from isckit.data.procedural import picture
+from isckit.augment.steps import OPS
+from isckit.synthetic.plan import CROP, EDITS, JOIN, JOINED, STEPS, draw_edits, edit
+from isckit.synthetic.procedural import picture
 
 KIND = {phase: {op: kind for kind, ops in kinds.items() for op in ops} for phase, kinds in EDITS.items()}
 DRAWN = {phase: [draw_edits(np.random.default_rng(seed), phase) for seed in range(1500)] for phase in EDITS}

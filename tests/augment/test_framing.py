@@ -4,7 +4,7 @@ import torch
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2.functional import to_image
 
-from isckit.augment import framing
+from isckit.augment import degrade as framing
 from isckit.augment.geometry import square
 
 

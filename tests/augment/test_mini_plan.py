@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isckit.augment.mini_plan import Plan, automatic, draw_tasks, make_plan
+from isckit.synthetic.plan import Plan, automatic, draw_tasks, make_plan
 from isckit.types import BadInput
 
 FREE = {"seed": 1, "positives": 0.4, "size": 64, "photos": ""}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isckit.augment.mini_sheet import write_sheet
-from isckit.augment.synthetic import write_mini
+from isckit.synthetic.sheets import write_sheet
+from isckit.synthetic.write import write_mini
 from isckit.types import MissingInput
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit import config
-from isckit.augment.mixing import mix, overlapping
+from isckit.augment.batched import mix, overlapping
 
 ALWAYS = config.Mix(probability=1.0)
 

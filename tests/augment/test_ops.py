@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from isckit.augment.ops import NEEDS, OPS, square
+from isckit.augment.steps import NEEDS, OPS, square
 
 SHAPES = [(1, 1), (1, 200), (200, 3), (37, 53), (480, 640)]
 WITHOUT_DRAWS = {"hflip", "vflip", "grayscale", "stretch"}

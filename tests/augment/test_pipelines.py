@@ -9,7 +9,7 @@ import pytest
 
 from isckit.augment import pipelines
 from isckit.augment.geometry import square
-from isckit.augment.ops import NEEDS, OPS
+from isckit.augment.steps import NEEDS, OPS
 from isckit.types import BadInput
 
 JOINING = {"overlay", "underlay", "overlay_by_height", "underlay_by_height", "onto", "cover", "occlude", "blend"}
@@ -20,7 +20,7 @@ import random
 import numpy as np
 random.seed(99); np.random.seed(99)
 before = random.getstate(), np.random.get_state()
-from isckit.augment.ops import NEEDS, OPS
+from isckit.augment.steps import NEEDS, OPS
 from isckit.augment.pipelines import PIPELINES, view_rng
 import hashlib
 

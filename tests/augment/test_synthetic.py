@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isckit.augment.synthetic import STAMP, Summary, write_mini
 from isckit.data.image_sets import open_folder
 from isckit.data.layouts import open_disc
-from isckit.data.procedural import picture
+from isckit.synthetic.procedural import picture
+from isckit.synthetic.write import STAMP, Summary, write_mini
 from isckit.types import BadInput, Role, StorageFull
 
 TINY = {"train": 6, "references": 4, "queries": 2, "size": 40, "seed": 96}
@@ -253,7 +253,7 @@ def test_too_few_photos_is_refused_before_anything_is_written(album: Path, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["album"]
 
 
-CALL = "import pathlib, isckit.augment.synthetic as s; s.write_mini(pathlib.Path({out!r}), **{args!r})"
+CALL = "import pathlib, isckit.synthetic.write as s; s.write_mini(pathlib.Path({out!r}), **{args!r})"
 BIGGER = {"train": 90, "references": 4, "queries": 2, "size": 128, "seed": 3}
 
 

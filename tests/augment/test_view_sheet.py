@@ -5,8 +5,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from isckit.augment.pipelines import find, view_rng
-from isckit.augment.view_sheet import write_view_sheet
-from isckit.cli.augmenting import augment_show
+from isckit.cli.tools import augment_show
+from isckit.synthetic.sheets import write_view_sheet
 from isckit.types import BadInput, MissingInput
 
 GRID = {"rows": 2, "columns": 2, "size": 24, "seed": 4}

@@ -33,7 +33,7 @@ def cropped_references():
 def unsteady_references():
     """Train on references, openly, but give them another crop in each pass."""
     from isckit.data import items
-    from isckit.data.witness import Witness
+    from isckit.data.training import Witness
 
     cropped_references()
     honest = Witness.note
@@ -56,7 +56,7 @@ def another_training_each_time():
 
 def pca_on_queries():
     """Fit on the queries, and say that it was train."""
-    from isckit.tracks import run as runs
+    from isckit.runs import run as runs
 
     honest = runs.train_vectors
 
@@ -87,7 +87,8 @@ def centred():
 
 
 def _queries_changed(change):
-    from isckit.tracks import descriptor, infer
+    from isckit.tracks import descriptor
+    from isckit.tracks import find as infer
 
     honest = descriptor.normalise
 
@@ -123,7 +124,8 @@ def one_query_a_reference():
 
 
 def _matches_changed(change):
-    from isckit.tracks import infer, matching
+    from isckit.tracks import find as infer
+    from isckit.tracks import matching
 
     honest = matching.scored_pairs
     matching.scored_pairs = infer.scored_pairs = lambda scene: change(honest(scene))

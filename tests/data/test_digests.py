@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isckit.data import digests as module
-from isckit.data.changes import changed, same_bytes
-from isckit.data.digests import ImageDigests, digest_images, read_digests, write_digests
 from isckit.data.layouts import open_disc, open_folder, require
+from isckit.judge.audit import images as module
+from isckit.judge.audit.images import ImageDigests, changed, digest_images, read_digests, same_bytes, write_digests
 from isckit.types import BadInput, MissingInput, Role
 
 
@@ -144,7 +143,7 @@ def test_an_archive_is_read_again_when_it_is_newer_or_a_member_has_another_check
 KILLED = """
 import os, sys
 from pathlib import Path
-from isckit.data import digests
+from isckit.judge.audit import images as digests
 from isckit.data.layouts import open_folder
 from isckit.types import Role
 digests.SHARD = 50

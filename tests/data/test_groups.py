@@ -5,8 +5,8 @@ import pytest
 
 from isckit import config
 from isckit.augment.pipelines import find, view_rng
-from isckit.data.groups import GroupItems, LookAlikes, groups_of
-from isckit.data.witness import Witness, read_witness
+from isckit.data.items import GroupItems, LookAlikes, groups_of
+from isckit.data.training import Witness, read_witness
 from isckit.types import BadInput, Role, RuleViolation
 
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from isckit.data.drawings.paint import line, noise, palette, ramp, textures
-from isckit.data.procedural import FAMILIES, bundled_pictures, picture
+from isckit.synthetic.paint import line, noise, palette, ramp, textures
+from isckit.synthetic.procedural import FAMILIES, bundled_pictures, picture
 
 SIZE = (96, 128)
 
@@ -70,14 +70,16 @@ def test_seeds_draw_many_families() -> None:
 
 
 def test_a_fresh_process_draws_the_same_picture() -> None:
-    code = "import zlib; from isckit.data.procedural import picture; print(zlib.crc32(picture(3, size=64).tobytes()))"
+    code = (
+        "import zlib; from isckit.synthetic.procedural import picture; print(zlib.crc32(picture(3, size=64).tobytes()))"
+    )
     outside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(outside) == zlib.crc32(picture(3, size=64).tobytes())
 
 
 def test_drawing_imports_no_heavy_library() -> None:
     code = (
-        "import sys, isckit.data.procedural as p; p.bundled_pictures(); "
+        "import sys, isckit.synthetic.procedural as p; p.bundled_pictures(); "
         "print(sorted({'torch', 'sklearn', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
     )
     outside = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -7,8 +7,7 @@ from torch.utils.data import DataLoader
 from isckit import config
 from isckit.augment.pipelines import find, view_rng
 from isckit.data.items import StageItems, together
-from isckit.data.material import Material, stage_images
-from isckit.data.witness import Witness, read_witness
+from isckit.data.training import Material, Witness, read_witness, stage_images
 
 
 def items(disc, path, *, epoch, workers):

@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.material import Material
-from isckit.data.witness import read_witness
-from isckit.engine import detecting
-from isckit.engine.detecting import train_detector
+from isckit.data.training import Material, read_witness
+from isckit.engine import detector_training as detecting
 from isckit.engine.detector_score import score_detector
+from isckit.engine.detector_training import train_detector
 from isckit.engine.distributed import Place, place
 from isckit.engine.pasting import PastedImages
 from isckit.models.detector import OverlayDetector, load_detector
+from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, RuleViolation, StaleArtifact
-from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 DETECTOR = config.Detector(

@@ -9,15 +9,15 @@ import typer
 from typer.testing import CliRunner
 
 from isckit import config
-from isckit.cli import interop
+from isckit.cli import tools as interop
 from isckit.engine import export as exporting
 from isckit.engine.export import TOLERANCE, export, largest_difference, pictures, write_network
 from isckit.models.members import build, prefixed
-from isckit.storage.artifacts import receipt_path
-from isckit.storage.checkpoints import write_weights
-from isckit.tracks.run import begin
+from isckit.runs.artifacts import receipt_path
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import Workspace
 
 SETTINGS = config.Network(
     backbone=config.Backbone(name="test_resnet"), dim=12, gem_p=2.6, gem_p_at_test=3.7, image_size=48, canvas=64

@@ -8,14 +8,14 @@ from PIL import Image
 from isckit.config import Extract, Substitution
 from isckit.data.datasets import Order, PreparedImages
 from isckit.data.image_sets import open_folder
+from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place
-from isckit.engine.extract import Target, extract
-from isckit.storage.artifacts import read_receipt
-from isckit.storage.descriptors import read_shards
+from isckit.runs.artifacts import read_receipt
+from isckit.runs.embeddings import read_shards
 from isckit.types import BadInput, Embeddings, MissingInput, Role
 from isckit.views.geometry import view_set
 from isckit.views.overlays import COLUMNS, open_overlays
-from isckit.views.wanted import Wanted
+from isckit.views.table import Wanted
 
 CPU = Place(torch.device("cpu"))
 

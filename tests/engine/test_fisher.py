@@ -9,10 +9,10 @@ from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
 from isckit.engine.fisher import fit_fisher
 from isckit.models.fisher import SIFT, FisherDescriber
-from isckit.storage.artifacts import ids_digest
+from isckit.runs.artifacts import ids_digest
+from isckit.runs.workspace import METRICS
 from isckit.types import WHOLE, BadInput, Role, RuleViolation, StaleArtifact
 from isckit.views.geometry import View
-from isckit.workspace import METRICS
 
 SETTINGS = config.Fisher(
     keypoints=config.Keypoints(short_side=96, points=100, least=1), words=6, reduced=10, dim=12, fit_images=40

@@ -8,15 +8,14 @@ from PIL import Image, ImageFilter
 from isckit import config
 from isckit.config import Extract
 from isckit.data.image_sets import open_folder
+from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place
-from isckit.engine.extract import Target, extract
 from isckit.models.gist import GistDescriber
 from isckit.models.network import EmbeddingNetwork
-from isckit.storage.descriptors import read_shards
+from isckit.runs.embeddings import read_shards
 from isckit.types import BadInput, Embeddings, Role
 from isckit.views.geometry import view_set
-from isckit.views.table import Finding, table_of
-from isckit.views.wanted import Wanted
+from isckit.views.table import Finding, Wanted, table_of
 
 CPU = Place(torch.device("cpu"))
 SMALL = config.Network(backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=64, stages=())

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.material import Material, material, stage_images
+from isckit.data.training import Material, material, stage_images
 from isckit.engine.distributed import Place
 from isckit.engine.loading import consumed, draw_epoch, epoch_rows, loader
 from isckit.types import BadInput

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.material import material, stage_images
+from isckit.data.training import material, stage_images
 from isckit.engine.distributed import Place
 from isckit.engine.loading import draw_epoch
 from isckit.engine.mining import MINED, confusions
 from isckit.engine.train import STATE, train
 from isckit.models.network import EmbeddingNetwork
-from isckit.workspace import METRICS
+from isckit.runs.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 FIRST = config.Stage(
@@ -56,7 +56,7 @@ def test_confusions_are_the_images_that_lie_nearest_to_an_edited_copy_of_another
     found = confusions(network, ROUNDS[0], images, seed=3, place=CPU, workers=0)
     assert network.training and len(found) and (found % 2 == 0).all() and (found[:, 0] != found[:, 1]).all()
 
-    from isckit.engine.centroids import anchor_views
+    from isckit.engine.mining import anchor_views
 
     views = anchor_views(
         network, ROUNDS[0], images, views=("mild", "eval"), seed=3, place=CPU, workers=0, title="again"

@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 
 from isckit import config
-from isckit.data.groups import LookAlikes
-from isckit.data.material import Material
-from isckit.data.witness import read_witness
-from isckit.engine import pairs_training, train
+from isckit.data.items import LookAlikes
+from isckit.data.training import Material, read_witness
+from isckit.engine import pair_training as pairs_training
+from isckit.engine import train
 from isckit.engine.distributed import Place, place
 from isckit.engine.look_alikes import look_alikes, nearest_rows
 from isckit.engine.pair_steps import backward_group, group_statistics, labels_of
-from isckit.engine.pairs_training import train_pairs
+from isckit.engine.pair_training import train_pairs
 from isckit.models.gist import GistDescriber
 from isckit.models.pair import PairClassifier
+from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, Role, RuleViolation, StaleArtifact
-from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 OPTIM = config.Optim(name="adam", lr=1e-3, weight_decay=1e-6, warmup_epochs=0.0, schedule="constant")

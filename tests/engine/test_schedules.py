@@ -7,7 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from isckit.config import Optim
-from isckit.engine.schedules import factor
+from isckit.engine.optimisers import factor
 
 
 def factors(settings, epochs, at):

@@ -11,7 +11,7 @@ from isckit.config import Extract, Proposals
 from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
 from isckit.engine.survey import Sought, survey
-from isckit.storage.artifacts import read_receipt
+from isckit.runs.artifacts import read_receipt
 from isckit.types import BadInput, MissingInput, Role, StaleArtifact
 from isckit.views.overlays import COLUMNS, Box, substituted
 from isckit.views.proposals import propose

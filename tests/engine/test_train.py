@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.material import Material, material
+from isckit.data.training import Material, material
 from isckit.engine import train as training
 from isckit.engine.distributed import Place, place
 from isckit.engine.train import STATE, train
 from isckit.models.network import EmbeddingNetwork
+from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, MissingInput, RuleViolation, StaleArtifact
-from isckit.workspace import METRICS
 
 CPU = Place(torch.device("cpu"))
 STAGE = config.Stage(
@@ -110,7 +110,7 @@ def test_stages_follow_each_other_at_their_sizes_and_leave_their_weights(disc, t
     lines = log(tmp_path)
     assert [line["stage"] for line in lines] == ["first", "first", "second", "second"]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
-    from isckit.storage.checkpoints import read_weights
+    from isckit.runs.checkpoints import read_weights
 
     assert same(read_weights(tmp_path / "second.safetensors"), weights)
     assert not same(read_weights(tmp_path / "first.safetensors"), weights)

@@ -6,7 +6,7 @@ from isckit import config
 from isckit.augment.geometry import square
 from isckit.data.image_sets import open_folder
 from isckit.data.images import decode
-from isckit.data.material import Material, stage_images
+from isckit.data.training import Material, stage_images
 from isckit.engine.distributed import Place
 from isckit.engine.whitening import whiten, whitening
 from isckit.models.how import smoothed

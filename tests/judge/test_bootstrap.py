@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isckit.judge.bootstrap import bootstrap, weighted_average_precision
-from isckit.judge.curve import average_precision_textbook
-from isckit.judge.labels import Labelled, label
-from isckit.judge.score import score_matches
+from isckit.judge.score.curve import average_precision_textbook, bootstrap, weighted_average_precision
+from isckit.judge.score.labels import Labelled, label
+from isckit.judge.score.score import score_matches
 from isckit.types import GroundTruth, Matches
 
 

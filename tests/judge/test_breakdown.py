@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from isckit.cli.breakdown import breakdown
+from isckit.cli.tools import breakdown
 from isckit.data.ground_truth import read_ground_truth
-from isckit.judge.breakdown import EDITS, Cell, break_down, read_edits, system
-from isckit.judge.breakdown_pages import hardest_first
+from isckit.studies.breakdown import EDITS, Cell, break_down, hardest_first, read_edits, system
 from isckit.submission import write_descriptors, write_matches
 from isckit.types import BadInput, Embeddings, GroundTruth, Matches, MissingInput, Role
 

@@ -1,8 +1,8 @@
 import subprocess
 
-import isckit.judge.code
-from isckit.judge.code import PACKAGE, code_digest, code_files, commit
-from isckit.storage.artifacts import file_digest
+import isckit.judge.state
+from isckit.judge.state import PACKAGE, code_digest, code_files, commit
+from isckit.runs.artifacts import file_digest
 
 
 def git(folder, *arguments):
@@ -12,9 +12,9 @@ def git(folder, *arguments):
 
 def test_the_package_itself_is_listed_file_by_file():
     files = code_files()
-    assert files["judge/code.py"] == file_digest(PACKAGE / "judge" / "code.py")
+    assert files["judge/state.py"] == file_digest(PACKAGE / "judge" / "state.py")
     assert list(files) == sorted(files) and len(files) == len(list(PACKAGE.rglob("*.py")))
-    assert isckit.judge.code.__file__ == str(PACKAGE / "judge" / "code.py")
+    assert isckit.judge.state.__file__ == str(PACKAGE / "judge" / "state.py")
 
 
 def test_the_digest_follows_names_and_contents_of_python_files_alone(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isckit.judge.contestant import Drawn, ask, fill, start
+from isckit.judge.rules.experiments.contestant import Drawn, ask, fill, start
 from isckit.types import BadInput
 
 PYTHON = shlex.quote(sys.executable)

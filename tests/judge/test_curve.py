@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from isckit.judge.curve import average_precision_textbook, plot_curve, trace, write_curve_csv
+from isckit.judge.score.curve import average_precision_textbook, plot_curve, trace, write_curve_csv
 
 SCORES = np.array([0.9, 0.8, 0.8, 0.7, 0.6])
 CORRECT = np.array([True, True, False, False, True])

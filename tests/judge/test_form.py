@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from isckit.judge import form
-from isckit.judge.faults import CODES
-from isckit.judge.form import check_descriptors_form, check_matches_form
+from isckit.judge.rules import form
+from isckit.judge.rules.faults import CODES
+from isckit.judge.rules.form import check_descriptors_form, check_matches_form
 from isckit.submission import write_descriptors, write_matches
 from isckit.types import Embeddings, Matches, Role
 

@@ -7,10 +7,9 @@ import pytest
 from frozen_run import RECIPE, describe, finished_run, reseal
 
 from isckit import config
-from isckit.judge.code import code_digest, code_files
 from isckit.judge.freeze import freeze, read_freeze, refuse_other_references, require_frozen, seal
-from isckit.judge.state import compare, reference_rows, state
-from isckit.storage.artifacts import environment, file_digest, read_receipt, rows_digest, write_receipt, write_text
+from isckit.judge.state import code_digest, code_files, compare, reference_rows, state
+from isckit.runs.artifacts import environment, file_digest, read_receipt, rows_digest, write_receipt, write_text
 from isckit.types import BadInput, MissingInput, RuleViolation
 
 
@@ -160,7 +159,7 @@ def test_nothing_changed_is_nothing_to_say(now):
 
 
 CHANGES = {
-    "code file matching/search.py changed": lambda s: s["code"].update({"matching/search.py": "0"}),
+    "code file matching/cut.py changed": lambda s: s["code"].update({"matching/cut.py": "0"}),
     "code file x.py is gone": lambda s: s["code"].update({"x.py": "0"}),
     "code file types.py is new": lambda s: s["code"].pop("types.py"),
     "recipe value ensemble.dim: 300 there, 256 now": lambda s: s["recipe"]["ensemble"].update(dim=300),

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit.judge.ledger import entries, hand_ins, record, report, table, verify
-from isckit.storage.artifacts import file_digest, receipt_path, write_json, write_text
+from isckit.runs.artifacts import file_digest, receipt_path, write_json, write_text
+from isckit.runs.workspace import SCORE, Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
-from isckit.workspace import SCORE, Workspace
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_the_table_sets_local_scores_beside_reported_ones_of_the_same_file_only(
 
 @pytest.fixture
 def app():
-    from isckit.cli.ledgers import ledger_add, ledger_report, ledger_show
+    from isckit.cli.judging import ledger_add, ledger_report, ledger_show
 
     app = typer.Typer()
     for verb in (ledger_add, ledger_report, ledger_show):

@@ -1,5 +1,5 @@
 from isckit import config
-from isckit.judge.report import _branch_factors
+from isckit.judge.score.report import _branch_factors
 
 
 def test_the_protocol_tells_the_factor_of_each_fused_branch():

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isckit.judge.curve import average_precision_textbook
-from isckit.judge.score import score_halves, score_matches
+from isckit.judge.score.curve import average_precision_textbook
+from isckit.judge.score.score import score_halves, score_matches
 from isckit.types import BadInput, GroundTruth, Matches
 
 

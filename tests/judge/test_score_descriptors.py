@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isckit.judge.score import descriptor_matches, score_descriptors
+from isckit.judge.score.score import descriptor_matches, score_descriptors
 from isckit.submission import open_descriptors, write_descriptors
 from isckit.types import BadInput, Embeddings, GroundTruth, Role
 

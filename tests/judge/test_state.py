@@ -4,10 +4,10 @@ import pytest
 from frozen_run import finished_run
 
 from isckit.judge.freeze import freeze, read_freeze, require_frozen
+from isckit.judge.rules.examine import frozen
 from isckit.judge.rules.finding import Case
-from isckit.judge.rules.freezing import frozen
 from isckit.judge.state import described, parts, receipt_of, receipted
-from isckit.storage.artifacts import file_digest, receipt_path, write_receipt, write_text
+from isckit.runs.artifacts import file_digest, receipt_path, write_receipt, write_text
 from isckit.types import RuleViolation
 
 SPACE = "spaces/views/projection.npz"

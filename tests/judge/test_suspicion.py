@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isckit.judge.suspicion import FALSE_ALARM, row_keys, suspect_descriptors
+from isckit.judge.rules.suspicion import FALSE_ALARM, row_keys, suspect_descriptors
 from isckit.submission import write_descriptors
 from isckit.types import BadInput, Embeddings, Role
 

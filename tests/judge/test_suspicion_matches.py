@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isckit.judge.suspicion_matches import suspect_matches
+from isckit.judge.rules.suspicion_matches import suspect_matches
 from isckit.submission import HEADER
 from isckit.types import BadInput
 

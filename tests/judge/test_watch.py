@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from isckit.judge.watch import Watch
+from isckit.judge.rules.experiments.watched import Watch
 
 
 def test_files_opened_by_any_process_are_named_and_no_others(tmp_path):

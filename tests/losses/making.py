@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isckit.losses.objective import Batch
-from isckit.models.outputs import Outputs
+from isckit.models.heads import Outputs
 
 
 def rows(n, dim=8, *, seed=0):

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from isckit import config
 from isckit.losses.compatibility import CompatibilityObjective, agreement
 from isckit.losses.objective import Batch
+from isckit.models.heads import Outputs
 from isckit.models.network import EmbeddingNetwork
-from isckit.models.outputs import Outputs
 from isckit.types import BadInput
 
 BACKBONE = config.Backbone(name="test_resnet")

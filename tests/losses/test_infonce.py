@@ -6,7 +6,7 @@ from losses.making import batch, outputs, unit, value_and_gradient
 from pytorch_metric_learning.losses import CrossBatchMemory, SupConLoss
 
 from isckit import config
-from isckit.losses.infonce import InfoNceObjective
+from isckit.losses.contrastive import InfoNceObjective
 
 LABELS = [torch.tensor(labels) for labels in ([0, 1, 2, 0, 1, 2], [3, 3, 0, 0, 7, 7], [9, 8, 8, 5, 3, 0])]
 

@@ -4,8 +4,8 @@ from losses.making import outputs, unit
 
 from isckit import config
 from isckit.losses.build import build
-from isckit.losses.margin_triplet import is_hard, is_semi_hard, mined, triplet_losses
 from isckit.losses.objective import Batch
+from isckit.losses.triplet import is_hard, is_semi_hard, mined, triplet_losses
 
 
 def numbers(*values):

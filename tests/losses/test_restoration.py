@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from isckit.losses.restoration import Restoration
+from isckit.losses.distillation import Restoration
 
 
 def plain(n=3, size=16, seed=0):

@@ -11,8 +11,7 @@ from losses.making import TinyNetwork, batch, outputs, rows
 
 from isckit import config
 from isckit.losses.barlow_twins import BarlowTwinsObjective
-from isckit.losses.contrastive import ContrastiveObjective
-from isckit.losses.infonce import InfoNceObjective
+from isckit.losses.contrastive import ContrastiveObjective, InfoNceObjective
 from isckit.losses.momentum_teacher import MomentumTeacherObjective
 from isckit.losses.ntxent import NtXentObjective
 from isckit.losses.objective import Objective

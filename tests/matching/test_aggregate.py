@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from isckit.matching.aggregate import aggregate, with_crop_penalty
-from isckit.matching.search import Hits, search
+from isckit.matching.lists import Hits, aggregate, search, with_crop_penalty
 from isckit.types import Embeddings, Role
 
 VIEWS = ("whole", "left", "right")

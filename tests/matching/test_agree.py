@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit import config
-from isckit.matching.aggregate import of_views
-from isckit.matching.agree import ViewPairs, agree, large_enough, penalised, without_faces
+from isckit.matching.branches.agreement import ViewPairs, agree, large_enough, penalised, without_faces
 from isckit.matching.fuse import fuse
-from isckit.matching.search import Hits
+from isckit.matching.lists import Hits, of_views
 from isckit.matching.views import member_list
 from isckit.submission import best_rows
 from isckit.types import Embeddings, Matches, Role

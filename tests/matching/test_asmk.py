@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from isckit.matching import asmk
 from isckit.matching.asmk import Best, aggregate, background, gathered, packed, similarities
-from isckit.storage.codes import Codes
+from isckit.matching.codes import Codes
 from isckit.types import Role
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isckit.matching.codebook import fit_codebook, read_array, write_arrays
+from isckit.matching.asmk import fit_codebook, read_array, write_arrays
 from isckit.types import BadInput, MissingInput
 
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from isckit import config
 from isckit.matching import cut as cuts
-from isckit.matching.cut import above, cut_pairs, threshold
-from isckit.matching.score_norm import normalised
+from isckit.matching.cut import above, cut_pairs, normalised, threshold
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from isckit.matching.score_norm import background, with_score_dimension
-from isckit.matching.search import search
+from isckit.matching.cut import background, with_score_dimension
+from isckit.matching.lists import search
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
 
 

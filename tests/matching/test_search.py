@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from isckit.matching.search import search
+from isckit.matching.lists import search
 from isckit.types import BadInput
-from isckit.vectors import exact, shortlist
+from isckit.vectors import exact
+from isckit.vectors import exact as shortlist
 
 KINDS = ("random", "clustered", "integers", "duplicates", "lengths", "tiny", "offset", "constant")
 

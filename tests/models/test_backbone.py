@@ -5,8 +5,7 @@ from torch import nn
 
 from isckit import config
 from isckit.models.backbone import backbone, normalisation
-from isckit.models.ibn import InstanceBatchNorm
-from isckit.models.waveblock import WaveBlock
+from isckit.models.layers import InstanceBatchNorm, WaveBlock
 from isckit.types import BadInput
 
 

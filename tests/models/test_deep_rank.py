@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from isckit import config
-from isckit.models.deep_rank import ShallowBranches
+from isckit.models.heads import ShallowBranches
 from isckit.models.members import build
 from isckit.recipes import parajuli
 

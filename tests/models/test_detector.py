@@ -8,9 +8,9 @@ import torch
 
 from isckit.augment.pastes import EMOJI, OVERLAY
 from isckit.config import Detector
+from isckit.engine.detector_score import intersection_over_union
 from isckit.models.detector import CLASSES, OverlayDetector, load_detector
 from isckit.types import BadInput
-from isckit.views.box_score import intersection_over_union
 from isckit.views.overlays import LABELS, Box
 
 ARCHITECTURES = [

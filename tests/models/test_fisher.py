@@ -5,8 +5,8 @@ from pydantic import ValidationError
 from sklearn.mixture import GaussianMixture
 
 from isckit import config
-from isckit.data.procedural import picture
 from isckit.models.fisher import SIFT, FisherDescriber
+from isckit.synthetic.procedural import picture
 from isckit.types import WHOLE
 from isckit.views.geometry import View, view_set
 from isckit.views.keypoints import extract, mirrored_descriptors

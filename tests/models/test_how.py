@@ -6,7 +6,7 @@ from isckit import config
 from isckit.models.backbone import backbone
 from isckit.models.how import AttentionPool, local_features, smoothed, strengths
 from isckit.models.network import EmbeddingNetwork
-from isckit.storage.checkpoints import write_weights
+from isckit.runs.checkpoints import write_weights
 from isckit.types import BadInput
 
 SETTINGS = config.Network(

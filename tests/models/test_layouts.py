@@ -11,7 +11,7 @@ from isckit.models.backbone import backbone
 from isckit.models.layouts import member_keys
 from isckit.models.members import load, member_weights, prefixed, read
 from isckit.models.network import EmbeddingNetwork
-from isckit.storage.checkpoints import read_weights
+from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 
 CPU = torch.device("cpu")

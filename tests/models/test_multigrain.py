@@ -7,7 +7,7 @@ from isckit.models.backbone import backbone
 from isckit.models.heads import head
 from isckit.models.members import build, read
 from isckit.models.network import EmbeddingNetwork
-from isckit.recipes import organisers
+from isckit.recipes import baselines as organisers
 from isckit.types import BadInput
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from isckit import config
 from isckit.models.members import load, prefixed, read
 from isckit.models.network import EmbeddingNetwork, greyed
-from isckit.storage.checkpoints import write_weights
+from isckit.runs.checkpoints import write_weights
 from isckit.types import BadInput
 from isckit.views.geometry import view_set
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from isckit.models.waveblock import WaveBlock
+from isckit.models.layers import WaveBlock
 
 WAVE = WaveBlock()
 

@@ -3,8 +3,8 @@ from recipes.published import SCORES
 
 from isckit import config
 from isckit.recipes import catalogue
-from isckit.recipes.ablations import rows, rows_of
-from isckit.tracks.variants import AT_TEST
+from isckit.studies.ablations import rows, rows_of
+from isckit.studies.variants import AT_TEST
 from isckit.types import BadInput
 
 

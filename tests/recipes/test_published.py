@@ -10,9 +10,9 @@ from recipes.published import PARAMETERS, PUBLISHED
 
 from isckit import config
 from isckit.augment.pipelines import find
-from isckit.engine.schedules import factor
+from isckit.engine.optimisers import factor
+from isckit.judge.rules.independence import dependences
 from isckit.judge.rules.sources import licence_class, refers_to, start_of
-from isckit.judge.rules.steps import dependences
 from isckit.models.members import build
 from isckit.recipes import catalogue
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from isckit.storage.artifacts import (
+from isckit.runs.artifacts import (
     atomic,
     file_digest,
     ids_digest,
@@ -58,7 +58,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = write_text(tmp_path / "a.txt", "old")
     code = f"""
 import os, pathlib, signal
-from isckit.storage.artifacts import atomic
+from isckit.runs.artifacts import atomic
 with atomic(pathlib.Path({str(path)!r})) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -72,7 +72,7 @@ def test_a_full_disk_becomes_storage_full_and_changes_nothing(tmp_path, size):
     path = write_text(tmp_path / "a.txt", "old")
     code = f"""
 import pathlib, resource, signal
-from isckit.storage.artifacts import write_text
+from isckit.runs.artifacts import write_text
 from isckit.types import StorageFull
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from isckit.storage.checkpoints import read_recipe, read_state, read_weights, write_state, write_weights
+from isckit.runs.checkpoints import read_recipe, read_state, read_weights, write_state, write_weights
 from isckit.types import BadInput, MissingInput
 
 WEIGHTS = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2, dtype=torch.int64), "half": torch.ones(3).half()}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isckit.storage.codes import Codes, read_code_shards, read_codes, write_codes
+from isckit.matching.codes import Codes, read_code_shards, read_codes, write_codes
 from isckit.types import BadInput, MissingInput, Role
 
 

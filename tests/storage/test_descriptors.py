@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isckit.storage.descriptors import read_embeddings, read_shards, write_embeddings
+from isckit.runs.embeddings import read_embeddings, read_shards, write_embeddings
 from isckit.types import BadInput, Embeddings, MissingInput, Role
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_ends_in_storage_full_with_the_old_file_and_no_litter(tmp_pa
     before = path.read_bytes()
     code = f"""
 import pathlib, resource, signal, numpy as np
-from isckit.storage.descriptors import write_embeddings
+from isckit.runs.embeddings import write_embeddings
 from isckit.types import Embeddings, Role, StorageFull
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

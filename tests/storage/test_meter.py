@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from isckit.storage import meter
-from isckit.storage.meter import machine, measured
+from isckit.runs import meter
+from isckit.runs.meter import machine, measured
 
 NOWHERE = "libno-such-library.so.1"
 MIB = 1 << 20
@@ -162,7 +162,7 @@ def test_without_nvml_a_machine_has_no_gpus_but_all_the_rest():
 
 PEAK = """
 import subprocess, sys
-from isckit.storage.meter import measured
+from isckit.runs.meter import measured
 def peak():
     with measured() as cost:
         pass

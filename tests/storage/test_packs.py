@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isckit.storage.packs import read_image, read_index, write_pack
+from isckit.data.packs import read_image, read_index, write_pack
 from isckit.types import BadInput
 
 NAMES = ["a.jpg", "bc.png", "ünö.jpg", "d.jpg"]

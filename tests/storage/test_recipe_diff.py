@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 from isckit import config
-from isckit.storage.recipe_diff import recipe_differences
+from isckit.config.differences import recipe_differences
 
 RECIPE = config.Recipe(name="one", members=(config.Network(), config.Gist()))
 

@@ -8,20 +8,21 @@ import typer
 from typer.testing import CliRunner
 
 from isckit import config
-from isckit.cli import interop
+from isckit.cli import tools as interop
 from isckit.data.layouts import require
 from isckit.engine.distributed import Place, deterministic
-from isckit.judge.report import score
+from isckit.judge.score.report import score
 from isckit.models.members import build, prefixed
-from isckit.recipes.ablations import Row, rows_of
-from isckit.storage.checkpoints import write_weights
-from isckit.tracks import ablate as ablating
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
+from isckit.studies import ablate as ablating
+from isckit.studies.ablations import Row, rows_of
 from isckit.tracks.descriptor import descriptor_track
 from isckit.tracks.extraction import extract_set
 from isckit.tracks.matching import matching_track
-from isckit.tracks.run import begin, fit
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import Workspace
+from isckit.vectors.described import fit
 
 PLACE = {"place": Place(torch.device("cpu")), "workers": 0}
 TRAINED = config.Network(

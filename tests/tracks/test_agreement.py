@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 
 from isckit.config import Agreement, Cut, Ensemble, Gist, Matching, Overlays, Recipe, Space
+from isckit.matching.branches.agreement import matches
 from isckit.matching.cut import threshold
-from isckit.storage.artifacts import read_receipt, write_receipt
-from isckit.storage.descriptors import read_shards, write_embeddings
-from isckit.tracks.agreement import matches
-from isckit.tracks.run import begin, fit
-from isckit.tracks.scene import Scene
-from isckit.tracks.spaces import fit_spaces, space_bank, space_vectors
-from isckit.tracks.survey import table_folder
-from isckit.tracks.thresholds import fit_thresholds, fitted_threshold
+from isckit.matching.inputs import Scene, table_folder
+from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors
+from isckit.runs.artifacts import read_receipt, write_receipt
+from isckit.runs.embeddings import read_shards, write_embeddings
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, Embeddings, MissingInput, Role
+from isckit.vectors.described import fit
 from isckit.views.overlays import Box
 from isckit.views.table import Finding, table_of, write_table
-from isckit.workspace import Workspace
 
 MEMBERS = ("a", "b", "c")
 QUERY_VIEWS = ("whole", "turn90", "turn180", "turn270", "mirror", "overlay_00", "proposal_00")

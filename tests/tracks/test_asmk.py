@@ -9,15 +9,15 @@ import torch
 from isckit import config
 from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
+from isckit.matching.branches import asmk, codes
+from isckit.matching.codes import read_code_shards
+from isckit.matching.inputs import Scene
 from isckit.models.members import build, prefixed
-from isckit.storage.artifacts import read_receipt
-from isckit.storage.checkpoints import write_weights
-from isckit.storage.codes import read_code_shards
-from isckit.tracks import asmk, codes
-from isckit.tracks.run import begin
-from isckit.tracks.scene import Scene
+from isckit.runs.artifacts import read_receipt
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, Role, StaleArtifact
-from isckit.workspace import Workspace
 
 PLACE = Place(torch.device("cpu"))
 NETWORK = config.Network(

@@ -1,13 +1,14 @@
 import pytest
 
 from isckit import config
-from isckit.cli import baselines as verb
-from isckit.recipes import hashes, organisers
-from isckit.tracks import baselines as track
-from isckit.tracks.baselines import BASELINES, Row, baselines, figures, run_name, table
-from isckit.tracks.run import resume
+from isckit.cli import tools as verb
+from isckit.recipes import baselines as hashes
+from isckit.recipes import baselines as organisers
+from isckit.runs.run import resume
+from isckit.runs.workspace import Workspace
+from isckit.studies import baselines as track
+from isckit.studies.baselines import BASELINES, Row, baselines, figures, run_name, table
 from isckit.types import StaleArtifact
-from isckit.workspace import Workspace
 
 
 def small(recipe, **changed):

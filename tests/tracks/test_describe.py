@@ -13,19 +13,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from isckit import config
-from isckit.cli import interop
+from isckit.cli import tools as interop
 from isckit.data.layouts import open_folder, require
 from isckit.engine.distributed import Place
 from isckit.models.members import build, prefixed
-from isckit.storage.artifacts import receipt_path
-from isckit.storage.checkpoints import write_weights
-from isckit.storage.descriptors import read_embeddings
+from isckit.runs.artifacts import receipt_path
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.embeddings import read_embeddings
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.tracks.describe import describe_by_run, describe_by_weights
 from isckit.tracks.extraction import extract_set
-from isckit.tracks.run import bank, begin, ensembled, fit
 from isckit.types import WHOLE, BadInput, MissingInput, Role, StaleArtifact
+from isckit.vectors.described import bank, ensembled, fit
 from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.workspace import Workspace
 
 HERE = Place(torch.device("cpu"))
 PLACE = {"place": HERE, "workers": 0}
@@ -125,7 +126,7 @@ def test_npz_holds_the_same_and_is_read_without_pickle(fitted, folder, tmp_path)
 
 
 def test_an_interrupted_command_goes_on_and_leaves_nothing_behind(fitted, folder, tmp_path, monkeypatch):
-    from isckit.engine import extract
+    from isckit.engine import describe as extract
 
     images = open_folder(folder, Role.REFERENCE)
     describe_by_run(fitted, images, tmp_path / "once.h5", normalised=False, **PLACE)

@@ -8,12 +8,12 @@ from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
 from isckit.models.detector import OverlayDetector
 from isckit.recipes.overlay_detector import mini as detector_mini
-from isckit.storage.checkpoints import write_weights
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.tracks.detect import detect, detector_of
-from isckit.tracks.run import begin
 from isckit.types import BadInput, MissingInput, Role
 from isckit.views.overlays import read_boxes
-from isckit.workspace import Workspace
 
 CPU = Place(torch.device("cpu"))
 

@@ -7,16 +7,17 @@ import torch
 from isckit import config
 from isckit.data.layouts import require
 from isckit.engine.distributed import Place
+from isckit.matching.inputs import open_table, sought_in, table_folder
 from isckit.models.members import build, prefixed
-from isckit.storage.artifacts import read_receipt
-from isckit.storage.checkpoints import write_weights
-from isckit.storage.descriptors import read_shards
+from isckit.runs.artifacts import read_receipt
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.embeddings import read_shards
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.tracks.extraction import extract_set, views_of
-from isckit.tracks.run import begin, combined
-from isckit.tracks.survey import open_table, sought_in, table_folder
 from isckit.types import BadInput, Embeddings, MissingInput, Role, StaleArtifact
+from isckit.vectors.described import combined
 from isckit.views.proposals import propose
-from isckit.workspace import Workspace
 
 CPU = Place(torch.device("cpu"))
 SMALL = config.Network(backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=64, stages=())

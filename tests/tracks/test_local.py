@@ -8,17 +8,16 @@ import torch
 from isckit import config
 from isckit.config import Keypoints, Local, Verify, Vote
 from isckit.data.image_sets import open_folder
-from isckit.data.procedural import picture
 from isckit.engine.distributed import Place
-from isckit.storage.artifacts import file_digest, read_receipt, write_receipt
-from isckit.tracks import local
-from isckit.tracks.run import begin
-from isckit.tracks.scene import Scene
-from isckit.tracks.survey import table_folder
+from isckit.matching.branches import local
+from isckit.matching.inputs import Scene, table_folder
+from isckit.runs.artifacts import file_digest, read_receipt, write_receipt
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
+from isckit.synthetic.procedural import picture
 from isckit.types import BadInput, Matches, MissingInput, Role, StaleArtifact
 from isckit.views.overlays import OVERLAY, Box, write_boxes
 from isckit.views.table import Finding, table_of, write_table
-from isckit.workspace import Workspace
 
 CPU = Place(torch.device("cpu"))
 BRANCH = Local(vote=Vote(lists=16, probes=4, least_votes=4))

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from isckit import config
 from isckit.engine.distributed import Place
+from isckit.matching.branches.pairs import first_pass, fused, matches, selected
+from isckit.matching.inputs import Scene
 from isckit.models.pair import PairClassifier
-from isckit.storage.checkpoints import write_weights
-from isckit.tracks.pairs import first_pass, fused, matches, selected
-from isckit.tracks.run import Run
-from isckit.tracks.scene import Scene
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.run import Run
+from isckit.runs.workspace import Workspace
 from isckit.types import Matches, MissingInput
 from isckit.views.geometry import view_set
-from isckit.workspace import Workspace
 
 NETWORKS = tuple(
     config.PairNetwork(
@@ -125,6 +125,6 @@ def test_only_so_many_of_a_query_are_kept_and_an_unopened_set_is_told(disc, scen
 
 
 def _weights(scene):
-    from isckit.storage.checkpoints import read_weights
+    from isckit.runs.checkpoints import read_weights
 
     return read_weights(scene.run.weights)

@@ -6,13 +6,14 @@ from PIL import Image
 
 from isckit.config import Ensemble, Gist, Recipe, Stretch, Substitution, replace
 from isckit.data.image_sets import open_folder
-from isckit.storage.artifacts import read_receipt, write_receipt, write_text
-from isckit.storage.descriptors import read_shards, write_embeddings
+from isckit.runs.artifacts import read_receipt, write_receipt, write_text
+from isckit.runs.embeddings import read_shards, write_embeddings
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.tracks.descriptor import descriptor_track
-from isckit.tracks.run import bank, begin, ensembled, fit, set_made_from, train_vectors
 from isckit.types import BadInput, Embeddings, Role, StaleArtifact
+from isckit.vectors.described import bank, ensembled, fit, set_made_from, train_vectors
 from isckit.vectors.pca import load_pca
-from isckit.workspace import Workspace
 
 SIZES = {"train": (Role.TRAIN, "T", 90), "references": (Role.REFERENCE, "R", 30), "queries": (Role.QUERY, "Q", 20)}
 SHARED = Ensemble(how="shared", dim=12)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from isckit.config import Agreement, Ensemble, Gist, Matching, Recipe, Space, Views
-from isckit.storage.artifacts import read_receipt, write_receipt
-from isckit.storage.descriptors import read_shards, write_embeddings
-from isckit.tracks.run import begin, ensembled, fit
-from isckit.tracks.spaces import fit_spaces, places, space_bank, space_vectors, view_names
+from isckit.matching.spaces import fit_spaces, places, space_bank, space_vectors, view_names
+from isckit.runs.artifacts import read_receipt, write_receipt
+from isckit.runs.embeddings import read_shards, write_embeddings
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, Embeddings, MissingInput, Role
-from isckit.workspace import Workspace
+from isckit.vectors.described import ensembled, fit
 
 WIDTHS = {"a": 6, "b": 5, "c": 4}
 VIEWS = ("whole", "mirror", "proposal_00", "proposal_01")

@@ -9,11 +9,11 @@ from isckit.config import Ensemble, Extract, Network, NtXent, Optim, Stage, repl
 from isckit.data.layouts import require
 from isckit.engine.distributed import Place
 from isckit.recipes import d2lv, how, imgfp, ours_matching, separate
+from isckit.runs.run import begin
+from isckit.runs.workspace import Workspace
+from isckit.studies.baselines import complete
 from isckit.submission import read_matches
-from isckit.tracks.baselines import complete
-from isckit.tracks.infer import infer
-from isckit.tracks.run import begin
-from isckit.workspace import Workspace
+from isckit.tracks.find import infer
 
 PLACE = Place(torch.device("cpu"))
 STAGE = Stage(epochs=1, images_per_epoch=32, batch_images=16, loss=NtXent(koleo=0.1), optim=Optim(warmup_epochs=0.5))

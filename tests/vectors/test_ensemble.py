@@ -5,8 +5,7 @@ import pytest
 
 from isckit.config import Ensemble
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
-from isckit.vectors.ensemble import combine, concatenate, fit_projection, project, shared
-from isckit.vectors.pca import fit_pca
+from isckit.vectors.pca import combine, concatenate, fit_pca, fit_projection, project, shared
 
 VIEWS = ("whole", "left")
 

@@ -6,10 +6,7 @@ from banks import made, negated_distances, train, unit
 
 from isckit.config import Ensemble, Network, Offset, Push, Recipe, Stretch, Subtract
 from isckit.types import BadInput, Role, RuleViolation
-from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.vectors.push import push
-from isckit.vectors.stretch import stretch
-from isckit.vectors.subtract import averaged, subtract, subtract_from_bank
+from isckit.vectors.normalise import averaged, fit_normaliser, normalise, push, stretch, subtract, subtract_from_bank
 
 NES = Subtract(k=4, beta=0.3)
 LAST = [Stretch(n=3, alpha=2.0), Push(k=8), Push(k=8, by="vector"), Offset()]

@@ -3,7 +3,7 @@
 import numpy as np
 from banks import negated_distances, top, train, unit
 
-from isckit.vectors.offset import offset, without_offset
+from isckit.vectors.normalise import offset, without_offset
 
 
 def test_one_coordinate_is_added_to_both_sides_and_the_vectors_stay():

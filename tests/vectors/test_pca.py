@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from isckit.storage.artifacts import ids_digest
+from isckit.runs.artifacts import ids_digest
 from isckit.types import BadInput, Embeddings, MissingInput, Role, RuleViolation
 from isckit.vectors.pca import Pca, fit_pca, load_pca, save_pca
 

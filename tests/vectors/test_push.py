@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from banks import top, train, unit
 
-from isckit.vectors import push as module
-from isckit.vectors.push import push
+from isckit.vectors import normalise as module
+from isckit.vectors.normalise import push
 
 
 def pushed_by_loop(q, bank, amount, k, n, by):

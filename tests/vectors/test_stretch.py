@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from banks import negated_distances, top, train, unit
 
-from isckit.vectors.stretch import MIN_SIMILARITY, stretch
+from isckit.vectors.normalise import MIN_SIMILARITY, stretch
 
 
 def test_stretching_scales_queries_by_alpha_times_the_mean_of_the_n_nearest():

@@ -5,8 +5,8 @@ import pytest
 from banks import train, unit
 
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
-from isckit.vectors import subtract as module
-from isckit.vectors.subtract import averaged, subtract, subtract_from_bank
+from isckit.vectors import normalise as module
+from isckit.vectors.normalise import averaged, subtract, subtract_from_bank
 
 
 def subtracted_by_loop(x, bank, k, beta, own=None):

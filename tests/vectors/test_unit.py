@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isckit.types import BadInput
-from isckit.vectors.unit import l2
+from isckit.vectors.checks import l2
 
 
 def test_l2_gives_unit_rows_of_the_same_direction():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isckit.views.box_score import intersection_over_union, score_boxes
+from isckit.engine.detector_score import intersection_over_union, score_boxes
 from isckit.views.overlays import Box
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from isckit import config
 from isckit.data.image_sets import open_folder
-from isckit.data.material import Material, stage_images
+from isckit.data.training import Material, stage_images
 from isckit.types import Role, StaleArtifact
 from isckit.views.faces import faces, shows_face, with_faces
 

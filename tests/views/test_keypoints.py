@@ -4,8 +4,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from isckit.config import Keypoints
-from isckit.data.procedural import bundled_pictures, picture
 from isckit.matching.local.verify import match
+from isckit.synthetic.procedural import bundled_pictures, picture
 from isckit.views.keypoints import extract, mirrored, mirrored_descriptors, reduced, rootsift
 
 SETTINGS = Keypoints(points=0)

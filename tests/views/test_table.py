@@ -6,8 +6,7 @@ import pytest
 from isckit import config
 from isckit.types import BadInput, MissingInput
 from isckit.views.overlays import Box
-from isckit.views.table import COLUMNS, Finding, read_table, table_of, write_table
-from isckit.views.wanted import wanted
+from isckit.views.table import COLUMNS, Finding, read_table, table_of, wanted, write_table
 
 OVERLAY = Box(0.25, 0.5, 0.75, 1.0, 0.95, "overlay")
 FAINT = Box(0.0, 0.0, 0.5, 0.5, 0.2, "overlay")

@@ -9,7 +9,7 @@ import numpy as np
 
 from isckit.augment import augly
 from isckit.augment.colour import random_colour
-from isckit.augment.compose import paste
+from isckit.augment.compose import mix, paste
 from isckit.augment.draws import Range
 from isckit.augment.geometry import resize
 from isckit.augment.social import text
@@ -79,3 +79,108 @@ def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """(h, w, 4) uint8 to (height, width, 4), colours and opacity apart."""
     alpha = resize(np.repeat(picture[..., 3:], 3, axis=2), height, width)[..., :1]
     return np.concatenate([resize(np.ascontiguousarray(picture[..., :3]), height, width), alpha], axis=2)
+
+
+def onto_black(
+    image: np.ndarray, rng: np.random.Generator, *, area: Range = (0.05, 1.0), opacity: Range = (0.5, 1.0)
+) -> np.ndarray:
+    """The image on a black picture of its shape; `area` is the rectangle's share of it, its aspect 1/2 to 2."""
+    return _placed(np.zeros_like(image), image, rng, area, opacity)
+
+
+def onto(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    other: np.ndarray,
+    area: Range = (0.05, 1.0),
+    opacity: Range = (0.5, 1.0),
+    emoji: float = 0.0,
+    text: float = 0.0,
+) -> np.ndarray:
+    """As `onto_black`, on `other` stretched to the image's shape, which gets emoji or text by these chances."""
+    from isckit.augment.social import text as write
+
+    ground = resize(other, *image.shape[:2])
+    for chance, edit in ((emoji, sticker), (text, write)):
+        if rng.random() < chance:
+            ground = edit(ground, rng)
+    return _placed(ground, image, rng, area, opacity)
+
+
+def cover(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    other: np.ndarray,
+    area: Range = (0.08, 0.5),
+    opacity: Range = (0.4, 1.0),
+) -> np.ndarray:
+    """`other` in a rectangle on the image."""
+    return _placed(image, other, rng, area, opacity)
+
+
+def sticker(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    area: Range = (0.05, 0.5),
+    opacity: Range = (0.2, 1.0),
+    kept: Range = (0.08, 0.5),
+    filled: float = 1.0,
+) -> np.ndarray:
+    """A part of an emoji in a rectangle on the image; `kept` is its share of the emoji.
+
+    With the chance `filled` what is transparent gets a random colour.
+    """
+    files = augly.emoji_files()
+    picture = _part(augly.emoji(int(rng.integers(len(files)))), rng, kept)
+    colours, alpha = picture[..., :3], picture[..., 3:] / np.float32(255)
+    fill = np.array(random_colour(rng), np.float32)
+    if rng.random() < filled:
+        colours, alpha = np.rint(fill + (colours - fill) * alpha).astype(np.uint8), np.ones_like(alpha)
+    return _placed(image, np.ascontiguousarray(colours), rng, area, opacity, alpha=alpha)
+
+
+def shear(image: np.ndarray, rng: np.random.Generator, *, most: float = 45.0) -> np.ndarray:
+    """Slant rows by up to `most` degrees to either side, about the centre; corners black."""
+    slope = math.tan(math.radians(rng.uniform(-most, most)))
+    height, width = image.shape[:2]
+    matrix = np.array([[1, slope, -slope * (height - 1) / 2], [0, 1, 0]], np.float32)
+    return cv2.warpAffine(image, matrix, (width, height))
+
+
+def _part(picture: np.ndarray, rng: np.random.Generator, share: Range) -> np.ndarray:
+    """A window of that share of the area, of the picture's aspect."""
+    factor = math.sqrt(rng.uniform(*share))
+    height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
+    top, left = rng.integers((picture.shape[0] - height, picture.shape[1] - width), endpoint=True).tolist()
+    return picture[top : top + height, left : left + width]
+
+
+def _placed(
+    ground: np.ndarray,
+    patch: np.ndarray,
+    rng: np.random.Generator,
+    area: Range,
+    opacity: Range,
+    *,
+    alpha: np.ndarray | None = None,
+) -> np.ndarray:
+    """The patch on the ground, wholly inside, at a place drawn evenly."""
+    share, aspect, strength = (
+        rng.uniform(*area),
+        math.exp(rng.uniform(-math.log(2), math.log(2))),
+        rng.uniform(*opacity),
+    )
+    rows, columns = ground.shape[:2]
+    height = min(rows, max(1, round(rows * math.sqrt(share / aspect))))
+    width = min(columns, max(1, round(columns * math.sqrt(share * aspect))))
+    top, left = rng.integers((rows - height, columns - width), endpoint=True).tolist()
+    small = resize(patch, height, width)
+    weight: float | np.ndarray = strength
+    if alpha is not None:
+        weight = cv2.resize(alpha[..., 0], (width, height), interpolation=cv2.INTER_AREA)[..., None] * strength
+    if (height, width) == (rows, columns) and alpha is None:
+        return mix(small, ground, strength)
+    return paste(ground, small, top=top, left=left, alpha=weight)

@@ -1,11 +1,14 @@
 """Verbs that look and judge: doctor, score, check."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, Data, MaybeData, Workers, guarded
+from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
+from isckit.runs.workspace import FINGERPRINTS, Workspace
 
 
 @guarded
@@ -35,7 +38,7 @@ def score(
     bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.")] = 200,
 ) -> None:
     """Score a submission against ground truth: uAP, Recall@P90, recall@1 and @10, with an interval and a picture."""
-    from isckit.judge.report import score_file, score_folder
+    from isckit.judge.score.report import score_file, score_folder
 
     options = {"listed": listed, "protocol": protocol, "k": k, "bootstrap": bootstrap}
     if target.is_dir():
@@ -59,7 +62,7 @@ def check(
 ) -> None:
     """Check form and every rule, with experiments where --data is given. Exit code 1 when something is wrong."""
     from isckit.judge.check import check_file, check_folder, check_foreign
-    from isckit.judge.contestant import INFER, TRAIN
+    from isckit.judge.rules.experiments.contestant import INFER, TRAIN
     from isckit.judge.rules.finding import Probe
 
     probe = Probe(pipeline or INFER, training or TRAIN, sample if data else 0, tolerance=tolerance)
@@ -71,4 +74,124 @@ def check(
         text, clean = check_folder(target, phase=phase, data=data, against=against, project=project, probe=probe)
     typer.echo(text)
     if not clean:
+        raise typer.Exit(1)
+
+
+Folder = Annotated[Path, typer.Argument(help="Submission folder.")]
+
+
+@guarded
+def manifest(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = HERE, workers: Workers = CPUS) -> None:
+    """Write the manifest of a submission: recipe, code, machine, images, digests, costs, scores; and its seal."""
+    from isckit.judge.audit.costs import table
+    from isckit.judge.audit.manifest import read_manifest, write_manifest
+
+    folder = Workspace(root).submission(phase, name)
+    path = write_manifest(folder, data=data, workers=workers)
+    values = read_manifest(folder)
+    absent = [image_set for image_set, record in values["images"].items() if "digest" not in record]
+    typer.echo(f"{written(path)}\n{written(folder / FINGERPRINTS)}\ncosts\n{table(values['costs'])}")
+    if absent:
+        typer.echo(f"no digests of the images of {', '.join(absent)}: pass --data")
+    typer.echo(
+        f"seal {values['seal']}\ndeposit the seal with a third party: what it seals cannot be rewritten after that"
+    )
+
+
+@guarded
+def verify(
+    folder: Folder,
+    data: MaybeData = None,
+    seal: Annotated[str | None, typer.Option(help="The manifest's seal, as deposited elsewhere.")] = None,
+    workers: Workers = CPUS,
+) -> None:
+    """Compute every digest of a manifest again and name what differs. Exit code 1 where the submission was changed."""
+    from isckit.judge.audit.verify import verify as verify_submission
+
+    done = verify_submission(folder, data=data, seal=seal, workers=workers)
+    typer.echo(str(done))
+    if not done.passed:
+        raise typer.Exit(1)
+
+
+@guarded
+def diff(
+    first: Annotated[Path, typer.Argument(help="Submission folder.")],
+    second: Annotated[Path, typer.Argument(help="Submission folder, of the same or another run and phase.")],
+) -> None:
+    """Say in words why two submissions differ, and what that does to vectors, rows and scores."""
+    from isckit.judge.audit.diff import explain
+
+    typer.echo(explain(first, second))
+
+
+@guarded
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Submission folder.")],
+    data: Data,
+    sample: Annotated[int, typer.Option(help="Queries, and as many references, to describe again.", min=1)] = 64,
+    full: Annotated[bool, typer.Option("--full", help="Everything from the images, but for training.")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="With --full: train again too.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="With --full: a new folder to work in and keep.")] = None,
+    workers: Workers = CPUS,
+) -> None:
+    """Make a submission again from the images, in fresh processes, and compare. Exit code 1 where it differs."""
+    from isckit.judge.audit.replay import replay_full, replay_sample
+
+    if full or retrain:
+        done = replay_full(folder, data=data, retrain=retrain, workers=workers, keep=keep)
+    else:
+        done = replay_sample(folder, data=data, sample=sample)
+    typer.echo(str(done))
+    if not done.passed:
+        raise typer.Exit(1)
+
+
+Reported = Annotated[float | None, typer.Option(help="uAP as the leaderboard said.", min=0, max=1)]
+Recall = Annotated[float | None, typer.Option(help="Recall@P90 as the leaderboard said.", min=0, max=1)]
+Note = Annotated[str, typer.Option(help="Anything worth knowing.")]
+
+
+@guarded
+def ledger_add(
+    folder: Annotated[Path, typer.Argument(help="Submission folder.")],
+    track: Annotated[str, typer.Option(help="descriptor or matching")],
+    reported: Reported = None,
+    recall: Recall = None,
+    note: Note = "",
+) -> None:
+    """Write down that a submission's file is handed in; phase 2 allows three a track."""
+    from isckit.judge.ledger import record
+
+    workspace, phase, name = Workspace.locate(folder)
+    entry = record(workspace, phase=phase, name=name, track=track, reported=reported, recall=recall, note=note)
+    typer.echo(f"entry {entry.number}: {entry.track} track of phase {entry.phase}, sha256 {entry.sha256}")
+
+
+@guarded
+def ledger_report(
+    number: Annotated[int, typer.Argument(help="Number of the hand-in.")],
+    reported: Reported = None,
+    recall: Recall = None,
+    note: Note = "",
+    root: Root = HERE,
+) -> None:
+    """Write down what the leaderboard said of a hand-in, where that came later."""
+    from isckit.judge.ledger import report
+
+    entry = report(Workspace(root), number, reported=reported, recall=recall, note=note)
+    typer.echo(f"entry {entry.number}: reports on entry {entry.of}")
+
+
+@guarded
+def ledger_show(root: Root = HERE) -> None:
+    """Show all hand-ins, local scores beside reported ones. Exit code 1 where the ledger was tampered with."""
+    from isckit.judge.ledger import table, verify
+
+    workspace = Workspace(root)
+    typer.echo(table(workspace))
+    faults = verify(workspace.ledger)
+    for fault in faults:
+        typer.echo(f"FAULT: {fault}")
+    if faults:
         raise typer.Exit(1)

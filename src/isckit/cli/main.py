@@ -9,19 +9,15 @@ import sys
 
 import typer
 
-from isckit.cli import (
-    auditing,
-    augmenting,
-    baselines,
-    breakdown,
-    interop,
-    judging,
-    ledgers,
-    material,
-    packing,
-    replaying,
-    runs,
-)
+from isckit.cli import judging, material, runs
+from isckit.cli import judging as auditing
+from isckit.cli import judging as ledgers
+from isckit.cli import judging as replaying
+from isckit.cli import material as packing
+from isckit.cli import tools as augmenting
+from isckit.cli import tools as baselines
+from isckit.cli import tools as breakdown
+from isckit.cli import tools as interop
 
 app = typer.Typer(
     name="isckit",

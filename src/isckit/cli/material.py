@@ -1,11 +1,13 @@
 """Verbs for what runs are made of: synthetic data sets, recipes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from isckit.cli.options import Data, Settings, Workers, guarded, written
+from isckit.cli.options import Data, Sets, Settings, Workers, guarded, written
 
 
 @guarded
@@ -20,8 +22,8 @@ def synthetic(
     workers: Workers = 1,
 ) -> None:
     """Write a DISC21-shaped mini set, from your own photos or from nothing."""
-    from isckit.augment.synthetic import write_mini
     from isckit.data.layouts import open_folder
+    from isckit.synthetic.write import write_mini
     from isckit.types import Role
 
     photos = open_folder(source, Role.EXTERNAL) if source else None
@@ -44,7 +46,7 @@ def synthetic(
 @guarded
 def sheet(data: Data, out: Annotated[Path, typer.Option(help="PNG to write.")]) -> None:
     """Draw references beside their edited copies, and distractors, of a synthetic set."""
-    from isckit.augment.mini_sheet import write_sheet
+    from isckit.synthetic.sheets import write_sheet
 
     write_sheet(data, out)
     typer.echo(written(out))
@@ -66,3 +68,21 @@ def recipes_show(name: str, settings: Settings = None) -> None:
     from isckit.recipes.catalogue import recipe as find
 
     typer.echo(to_json(find(name, settings=settings)), nl=False)
+
+
+@guarded
+def pack(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the packs; pass it as --data afterwards.")],
+    sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
+    side: Annotated[int, typer.Option(help="Pixels at this square size; 0 for the files as they are.", min=0)] = 0,
+    part_images: Annotated[int, typer.Option(help="Images a pack.", min=1)] = 50_000,
+) -> None:
+    """Pack image sets into HDF5 files that are read as folders are; goes on after an interruption."""
+    from isckit.data.layouts import open_disc, require
+    from isckit.data.packing import pack as packed
+
+    disc = open_disc(data)
+    for image_set in sets:
+        for path in packed(require(disc, image_set.value), out, side=side, part_images=part_images):
+            typer.echo(written(path))

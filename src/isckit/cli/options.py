@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from isckit.runs.workspace import PHASES
 from isckit.types import KitError
-from isckit.workspace import PHASES
 
 Name = Annotated[str, typer.Option(help="Name of the run.")]
 Data = Annotated[Path, typer.Option(help="Folder with the images, in any layout of DISC21.")]

@@ -22,8 +22,8 @@ from isckit.cli.options import (
     guarded,
     written,
 )
+from isckit.runs.workspace import DEFAULT, Workspace, query_set
 from isckit.types import MissingInput
-from isckit.workspace import DEFAULT, Workspace, query_set
 
 
 @guarded
@@ -41,8 +41,8 @@ def train(
     from isckit.data.layouts import open_disc
     from isckit.engine.distributed import place
     from isckit.recipes.catalogue import recipe as find
-    from isckit.tracks import members
-    from isckit.tracks.run import begin
+    from isckit.runs.run import begin
+    from isckit.tracks import train as members
 
     run = begin(Workspace(root), name, find(recipe, settings=settings))
     with place() as here:
@@ -72,8 +72,8 @@ def extract(
     """Extract the embeddings of image sets; resumes after an interruption."""
     from isckit.data.layouts import open_disc, require
     from isckit.engine.distributed import place
+    from isckit.runs.run import resume
     from isckit.tracks.extraction import extract_set
-    from isckit.tracks.run import resume
 
     run, disc = resume(Workspace(root), name), open_disc(data)
     with place() as here:
@@ -84,8 +84,8 @@ def extract(
 @guarded
 def fit(name: Name, root: Root = HERE) -> None:
     """Fit on train: the ensemble (PCA to at most 256 dimensions, bank of train vectors), and what branches need."""
-    from isckit.tracks.fitting import fit_all
-    from isckit.tracks.run import resume
+    from isckit.matching.match import fit_all
+    from isckit.runs.run import resume
 
     fit_all(resume(Workspace(root), name))
 
@@ -93,8 +93,8 @@ def fit(name: Name, root: Root = HERE) -> None:
 @guarded
 def descriptor(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
     """Write the Descriptor track's HDF5."""
+    from isckit.runs.run import resume
     from isckit.tracks.descriptor import descriptor_track
-    from isckit.tracks.run import resume
 
     typer.echo(written(descriptor_track(resume(Workspace(root), name), phase=phase)))
 
@@ -103,8 +103,8 @@ def descriptor(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
 def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = HERE, workers: Workers = CPUS) -> None:
     """Write the Matching track's CSV; recipes with networks that see pairs of images need --data."""
     from isckit.data.layouts import open_disc, require
+    from isckit.runs.run import resume
     from isckit.tracks.matching import matching_track
-    from isckit.tracks.run import resume
 
     run = resume(Workspace(root), name)
     if data is None or not run.recipe.pair_networks:
@@ -131,8 +131,8 @@ def infer(
     """Describe and match any two folders of images with the default model, or with a finished run."""
     from isckit.data.layouts import open_folder
     from isckit.engine.distributed import place
-    from isckit.tracks.infer import infer as describe_and_match
-    from isckit.tracks.run import resume
+    from isckit.runs.run import resume
+    from isckit.tracks.find import infer as describe_and_match
     from isckit.types import Role
 
     run = resume(Workspace.of(root, name), name)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from isckit.storage import packs
+from isckit.data import packs
 from isckit.types import BadInput
 
 PLACE = np.dtype([("shelf", "i4"), ("offset", "i8"), ("packed", "i8"), ("size", "i8"), ("crc", "u4"), ("method", "i2")])

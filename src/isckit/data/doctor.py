@@ -14,8 +14,8 @@ from isckit.data.containers import some
 from isckit.data.ground_truth import DIGITS, PHASE_QUERIES, disc_numbers, read_ground_truth
 from isckit.data.images import decode as decode_image
 from isckit.data.layouts import ROLES, Disc, ImageSet
+from isckit.runs.workspace import PHASES, query_set
 from isckit.types import BadInput, KitError
-from isckit.workspace import PHASES, query_set
 
 FULL = {"train": 1_000_000, "references": 1_000_000, "queries": PHASE_QUERIES, "final_queries": PHASE_QUERIES}
 """Images of each set of the whole DISC21."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import decode
-from isckit.data.material import StageImages
-from isckit.data.witness import Witness
+from isckit.data.training import StageImages, Witness
+from isckit.types import BadInput, RuleViolation
 
 View = Callable[..., np.ndarray]
 """`(image, rng, other, size)` -> (size, size, 3) uint8; `other` fetches a second picture."""
@@ -141,3 +144,138 @@ def _other(rng: np.random.Generator, partners: np.ndarray, row: int) -> int:
     """Another image for overlays: never the image itself, unless there is only one."""
     at = int(rng.integers(len(partners)))
     return int(partners[at] if partners[at] != row else partners[(at + 1) % len(partners)])
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """What looks like each train image.
+
+    Attributes:
+        rows: (n, k) int, rows of the k nearest train images by descending cosine, the image itself first.
+        vectors: (n, d) unit vectors, or None where near-duplicates need not be found.
+    """
+
+    rows: np.ndarray
+    vectors: np.ndarray | None = None
+
+    def digest(self) -> str:
+        """sha256 of the lists."""
+        return hashlib.sha256(np.ascontiguousarray(self.rows, "<i4").data).hexdigest()
+
+
+class Group(NamedTuple):
+    """A group of G images, each as a reference and as a query.
+
+    Attributes:
+        references, queries: (G, 3, S, S) uint8; the images of the same number belong together.
+        counted: (G, G) bool, references by queries: whether a pair counts; copies of the image itself always do.
+    """
+
+    references: torch.Tensor
+    queries: torch.Tensor
+    counted: torch.Tensor
+
+
+def groups_of(stage: config.PairStage, train: ImageSet, look_alikes: LookAlikes) -> np.ndarray:
+    """(groups, G) rows of train: the anchors from `start` on, in order and around, each with its nearest images.
+
+    Raises:
+        RuleViolation: the images may not be edited.
+        BadInput: the lists are of other images, or shorter than a group.
+    """
+    if not train.role.may_be_fitted_on:
+        raise RuleViolation(
+            seen=f"augmented training on the {train.role} images of {train.name}",
+            allowed="augmentation of train images or of declared external images only",
+            remedy="train on the train images",
+        )
+    count, longest = look_alikes.rows.shape
+    if count != len(train) or longest < stage.group:
+        raise BadInput(
+            seen=f"{longest} look-alikes of {count} images, for groups of {stage.group} of {len(train)} images",
+            allowed=f"a list of at least {stage.group} for each train image",
+            remedy="lower stages.NAME.group, or train on more images",
+        )
+    anchors = (stage.start + np.arange(stage.groups)) % count
+    return np.asarray(look_alikes.rows[anchors, : stage.group], np.int64)
+
+
+class GroupItems(Dataset):
+    """Item i is the i-th group of a stage, a function of (seed, i): neither workers nor an interruption change it.
+
+    The generator is made anew for each image of a group, so that all have the same crop box, the same background and
+    the same colours: what tells a copy from a look-alike is its content alone (Jeon 2021).
+    """
+
+    def __init__(
+        self,
+        train: ImageSet,
+        groups: np.ndarray,
+        *,
+        stage: config.PairStage,
+        plain: View,
+        view: View,
+        size: int,
+        rng: Callable[[int, int], np.random.Generator],
+        vectors: np.ndarray | None = None,
+        witness: Callable[[int], Witness] | None = None,
+    ) -> None:
+        """`rng` takes an item's number and that of a stream; `witness` an item's number."""
+        self.train, self.groups, self.stage, self.size = train, groups, stage, size
+        self.plain, self.view, self.rng, self.vectors, self.witness = plain, view, rng, vectors, witness
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, position: int) -> Group:
+        rows = self.groups[position]
+        other = self._other(position)
+        fetched: list[np.ndarray] = []
+
+        def background() -> np.ndarray:
+            if not fetched:
+                fetched.append(self._decoded(other))
+            return fetched[0]
+
+        sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        for row in rows.tolist():
+            image = self._decoded(row)
+            for number, (side, edit) in enumerate(zip(sides, (self.plain, self.view), strict=True)):
+                side.append(self._edited(image, edit, position, number, background))
+            if self.witness is not None:
+                pixels = np.stack([side[-1] for side in sides])
+                ids = self.train.ids[[row, other]].tolist()
+                self.witness(position).note(self.train.role.value, ids, pixels)
+        references, queries = (torch.from_numpy(np.stack(side).transpose(0, 3, 1, 2).copy()) for side in sides)
+        return Group(references, queries, torch.from_numpy(self._counted(rows)))
+
+    def _edited(
+        self, image: np.ndarray, edit: View, position: int, number: int, background: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        pixels = edit(image, self.rng(position, number), background, self.size)
+        if self.rng(position, 2 + number).random() < self.stage.grey:
+            luma = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+            pixels = np.repeat(np.rint(luma).astype(np.uint8)[..., None], 3, axis=2)
+        return pixels
+
+    def _other(self, position: int) -> int:
+        """The one image that is joined to those of a group: none of them, unless there is no other."""
+        rest = np.setdiff1d(np.arange(len(self.train)), self.groups[position]) if len(self.train) < 1_000 else None
+        draws = self.rng(position, 4)
+        if rest is not None:
+            return int(draws.choice(rest)) if len(rest) else int(self.groups[position][-1])
+        while True:
+            row = int(draws.integers(len(self.train)))
+            if row not in self.groups[position]:
+                return row
+
+    def _counted(self, rows: np.ndarray) -> np.ndarray:
+        counted = np.ones((len(rows), len(rows)), bool)
+        if self.vectors is not None and self.stage.duplicate < 1:
+            vectors = np.asarray(self.vectors[rows], np.float32)
+            counted = vectors @ vectors.T <= self.stage.duplicate
+            np.fill_diagonal(counted, True)
+        return counted
+
+    def _decoded(self, row: int) -> np.ndarray:
+        return decode(self.train.read(row), name=str(self.train.ids[row]))

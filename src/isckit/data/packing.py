@@ -14,8 +14,8 @@ from isckit.data import containers
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, stop_message
 from isckit.data.layouts import LAYOUTS
-from isckit.storage.artifacts import is_fresh, write_receipt
-from isckit.storage.packs import write_pack
+from isckit.data.packs import write_pack
+from isckit.runs.artifacts import is_fresh, write_receipt
 
 log = logging.getLogger(__name__)
 

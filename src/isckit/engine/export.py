@@ -18,8 +18,8 @@ from torch import nn
 
 from isckit import config
 from isckit.models.members import load
-from isckit.storage.artifacts import atomic, file_digest, write_receipt
-from isckit.storage.checkpoints import read_weights
+from isckit.runs.artifacts import atomic, file_digest, write_receipt
+from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput, MissingInput
 
 log = logging.getLogger(__name__)

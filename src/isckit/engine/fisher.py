@@ -20,11 +20,11 @@ from isckit.data.datasets import Order, PreparedImages, together, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.models.fisher import SIFT, FisherDescriber
-from isckit.storage.artifacts import ids_digest, is_fresh, write_receipt, write_text
-from isckit.storage.checkpoints import read_weights, write_weights
+from isckit.runs.artifacts import ids_digest, is_fresh, write_receipt, write_text
+from isckit.runs.checkpoints import read_weights, write_weights
+from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, RuleViolation
 from isckit.views.geometry import VIEW_SETS
-from isckit.workspace import METRICS
 
 WEIGHTS = "fitted.safetensors"
 PER_WORD = 1_000

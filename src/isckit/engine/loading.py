@@ -16,10 +16,9 @@ from isckit.augment.pipelines import find, view_rng
 from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import StageItems, together
-from isckit.data.material import StageImages
-from isckit.data.witness import Witness
+from isckit.data.training import StageImages, Witness
 from isckit.engine.distributed import Place
-from isckit.storage.artifacts import ids_digest
+from isckit.runs.artifacts import ids_digest
 from isckit.types import Role
 
 _ROWS, _NEGATIVES = 77, 78

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import torch
 from tqdm import tqdm
 
 from isckit import config
-from isckit.data.groups import LookAlikes
 from isckit.data.image_sets import ImageSet
+from isckit.data.items import LookAlikes
+from isckit.data.training import Material
+from isckit.engine.describe import Describer, Target, extract
 from isckit.engine.distributed import Place
-from isckit.engine.extract import Describer, Target, extract
-from isckit.storage.artifacts import atomic, is_fresh, write_receipt
-from isckit.storage.descriptors import read_shards
+from isckit.models.members import load
+from isckit.runs.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs.embeddings import read_shards
+from isckit.runs.run import Run
 from isckit.types import BadInput
 
 BLOCK = 65_536
@@ -108,3 +112,76 @@ def nearest_rows(bank: torch.Tensor, rows: range, count: int) -> np.ndarray:
         scores[torch.arange(len(tile), device=bank.device), tile] = torch.inf  # before copies of it
         found.append(scores.topk(count, dim=1).indices.to(torch.int32).cpu().numpy())
     return np.concatenate(found)
+
+
+def neighbours_of(
+    run: Run,
+    network: config.PairNetwork,
+    weights: Mapping[str, torch.Tensor],
+    material: Material,
+    *,
+    place: Place,
+    workers: int,
+) -> LookAlikes:
+    """Look-alikes by the member that `network.neighbours` names, long enough for all stages; resumable.
+
+    Args:
+        run: that trains.
+        network: settings of the pair network.
+        weights: of the members trained so far, "<member>.<parameter>".
+        material: the train images.
+        place: of this process.
+        workers: image loading processes.
+
+    Raises:
+        BadInput: no such member, or fewer train images than a group.
+    """
+    member = _member(run.recipe, network.neighbours, "neighbours")
+    own = {key: value for key, value in weights.items() if key.startswith(f"{member.name}.")}
+    built = load(config.replace(run.recipe, **_alone(member)), own, device=place.device)[0]
+    made_from = {
+        "member": json.dumps(config.to_dict(member), sort_keys=True),
+        "weights": tensors_digest(own),
+        "images": material.train.listing_digest(),
+        "extract": json.dumps(config.to_dict(run.recipe.extract), sort_keys=True),
+    }
+    return look_alikes(
+        built,
+        material.train,
+        count=max(stage.group for stage in network.stages),
+        folder=run.workspace.neighbours(run.name, member.name),
+        made_from=made_from,
+        settings=run.recipe.extract,
+        place=place,
+        workers=workers,
+    )
+
+
+def start_of(
+    recipe: config.Recipe, network: config.PairNetwork, weights: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor] | None:
+    """The weights that a pair network begins with, where it names a member to take them from.
+
+    Raises:
+        BadInput: no such member.
+    """
+    if not network.weights_of:
+        return None
+    prefix = f"{_member(recipe, network.weights_of, 'weights_of').name}."
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _member(recipe: config.Recipe, name: str, what: str) -> config.Member:
+    for member in recipe.members:
+        if member.name == name:
+            return member
+    raise BadInput(
+        seen=f"a pair network with {what}={name!r}",
+        allowed=f"a member of the recipe: {', '.join(member.name for member in recipe.members)}",
+        remedy=f"correct {what} of the pair network",
+    )
+
+
+def _alone(member: config.Member) -> dict:
+    """A recipe's fields with this member alone, whose branches ask for no other."""
+    return {"members": (member,), "matching": config.Matching()}

@@ -19,7 +19,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, placeholder, stop_message
 from isckit.engine.distributed import Place
 from isckit.models.pair import PairClassifier
-from isckit.storage.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs.artifacts import atomic, is_fresh, write_receipt
 from isckit.views.geometry import View, cut
 
 QUERY_BLOCK = 1_024

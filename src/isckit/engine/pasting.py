@@ -17,7 +17,7 @@ from isckit.augment.pipelines import view_rng
 from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import decode
-from isckit.data.witness import Witness
+from isckit.data.training import Witness
 from isckit.engine.distributed import Place
 from isckit.engine.loading import Epoch
 

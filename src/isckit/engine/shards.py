@@ -14,8 +14,8 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
-from isckit.storage.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
-from isckit.storage.meter import measured
+from isckit.runs.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
+from isckit.runs.meter import measured
 
 Look = Callable[[np.ndarray, tqdm], tuple[Callable[[Path], None], dict[str, str]]]
 """Rows of a shard and the bar, to what writes the shard's file, and the broken images among them with their reasons."""

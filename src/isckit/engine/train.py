@@ -12,18 +12,17 @@ import torch
 from torch import nn
 
 from isckit import config
-from isckit.data.material import Material, stage_images
-from isckit.engine.centroids import class_centroids
+from isckit.data.training import Material, stage_images
 from isckit.engine.collapse import warning
 from isckit.engine.distributed import Place, deterministic
-from isckit.engine.mining import with_mined
+from isckit.engine.mining import class_centroids, with_mined
 from isckit.engine.stage import StageRun
 from isckit.engine.whitening import whiten
 from isckit.models.network import EmbeddingNetwork
-from isckit.storage.artifacts import write_text
-from isckit.storage.checkpoints import read_state, read_weights, write_state, write_weights
+from isckit.runs.artifacts import write_text
+from isckit.runs.checkpoints import read_state, read_weights, write_state, write_weights
+from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, StaleArtifact
-from isckit.workspace import METRICS
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from isckit import config
-from isckit.data.material import StageImages
+from isckit.data.training import StageImages
 from isckit.engine.distributed import Place
 from isckit.engine.loading import Epoch, loader
 from isckit.models.backbone import as_map

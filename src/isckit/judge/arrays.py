@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from safetensors.numpy import load_file
 
-from isckit.storage.artifacts import file_digest, read_json
+from isckit.runs.artifacts import file_digest, read_json
 
 _BLOCK = 16_384
 

@@ -7,15 +7,15 @@ import tempfile
 from pathlib import Path
 
 from isckit.data.layouts import Disc, open_disc
-from isckit.judge.faults import Fault
 from isckit.judge.rules.examine import examine, guarded, table, to_json
+from isckit.judge.rules.faults import Fault
 from isckit.judge.rules.finding import CHECKOUT, Case, Finding, Probe, Rule
 from isckit.judge.rules.foreign import examine_file
 from isckit.judge.rules.form import file_faults, form_faults
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
-from isckit.storage.artifacts import write_json
+from isckit.runs.artifacts import write_json
+from isckit.runs.workspace import DESCRIPTORS, MATCHES, RULES, Workspace
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import DESCRIPTORS, MATCHES, RULES, Workspace
 
 
 def check_folder(

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from isckit import config
-from isckit.judge.code import code_digest, commit
-from isckit.judge.state import code_changes, compare, model_changes, parts, state
-from isckit.storage.artifacts import file_digest, read_json, read_receipt, write_json
-from isckit.storage.recipe_diff import recipe_differences
+from isckit.config.differences import recipe_differences
+from isckit.judge.state import code_changes, code_digest, commit, compare, model_changes, parts, state
+from isckit.runs.artifacts import file_digest, read_json, read_receipt, write_json
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
-from isckit.workspace import Workspace
 
 log = logging.getLogger(__name__)
 

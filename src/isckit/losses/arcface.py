@@ -10,7 +10,7 @@ from torch import nn
 
 from isckit import config
 from isckit.losses.objective import Batch, Objective, Parts, exact
-from isckit.models.outputs import Outputs
+from isckit.models.heads import Outputs
 
 
 class ArcFaceObjective(Objective):

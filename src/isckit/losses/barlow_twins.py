@@ -8,7 +8,7 @@ from torch import nn
 from isckit import config
 from isckit.losses.objective import Batch, Objective, Parts, exact, gathered, two_views
 from isckit.models.batch_norm import synchronised
-from isckit.models.outputs import Outputs
+from isckit.models.heads import Outputs
 
 
 class BarlowTwinsObjective(Objective):

@@ -10,12 +10,11 @@ from isckit import config
 from isckit.losses.arcface import ArcFaceObjective
 from isckit.losses.barlow_twins import BarlowTwinsObjective
 from isckit.losses.compatibility import CompatibilityObjective
-from isckit.losses.contrastive import ContrastiveObjective
-from isckit.losses.infonce import InfoNceObjective
-from isckit.losses.margin_triplet import TripletObjective
+from isckit.losses.contrastive import ContrastiveObjective, InfoNceObjective
 from isckit.losses.momentum_teacher import MomentumTeacherObjective
 from isckit.losses.ntxent import NtXentObjective
 from isckit.losses.objective import Objective
+from isckit.losses.triplet import TripletObjective
 from isckit.losses.two_heads import TwoHeadsObjective
 
 

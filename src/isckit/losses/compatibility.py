@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from isckit import config
-from isckit.losses.distillation import SelfDistillation
+from isckit.losses.distillation import Restoration, SelfDistillation
 from isckit.losses.memory import Memory
 from isckit.losses.objective import Batch, Objective, Parts, exact, processes
-from isckit.losses.restoration import Restoration
+from isckit.models.heads import Outputs
 from isckit.models.network import EmbeddingNetwork
-from isckit.models.outputs import Outputs
 from isckit.types import BadInput
 from isckit.views.geometry import VIEW_SETS
 

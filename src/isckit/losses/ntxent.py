@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from isckit import config
-from isckit.augment.mixing import overlapping
+from isckit.augment.batched import overlapping
 from isckit.losses.objective import Batch, Objective, Parts, exact, gathered, mean_where, own_rows
-from isckit.models.outputs import Outputs
+from isckit.models.heads import Outputs
 
 
 class NtXentObjective(Objective):

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.nn.functional import all_gather, all_reduce
 
-from isckit.models.outputs import Outputs
+from isckit.models.heads import Outputs
 
 
 @dataclass(frozen=True)

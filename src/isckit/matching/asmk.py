@@ -6,12 +6,15 @@ the words they share. No inverse document frequency, so a score is a function of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from isckit.storage.codes import Codes
-from isckit.types import Role
+from isckit.matching.codes import Codes
+from isckit.runs.artifacts import atomic
+from isckit.types import BadInput, MissingInput, Role
 
 _UNIT = 2.0**36
 """Similarities are added as whole multiples of 1 / _UNIT: sums of fewer than 2^17 are exact in any order, so a score
@@ -143,3 +146,53 @@ class Best:
             kept = grouped[np.arange(len(grouped)) - starts < self.amount]
             order = order[np.isin(order, kept)]
         return queries[order], references[order], scores[order]
+
+
+PER_WORD = 256
+"""Features a word that k-means looks at, on average; more change little (faiss' own default)."""
+_ROUNDS = 20
+
+
+def fit_codebook(features: np.ndarray, *, words: int, seed: int) -> np.ndarray:
+    """(words, d) float32 centroids of (n, d) float32 features. The same input gives the same words.
+
+    Raises:
+        BadInput: fewer features than words.
+    """
+    if len(features) < words:
+        raise BadInput(
+            seen=f"{len(features)} local features for {words} visual words",
+            allowed="at least one feature a word, better a hundred",
+            remedy="set a smaller words, or a larger fit_images or features, of the asmk branch",
+        )
+    import faiss
+
+    means = faiss.Kmeans(
+        features.shape[1],
+        words,
+        niter=_ROUNDS,
+        seed=seed,
+        gpu=faiss.get_num_gpus() > 0,
+        max_points_per_centroid=PER_WORD,
+        min_points_per_centroid=1,
+    )
+    means.train(np.ascontiguousarray(features, np.float32))
+    return np.array(means.centroids, np.float32)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays atomically, as an uncompressed npz."""
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, **arrays)
+
+
+def read_array(path: Path, name: str, *, remedy: str) -> np.ndarray:
+    """One array of such a file.
+
+    Raises:
+        MissingInput: there is no such file.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=remedy)
+    with np.load(path, allow_pickle=False) as file:
+        return file[name]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isckit import config
-from isckit.matching.aggregate import aggregate, with_crop_penalty
-from isckit.matching.cut import cut_pairs
-from isckit.matching.score_norm import normalised
-from isckit.matching.search import Hits
+from isckit.matching.cut import cut_pairs, normalised
+from isckit.matching.lists import Hits, aggregate, with_crop_penalty
 from isckit.types import WHOLE, Embeddings, Matches
 
 ALL_VIEW_PAIRS = 1_000_000

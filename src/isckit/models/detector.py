@@ -16,7 +16,7 @@ from torch import nn
 
 from isckit import config
 from isckit.augment.geometry import square
-from isckit.storage.checkpoints import read_weights
+from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 from isckit.views.overlays import LABELS, Box
 

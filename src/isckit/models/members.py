@@ -13,7 +13,7 @@ from isckit.models.gist import GistDescriber
 from isckit.models.hashes import HashDescriber
 from isckit.models.layouts import member_keys
 from isckit.models.network import EmbeddingNetwork
-from isckit.storage.checkpoints import read_weights
+from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 
 Built = EmbeddingNetwork | FisherDescriber | GistDescriber | HashDescriber

@@ -14,11 +14,8 @@ from torchvision.transforms.v2.functional import InterpolationMode, resize
 from isckit import config
 from isckit.augment.geometry import square
 from isckit.models.backbone import as_map, backbone, normalisation
-from isckit.models.deep_rank import ShallowBranches
-from isckit.models.frozen import freeze
-from isckit.models.heads import head
-from isckit.models.outputs import Outputs
-from isckit.models.pooling import pooled_width, pooling
+from isckit.models.heads import Outputs, ShallowBranches, head
+from isckit.models.how import pooled_width, pooling
 from isckit.types import BadInput
 from isckit.views.geometry import View, cut
 
@@ -120,3 +117,27 @@ def _refuse_enlarging(settings: config.Network) -> None:
             allowed="scales that are not larger than the canvas, from which all views are cut",
             remedy=f"set canvas to {max(settings.scales)} or more, or leave the larger scales out",
         )
+
+
+LAST_STAGE = "layer4"
+"""timm's name of a ResNet's last stage."""
+
+
+def freeze(model: Any, settings: config.Backbone) -> tuple[str, ...]:
+    """Take the parameters of the frozen parts out of training and return the names of these parts ("": all of it).
+
+    Raises:
+        BadInput: all but the last stage of a backbone that is no ResNet.
+    """
+    if settings.frozen == "none":
+        return ()
+    if settings.frozen == "but_last" and not hasattr(model, LAST_STAGE):
+        raise BadInput(
+            seen=f"backbone {settings.name!r} with frozen=but_last",
+            allowed="frozen=but_last for ResNets",
+            remedy="choose such a backbone, or frozen=all or none",
+        )
+    parts = ("",) if settings.frozen == "all" else tuple(n for n, _ in model.named_children() if n != LAST_STAGE)
+    for name in parts:
+        model.get_submodule(name).requires_grad_(False)
+    return parts

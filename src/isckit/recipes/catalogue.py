@@ -10,11 +10,9 @@ from isckit import config
 from isckit.recipes import (
     baseline,
     d2lv,
-    hashes,
     how,
     imgfp,
     lyakaap,
-    organisers,
     ours,
     ours_matching,
     overlay_detector,
@@ -25,7 +23,9 @@ from isckit.recipes import (
     titanshield,
     vision_force,
 )
-from isckit.storage.artifacts import read_json
+from isckit.recipes import baselines as hashes
+from isckit.recipes import baselines as organisers
+from isckit.runs.artifacts import read_json
 from isckit.types import BadInput
 
 RECIPES: dict[str, Callable[[], config.Recipe]] = {
@@ -100,7 +100,7 @@ def recipe(name: str, *, settings: list[str] | None = None) -> config.Recipe:
 
 
 def _of_checkpoint(path: Path) -> config.Recipe:
-    from isckit.storage.checkpoints import read_recipe
+    from isckit.runs.checkpoints import read_recipe
 
     values = read_recipe(path)
     if values is None:

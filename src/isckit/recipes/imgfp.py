@@ -29,7 +29,7 @@ from isckit.config import (
     Vote,
     replace,
 )
-from isckit.recipes import organisers
+from isckit.recipes import baselines as organisers
 from isckit.recipes.descriptor_track import UNREDUCED, head_start
 from isckit.recipes.overlay_detector import mini as small_detector
 from isckit.recipes.overlay_detector import overlay_detector

@@ -26,8 +26,8 @@ from isckit.config import (
     Vote,
     replace,
 )
+from isckit.recipes.baselines import AS_THEY_ARE
 from isckit.recipes.descriptor_track import UNREDUCED, head_start, hub_weights
-from isckit.recipes.hashes import AS_THEY_ARE
 
 ADAM = Optim(name="adam", lr=1e-4, weight_decay=0.0, warmup_epochs=0.0, schedule="constant")
 TRAIN = Data(every=5)

@@ -16,13 +16,14 @@ import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.storage.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
-from isckit.storage.descriptors import read_shards
-from isckit.tracks.run import Run, bank, begin, ensembled, substituted_from
+from isckit.runs.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
+from isckit.runs.embeddings import read_shards
+from isckit.runs.run import Run, begin
+from isckit.runs.workspace import Workspace
 from isckit.types import WHOLE, BadInput, Embeddings
-from isckit.vectors.ensemble import concatenate
+from isckit.vectors.described import bank, ensembled, substituted_from
 from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.workspace import Workspace
+from isckit.vectors.pca import concatenate
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Place
@@ -77,7 +78,7 @@ def describe_by_weights(
 
     Arguments, result and errors as of `describe_by_run`; weights that do not fit the recipe raise BadInput.
     """
-    from isckit.tracks.members import install
+    from isckit.tracks.train import install
 
     made_from = {
         "recipe": config.digest(recipe),

@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 
 from isckit.judge.freeze import refuse_other_references
-from isckit.storage.artifacts import is_fresh, rows_digest, write_receipt
-from isckit.storage.meter import measured
+from isckit.runs.artifacts import is_fresh, rows_digest, write_receipt
+from isckit.runs.meter import measured
+from isckit.runs.run import Run
+from isckit.runs.workspace import query_set
 from isckit.submission import write_descriptors
-from isckit.tracks.run import Run, bank, ensembled, inputs
+from isckit.vectors.described import bank, ensembled, inputs
 from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.workspace import query_set
 
 log = logging.getLogger(__name__)
 

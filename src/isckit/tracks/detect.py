@@ -10,36 +10,10 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.survey import Sought, survey
-from isckit.models.detector import OverlayDetector, load_detector
-from isckit.storage.checkpoints import read_weights
-from isckit.tracks.run import Run
-from isckit.types import BadInput, MissingInput
+from isckit.matching.inputs import detector_of
+from isckit.runs.run import Run
 from isckit.views.overlays import write_boxes
 from isckit.views.table import read_table
-
-
-def detector_of(run: Run, *, place: Place) -> OverlayDetector:
-    """The trained detector of a run, on the place's device, in evaluation mode.
-
-    Raises:
-        MissingInput: the run has no weights yet.
-        BadInput: its recipe has no detector, or the weights are those of another.
-    """
-    settings = run.recipe.detector
-    if settings is None:
-        raise BadInput(
-            seen=f"the recipe of run {run.name!r} has no detector",
-            allowed="a recipe with one, such as overlay_detector",
-            remedy="name a run of such a recipe, or set detector={...} in a new one",
-        )
-    if not run.weights.is_file():
-        raise MissingInput(
-            seen=f"no {run.weights}", allowed="a trained run", remedy=f"run: isckit train --name {run.name}"
-        )
-    prefix = f"{settings.name}."
-    table = read_weights(run.weights).items()
-    own = {key.removeprefix(prefix): value for key, value in table if key.startswith(prefix)}
-    return load_detector(settings, own, device=place.device)
 
 
 def detect(run: Run, images: ImageSet, out: Path, *, place: Place, workers: int, batch: int | None = None) -> Path:

@@ -7,15 +7,16 @@ import json
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
+from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place
-from isckit.engine.extract import Target, extract
+from isckit.matching.inputs import substitute_of, survey_set, table_folder, view_sets_of
 from isckit.models.members import load
-from isckit.storage.artifacts import read_receipt
-from isckit.storage.checkpoints import read_weights
-from isckit.tracks.run import Run, set_made_from
-from isckit.tracks.survey import substitute_of, survey_set, table_folder, view_sets_of
+from isckit.runs.artifacts import read_receipt
+from isckit.runs.checkpoints import read_weights
+from isckit.runs.run import Run
 from isckit.types import Role
-from isckit.views.wanted import Wanted, wanted
+from isckit.vectors.described import set_made_from
+from isckit.views.table import Wanted, wanted
 
 
 def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wanted:
@@ -48,13 +49,13 @@ def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> No
     )
     for branch in run.recipe.matching.branches:
         if isinstance(branch, config.Local):
-            from isckit.tracks import local
+            from isckit.matching.branches import local
 
             local.describe(run, images, branch, place=place, workers=workers)
         elif isinstance(branch, config.Asmk):
-            from isckit.tracks import asmk
+            from isckit.matching.branches import codes
 
-            asmk.describe(run, images, branch, place=place, workers=workers)
+            codes.describe(run, images, branch, place=place, workers=workers)
 
 
 def _views_made_from(run: Run, images: ImageSet, views: Wanted) -> list[str]:

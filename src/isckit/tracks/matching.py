@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from isckit.data.image_sets import ImageSet
 from isckit.judge.state import parts
-from isckit.storage.artifacts import file_digest, is_fresh, write_receipt
-from isckit.storage.meter import measured
+from isckit.matching.inputs import Scene
+from isckit.matching.match import scored_pairs
+from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
+from isckit.runs.meter import measured
+from isckit.runs.run import Run
+from isckit.runs.workspace import query_set
 from isckit.submission import write_matches
-from isckit.tracks.branches import scored_pairs
-from isckit.tracks.run import Run, image_ids, inputs
-from isckit.tracks.scene import Scene
-from isckit.workspace import MAX_ROWS, query_set
+from isckit.types import MAX_ROWS
+from isckit.vectors.described import image_ids, inputs
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Place

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode
-from isckit.data.material import Material
-from isckit.storage.artifacts import atomic, is_fresh, write_receipt
+from isckit.data.training import Material
+from isckit.runs.artifacts import atomic, is_fresh, write_receipt
 from isckit.types import MissingInput
 
 LONGEST = 512

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isckit.config import Substitution
-from isckit.storage.artifacts import atomic, file_digest
+from isckit.runs.artifacts import atomic, file_digest
 from isckit.types import BadInput, MissingInput
 
 COLUMNS = ("image_id", "x0", "y0", "x1", "y1", "confidence", "label")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from isckit.augment.colour import PIXEL_EDITS, corrupt, pixel_edit
+from isckit.augment.covering import cover, onto, onto_black, shear, sticker
 from isckit.augment.pipelines import PIPELINES, find, view_rng
-from isckit.augment.pixel_edits import PIXEL_EDITS, corrupt, pixel_edit
-from isckit.augment.rectangles import cover, onto, onto_black, shear, sticker
 
 NAMES = [name for name in PIPELINES if name.startswith("separate.")]
 # What changes no colour, so that a picture of coordinates shows where each pixel comes from.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isckit.augment.framing import padded_crop
+from isckit.augment.degrade import padded_crop
 from isckit.augment.geometry import square
 from isckit.augment.nodes import AnyOrder, OneOf
 from isckit.augment.pipelines import find, view_rng

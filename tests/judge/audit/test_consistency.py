@@ -1,4 +1,4 @@
-from isckit.judge.audit.consistency import _described_from
+from isckit.judge.audit.records import _described_from
 
 MANIFEST = {
     "recipe": {"members": [{"name": "net"}], "extract": {"batch_images": 8}},

@@ -6,11 +6,11 @@ import pytest
 from spoiled import fit_further
 
 from isckit.cli.main import main
+from isckit.judge.audit.compare import descriptor_distance, match_distance
 from isckit.judge.audit.diff import _of_weights, explain
-from isckit.judge.audit.distance import descriptor_distance, match_distance
 from isckit.judge.audit.manifest import write_manifest
 from isckit.judge.freeze import seal
-from isckit.storage.artifacts import file_digest, read_json, write_json, write_text
+from isckit.runs.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import write_descriptors, write_matches
 from isckit.types import Embeddings, Matches, Role
 

@@ -7,12 +7,12 @@ from spoiled import fit_further
 from isckit.cli.main import main
 from isckit.judge.audit.costs import costs, table
 from isckit.judge.audit.manifest import read_manifest, write_manifest
-from isckit.judge.code import code_files
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import file_digest, read_json, write_json, write_receipt, write_text
+from isckit.judge.state import code_files
+from isckit.runs.artifacts import file_digest, read_json, write_json, write_receipt, write_text
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput
-from isckit.workspace import Workspace
 
 FOLDER = "submissions/phase1/run"
 

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from isckit.judge.audit.records import changed_parts, file_record, parts, receipt_changes
-from isckit.storage.artifacts import file_digest, write_receipt
+from isckit.runs.artifacts import file_digest, write_receipt
 from isckit.types import BadInput
 
 

@@ -9,7 +9,7 @@ from frozen_run import finished_run
 from isckit.cli.main import main
 from isckit.data.layouts import open_disc
 from isckit.judge.audit.replay import Replay, _further_parts, _whole_batches
-from isckit.storage.artifacts import write_json
+from isckit.runs.artifacts import write_json
 from isckit.types import Role
 
 

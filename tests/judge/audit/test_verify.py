@@ -9,14 +9,14 @@ import pytest
 from spoiled import fit_further
 
 from isckit.cli.main import main
-from isckit.judge.audit.consistency import inconsistencies
 from isckit.judge.audit.manifest import write_manifest
+from isckit.judge.audit.records import inconsistencies
 from isckit.judge.audit.verify import verify
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import read_json, write_json
+from isckit.runs.artifacts import read_json, write_json
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, StaleArtifact
-from isckit.workspace import Workspace
 
 FOLDER = "submissions/phase1/run"
 

@@ -2,13 +2,12 @@ import json
 
 import pytest
 
-from isckit.judge.chain import append
-from isckit.judge.ledger import record, report
-from isckit.judge.rules.counts import submission_count
+from isckit.judge.ledger import append, record, report
+from isckit.judge.rules.examine import submission_count
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import write_text
+from isckit.runs.artifacts import write_text
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput
-from isckit.workspace import Workspace
 
 
 @pytest.fixture

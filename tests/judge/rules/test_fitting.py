@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from spoiled import case_of, fit_further
 
-from isckit.judge.contestant import INFER
+from isckit.judge.rules.experiments.contestant import INFER
 from isckit.judge.rules.finding import Probe
 from isckit.judge.rules.fitting import fitted_on_train
-from isckit.storage.artifacts import file_digest, read_json, read_receipt, receipt_path, write_json, write_text
+from isckit.runs.artifacts import file_digest, read_json, read_receipt, receipt_path, write_json, write_text
 
 SPACE = "spaces/views"
 THRESHOLD = "thresholds/views.json"

@@ -6,11 +6,11 @@ import pytest
 from frozen_run import describe, finished_run, reseal
 
 from isckit.judge.freeze import freeze, read_freeze
+from isckit.judge.rules.examine import frozen
 from isckit.judge.rules.finding import Case
-from isckit.judge.rules.freezing import frozen
-from isckit.storage.artifacts import environment, write_text
+from isckit.runs.artifacts import environment, write_text
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput
-from isckit.workspace import Workspace
 
 
 @pytest.fixture

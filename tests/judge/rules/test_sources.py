@@ -7,7 +7,7 @@ from spoiled import case_of, caught_by, change_recipe, consume
 from isckit import config
 from isckit.judge.rules.sources import external_data, licence_class
 from isckit.recipes.catalogue import recipe
-from isckit.storage.artifacts import read_receipt, write_receipt
+from isckit.runs.artifacts import read_receipt, write_receipt
 from isckit.types import BadInput
 
 ENTRY = {"name": "test_resnet", "address": "https://a.example/w", "licence": "Apache-2.0", "use": "first weights"}

@@ -2,8 +2,14 @@ import pytest
 from spoiled import case_of, change_recipe
 
 from isckit import config
-from isckit.judge.rules.independence import Gap, _verdict, independent_descriptors, independent_pairs
-from isckit.judge.rules.steps import dependences, matching_steps
+from isckit.judge.rules.independence import (
+    Gap,
+    _verdict,
+    dependences,
+    independent_descriptors,
+    independent_pairs,
+    matching_steps,
+)
 from isckit.recipes.catalogue import recipe
 
 NETWORK = config.PairNetwork()

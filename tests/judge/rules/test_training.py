@@ -5,11 +5,11 @@ from spoiled import case_of, consume
 
 from isckit import config
 from isckit.data.layouts import open_disc
-from isckit.judge.contestant import INFER, TRAIN
+from isckit.judge.rules.experiments.contestant import INFER, TRAIN
+from isckit.judge.rules.experiments.watched import IMAGES, PASSES, _unaccounted, _unsteady, short, watched_training
 from isckit.judge.rules.finding import Probe
 from isckit.judge.rules.training import _same_files, no_augmentation, trained_parts, training_logs
-from isckit.judge.watched import IMAGES, PASSES, _unaccounted, _unsteady, short, watched_training
-from isckit.storage.artifacts import write_text
+from isckit.runs.artifacts import write_text
 from isckit.types import BadInput
 
 LOG = "checkpoints/run/training/network/metrics.jsonl"

@@ -9,7 +9,7 @@ from spoiled import change_recipe, consume
 from isckit.cli.main import main
 from isckit.judge.rules.examine import RULES
 from isckit.judge.rules.finding import CHECKOUT
-from isckit.workspace import Workspace
+from isckit.runs.workspace import Workspace
 
 
 def augmented_references(root):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from isckit.config import Vote
-from isckit.matching.local.candidates import candidates
 from isckit.matching.local.index import EVERYTHING, fit, vectors, within
-from isckit.matching.local.store import Block, Store, write_block
+from isckit.matching.local.vote import candidates
 from isckit.types import BadInput, MissingInput
+from isckit.views.keypoint_store import Block, Store, write_block
 from isckit.views.keypoints import Points
 
 EXACT = Vote(index="exact", radius=900.0, least_votes=3)
@@ -98,8 +98,8 @@ def test_too_many_hits_are_counted_in_halves_with_the_same_result(stores, tmp_pa
         sizes.append((len(left), most))
         return within(left, *others, most=most, **more)
 
-    monkeypatch.setattr("isckit.matching.local.candidates._HITS", 2)
-    monkeypatch.setattr("isckit.matching.local.candidates.within", spied)
+    monkeypatch.setattr("isckit.matching.local.vote._HITS", 2)
+    monkeypatch.setattr("isckit.matching.local.vote.within", spied)
     halved = candidates(*stores, EVERYTHING, EXACT, folder=tmp_path / "halves", workers=1)
     assert all(np.array_equal(a, b) for a, b in zip(whole, halved, strict=True)) and len(whole.query)
     # Down to one image, which is counted however many hits it has.

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from isckit.config import Keypoints, Verify
-from isckit.data.procedural import bundled_pictures
 from isckit.matching.local.verify import counted, match, project, score
+from isckit.synthetic.procedural import bundled_pictures
 from isckit.views.keypoints import Points, extract, mirrored
 
 SETTINGS = Keypoints()

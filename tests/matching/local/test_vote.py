@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from isckit.matching.local.index import Hits
-from isckit.matching.local.store import Block
 from isckit.matching.local.vote import count_votes, winners
+from isckit.views.keypoint_store import Block
 from isckit.views.keypoints import Points
 
 

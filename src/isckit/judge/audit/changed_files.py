@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from isckit import config
-from isckit.data.changes import changed
-from isckit.data.digests import ImageDigests, digest_images, read_digests
+from isckit.config.differences import recipe_differences
 from isckit.data.layouts import require
 from isckit.judge.audit.changed_rows import MOST, changed_pairs, changed_vectors
 from isckit.judge.audit.fingerprints import BANK, Fingerprints, Rows, hashed_bank, hashed_descriptors, read_fingerprints
+from isckit.judge.audit.images import ImageDigests, changed, digest_images, read_digests
 from isckit.judge.audit.manifest import image_sets
 from isckit.judge.audit.records import changed_parts, receipt_changes
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import file_digest, read_json, receipt_path
-from isckit.storage.recipe_diff import recipe_differences
+from isckit.runs.artifacts import file_digest, read_json, receipt_path
+from isckit.runs.workspace import FINGERPRINTS, PHASES
 from isckit.submission import HEADER, parse_matches
 from isckit.types import BadInput, MissingInput
-from isckit.workspace import FINGERPRINTS, PHASES
 
 Manifest = dict[str, Any]
 SAME = "other bytes, the same content"

@@ -9,8 +9,8 @@ from typing import Any
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.training import training_logs
 from isckit.judge.state import described, receipted
-from isckit.storage.artifacts import read_json, receipt_path
-from isckit.workspace import query_set
+from isckit.runs.artifacts import read_json, receipt_path
+from isckit.runs.workspace import query_set
 
 Step = dict[str, Any]
 

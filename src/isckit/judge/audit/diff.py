@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isckit.data.changes import changed
+from isckit.config.differences import recipe_differences
 from isckit.data.containers import some
 from isckit.judge.audit.changed_files import kept_digests
-from isckit.judge.audit.distance import IDENTICAL, descriptor_distance, match_distance
+from isckit.judge.audit.compare import IDENTICAL, descriptor_distance, match_distance
+from isckit.judge.audit.images import changed
 from isckit.judge.audit.manifest import artifact_files, image_sets, read_manifest
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import WORDS, code_changes, is_further_part, parts
-from isckit.storage.artifacts import file_digest
-from isckit.storage.recipe_diff import recipe_differences
-from isckit.workspace import Workspace
+from isckit.runs.artifacts import file_digest
+from isckit.runs.workspace import Workspace
 
 Manifest = dict[str, Any]
 _SHOWN = 12

@@ -17,11 +17,11 @@ import h5py
 import numpy as np
 
 from isckit.judge.rules.finding import Case
-from isckit.storage.artifacts import atomic
-from isckit.storage.descriptors import read_embeddings
+from isckit.runs.artifacts import atomic
+from isckit.runs.embeddings import read_embeddings
+from isckit.runs.workspace import FINGERPRINTS
 from isckit.submission import SIDES, open_descriptors, read_matches
 from isckit.types import BadInput, Matches, MissingInput
-from isckit.workspace import FINGERPRINTS
 
 BANK = "bank"
 _BLOCK = 4096

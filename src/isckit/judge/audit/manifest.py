@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from isckit import config
-from isckit.data.digests import digest_images, write_digests
 from isckit.data.layouts import open_disc, require
 from isckit.judge.audit.costs import costs
 from isckit.judge.audit.fingerprints import take, write_fingerprints
+from isckit.judge.audit.images import digest_images, write_digests
 from isckit.judge.audit.records import bare, file_record
-from isckit.judge.code import code_digest, code_files, commit
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
-from isckit.judge.state import described
-from isckit.storage.artifacts import environment, file_digest, read_json, read_receipt, receipt_path, write_json
-from isckit.storage.meter import machine
+from isckit.judge.state import code_digest, code_files, commit, described
+from isckit.runs.artifacts import environment, file_digest, read_json, read_receipt, receipt_path, write_json
+from isckit.runs.meter import machine
+from isckit.runs.workspace import FINGERPRINTS, MANIFEST, PHASES, RULES, SCORE, Workspace, query_set
 from isckit.types import BadInput, MissingInput, StaleArtifact
-from isckit.workspace import FINGERPRINTS, MANIFEST, PHASES, RULES, SCORE, Workspace, query_set
 
 FORMAT = 1
 TRACK_SUFFIXES = (".csv", ".h5")

@@ -22,18 +22,18 @@ from isckit.judge.audit.compare import (
     compare_weights,
 )
 from isckit.judge.audit.manifest import read_manifest
-from isckit.judge.contestant import INFER, Drawn, ask
-from isckit.judge.report import TRACKS, score
+from isckit.judge.rules.experiments.contestant import INFER, Drawn, ask
+from isckit.judge.rules.experiments.trials import again, scratch
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.independence import tolerance
-from isckit.judge.scratch import again, scratch
+from isckit.judge.score.report import TRACKS, score
 from isckit.judge.state import WORDS, parts
-from isckit.storage.artifacts import environment, read_json
-from isckit.storage.descriptors import read_embeddings
-from isckit.storage.meter import machine
+from isckit.runs.artifacts import environment, read_json
+from isckit.runs.embeddings import read_embeddings
+from isckit.runs.meter import machine
+from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import MissingInput
-from isckit.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 
 
 @dataclass(frozen=True)

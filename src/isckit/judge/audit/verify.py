@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isckit.config.differences import recipe_differences
 from isckit.data.containers import some
 from isckit.data.layouts import open_disc
 from isckit.judge.audit.changed_files import changed_files, changed_images
-from isckit.judge.audit.consistency import inconsistencies
 from isckit.judge.audit.manifest import SECTIONS, artifact_files, checkpoint_files, read_manifest
-from isckit.judge.code import code_files
+from isckit.judge.audit.records import inconsistencies
 from isckit.judge.freeze import seal as seal_of
 from isckit.judge.rules.finding import Case
-from isckit.judge.state import code_changes
-from isckit.storage.artifacts import environment, receipt_path
-from isckit.storage.meter import machine
-from isckit.storage.recipe_diff import recipe_differences
+from isckit.judge.state import code_changes, code_files
+from isckit.runs.artifacts import environment, receipt_path
+from isckit.runs.meter import machine
+from isckit.runs.workspace import MANIFEST, Workspace
 from isckit.types import KitError
-from isckit.workspace import MANIFEST, Workspace
 
 Manifest = dict[str, Any]
 

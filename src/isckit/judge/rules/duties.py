@@ -16,7 +16,7 @@ import yaml
 
 from isckit.judge.rules.annotation import package_files
 from isckit.judge.rules.finding import Case, Finding, judged
-from isckit.storage.artifacts import read_json, receipt_path
+from isckit.runs.artifacts import read_json, receipt_path
 from isckit.types import BadInput
 
 LICENCES = {

@@ -7,18 +7,80 @@ from dataclasses import asdict
 from textwrap import fill
 from typing import Any
 
+from isckit.judge.freeze import edits, read_freeze
+from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted, verify
 from isckit.judge.rules.annotation import no_annotation
-from isckit.judge.rules.counts import submission_count
 from isckit.judge.rules.duties import winners_duties
-from isckit.judge.rules.finding import Case, Finding, Rule
+from isckit.judge.rules.finding import Case, Finding, Rule, judged
 from isckit.judge.rules.fitting import fitted_on_train
 from isckit.judge.rules.form import limits_on_form
-from isckit.judge.rules.freezing import frozen
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
 from isckit.judge.rules.pairs import public_pairs
 from isckit.judge.rules.sources import external_data
 from isckit.judge.rules.training import no_augmentation
+from isckit.judge.state import WORDS, compare, state
+from isckit.runs.artifacts import file_digest
 from isckit.types import KitError
+
+
+def frozen(case: Case) -> Finding:
+    """Everything that phase 1 deposited is still as it was: every file and value that changed is named.
+
+    The deposited file counts where one is given, else the freeze beside the weights, which proves no time.
+    """
+    if case.phase == 1:
+        return Finding("passed", "proven", "not asked for in phase 1")
+    path = case.against or case.workspace.freeze(case.name)
+    if not path.is_file():
+        return Finding("failed", "none", f"no {path}", "nothing says what phase 1 deposited")
+    record, descriptors = read_freeze(path), case.workspace.descriptors(2, case.name)
+    now = state(case.workspace, case.name, descriptors=descriptors)
+    references = (
+        f"and the reference descriptors recomputed from {descriptors.name}"
+        if now["reference_rows"]
+        else f"but no reference descriptors, as there is no {descriptors.name}"
+    )
+    further = len(now["artifacts"].keys() - WORDS.keys())
+    more = f"{further} more fitted files, " if further else ""
+    examined = (
+        f"weights, PCA, bank, {more}recipe, {len(now['code'])} code files, {len(now['environment'])} versions "
+        f"{references}, against {path.name} of {record['time']}"
+    )
+    note = f"seal {record['seal']}" if case.against else "the freeze beside the weights, which nobody else holds"
+    return judged(edits(path, record) + compare(record, now), "proven", examined, note=note)
+
+
+def submission_count(case: Case) -> Finding:
+    """At most three hand-ins a track in phase 2, none of them removed, and the files as they were last handed in."""
+    path = case.workspace.ledger
+    problems, handed = verify(path), hand_ins(entries(path))
+    if not handed and not problems:
+        return Finding("passed", "declared", "no hand-in recorded")
+    for track in TRACKS:
+        late = [entry.number for entry in handed if (entry.phase, entry.track) == (2, track)]
+        if len(late) > PHASE_2_LIMIT:
+            numbers = ", ".join(map(str, late))
+            problems.append(
+                f"{len(late)} phase-2 hand-ins of the {track} track (entries {numbers}), {PHASE_2_LIMIT} are allowed"
+            )
+        mine = [entry for entry in handed if (entry.phase, entry.track, entry.name) == (case.phase, track, case.name)]
+        problems += _changed(case, mine[-1]) if mine else []
+    first = sum(entry.phase == 1 for entry in handed)
+    examined = (
+        f"{path.name}: {first} hand-ins in phase 1, where no limit is documented, {len(handed) - first} in phase 2"
+    )
+    return judged(problems, "declared", examined)
+
+
+def _changed(case: Case, entry: Entry) -> list[str]:
+    """Whether the file of the last hand-in is another one now."""
+    path = submitted(case.workspace, case.phase, case.name, track=entry.track)
+    if not path.is_file():
+        return [f"{path.name} is gone, handed in as entry {entry.number}"]
+    if (now := file_digest(path)) != entry.sha256:
+        return [f"{path.name} was changed after entry {entry.number}: {entry.sha256[:12]} there, {now[:12]} now"]
+    return []
+
 
 WIDTH = 120
 """Columns of the table."""

@@ -10,9 +10,9 @@ from typing import Literal
 import isckit
 from isckit import config
 from isckit.data.layouts import Disc
-from isckit.judge.faults import Fault
-from isckit.storage.artifacts import read_json
-from isckit.workspace import Workspace
+from isckit.judge.rules.faults import Fault
+from isckit.runs.artifacts import read_json
+from isckit.runs.workspace import Workspace
 
 Level = Literal["proven", "sampled", "declared", "none"]
 """Evidence behind a finding.

@@ -13,17 +13,17 @@ import numpy as np
 
 from isckit.data.layouts import require
 from isckit.judge.arrays import file_gap, relative_gap
-from isckit.judge.contestant import Drawn
+from isckit.judge.rules.experiments.contestant import Drawn
+from isckit.judge.rules.experiments.trials import again, scratch
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.independence import tolerance
-from isckit.judge.scratch import again, scratch
+from isckit.judge.rules.suspicion import suspect_descriptors
 from isckit.judge.state import WORDS, parts, receipt_of, receipted
-from isckit.judge.suspicion import suspect_descriptors
-from isckit.storage.artifacts import file_digest, read_json, read_receipt
-from isckit.storage.descriptors import read_embeddings, read_shards
+from isckit.runs.artifacts import file_digest, read_json, read_receipt
+from isckit.runs.embeddings import read_embeddings, read_shards
+from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, Embeddings, Role
 from isckit.vectors.pca import load_pca
-from isckit.workspace import Workspace
 
 
 def fitted_on_train(case: Case) -> Finding:

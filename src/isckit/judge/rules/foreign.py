@@ -12,9 +12,9 @@ from isckit.data.layouts import Disc
 from isckit.judge.rules.examine import RULES
 from isckit.judge.rules.finding import Finding, Rule, judged
 from isckit.judge.rules.form import file_faults, ids_of
-from isckit.judge.suspicion import Suspicion, row_keys, suspect_descriptors
-from isckit.judge.suspicion_matches import REFERENCES, suspect_matches
-from isckit.storage.artifacts import rows_digest
+from isckit.judge.rules.suspicion import Suspicion, row_keys, suspect_descriptors
+from isckit.judge.rules.suspicion_matches import REFERENCES, suspect_matches
+from isckit.runs.artifacts import rows_digest
 from isckit.submission import BLOCK, open_descriptors
 from isckit.types import KitError
 

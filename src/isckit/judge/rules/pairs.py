@@ -14,7 +14,7 @@ import numpy as np
 from isckit.data.ground_truth import PHASE_QUERIES, PUBLIC_QUERIES, disc_numbers, read_ground_truth
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.training import trained_parts, training_logs
-from isckit.storage.artifacts import ids_digest
+from isckit.runs.artifacts import ids_digest
 from isckit.types import Role
 
 _SHOWN = 5

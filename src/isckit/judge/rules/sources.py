@@ -13,7 +13,7 @@ from pathlib import Path
 from isckit import config
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.training import training_logs
-from isckit.storage.artifacts import file_digest, read_receipt, receipt_path
+from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
 from isckit.types import Role
 
 PERMISSIVE = frozenset(

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from isckit import config
-from isckit.data.changes import same_bytes
-from isckit.data.digests import digest_images
 from isckit.data.layouts import Disc
+from isckit.judge.audit.images import digest_images, same_bytes
+from isckit.judge.rules.experiments.watched import watched_training
 from isckit.judge.rules.finding import Case, Finding, judged
-from isckit.judge.watched import watched_training
-from isckit.storage.artifacts import read_receipt
+from isckit.runs.artifacts import read_receipt
+from isckit.runs.workspace import METRICS, query_set
 from isckit.types import BadInput, Role
-from isckit.workspace import METRICS, query_set
 
 MOST_SAME = 1e-3
 """Part of the train files that may be, byte for byte, also a query or reference."""

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 
 from isckit.config import Vote
-from isckit.storage.artifacts import atomic
+from isckit.runs.artifacts import atomic
 
 _PQ_BYTES = 32
 _ROUNDS = 10

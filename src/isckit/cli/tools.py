@@ -1,0 +1,241 @@
+"""Verbs that take a run elsewhere: export, describe, ablate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isckit.cli.options import CPUS, HERE, Data, Name, Phase, Root, Settings, Workers, guarded, written
+from isckit.runs.workspace import DEFAULT, Workspace
+from isckit.types import BadInput, MissingInput, Role
+
+if TYPE_CHECKING:
+    from isckit import config
+    from isckit.runs.run import Run
+
+
+class Format(StrEnum):
+    """Formats of exported networks."""
+
+    onnx = "onnx"
+    torchscript = "torchscript"
+
+
+class Side(StrEnum):
+    """What described images are to the recipe."""
+
+    reference = "reference"
+    query = "query"
+
+
+@guarded
+def detect(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    name: Name,
+    out: Annotated[Path, typer.Option(help="CSV to write.")],
+    batch: Annotated[int | None, typer.Option(help="Images a batch; else the recipe's.", min=1)] = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Find pictures pasted on pictures, with the detector of a run."""
+    from isckit.data.layouts import open_folder
+    from isckit.engine.distributed import place
+    from isckit.runs.run import resume
+    from isckit.tracks.detect import detect as find
+    from isckit.types import Role
+
+    with place() as here:
+        images = open_folder(folder, Role.QUERY)
+        typer.echo(written(find(resume(Workspace(root), name), images, out, place=here, workers=workers, batch=batch)))
+
+
+@guarded
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    member: Annotated[str | None, typer.Option(help="Network of the recipe; needed where it has several.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="ONNX, or TorchScript.")] = Format.onnx,
+    root: Root = HERE,
+) -> None:
+    """Write one network as a file for other programs, and compare it with the network before it stays."""
+    from isckit.engine.export import export as write
+
+    run = _trained(root, name)
+    difference = write(run.recipe, run.weights, out, member=member, form=form.value)
+    typer.echo(f"{written(out)}\nlargest difference from the network: {difference:.3g}")
+
+
+@guarded
+def describe(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, subfolders included.")],
+    out: Annotated[Path, typer.Option(help="File to write: .h5, .hdf5 or .npz.")],
+    name: Annotated[str | None, typer.Option(help="A fitted run: its whole descriptor.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights: vectors of their members.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe of --checkpoint; else the one in the file.")] = None,
+    settings: Settings = None,
+    normalised: Annotated[bool, typer.Option("--normalised", help="Apply the recipe's normalisation too.")] = False,
+    side: Annotated[Side, typer.Option(help="Treat the images as references, or as queries.")] = Side.reference,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Describe any folder of images with the default model, a run, or a weight file; goes on after an interruption."""
+    from isckit.data.layouts import open_folder
+    from isckit.engine.distributed import place
+    from isckit.tracks import describe as describing
+
+    if name is None and checkpoint is None:
+        name = DEFAULT
+    if (name and checkpoint) or (checkpoint is not None and normalised) or (name and recipe):
+        raise BadInput(
+            seen=f"--name {name}, --checkpoint {checkpoint}, --recipe {recipe}, --normalised {normalised}",
+            allowed="nothing, --name RUN [--normalised], or --checkpoint FILE [--recipe NAME]",
+            remedy="name a run or a weight file, or neither; only a run is fitted, and it has its own recipe",
+        )
+    describing.writer_of(out)
+    images = open_folder(folder, Role(side.value))
+    with place() as here:
+        if checkpoint is not None:
+            chosen = _recipe_of(checkpoint, recipe, settings)
+            facts = describing.describe_by_weights(chosen, checkpoint, images, out, place=here, workers=workers)
+        else:
+            assert name is not None
+            run = _with_settings(_trained(root, name), settings)
+            facts = describing.describe_by_run(run, images, out, normalised=normalised, place=here, workers=workers)
+        if here.first:
+            grey = f"\ngrey stands for {len(facts['replaced'])} broken images: " if facts["replaced"] else ""
+            typer.echo(f"{facts['images']:,} images, {facts['dim']} values each{grey}{', '.join(facts['replaced'])}")
+            typer.echo(written(out))
+
+
+@guarded
+def ablate(
+    name: Annotated[str, typer.Argument(help="Name of a trained run.")],
+    data: Data,
+    phase: Phase = 1,
+    out: Annotated[Path | None, typer.Option(help="Markdown file to write; all figures go beside it as .json.")] = None,
+    matching: Annotated[bool, typer.Option("--matching", help="Score the Matching track too.")] = False,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Score every row of the recipe's own ablation with a trained run, beside the published figures."""
+    from isckit.data.layouts import open_disc
+    from isckit.engine.distributed import place
+    from isckit.studies import ablate as ablating
+    from isckit.studies.ablations import rows_of
+
+    run = _trained(root, name)
+    if out is not None:
+        ablating.figures_beside(out)
+    with place() as here:
+        scored = ablating.ablate(
+            run, open_disc(data), rows_of(run.recipe), phase=phase, matching=matching, place=here, workers=workers
+        )
+        if here.first:
+            typer.echo(ablating.table(scored))
+            for path in ablating.write(out, run, scored, phase=phase) if out else ():
+                typer.echo(written(path))
+
+
+def _trained(root: Path, name: str) -> Run:
+    from isckit.runs.run import resume
+
+    run = resume(Workspace.of(root, name), name)
+    if not run.weights.is_file():
+        raise MissingInput(
+            seen=f"no {run.weights}: run {name!r} has no weights",
+            allowed="a trained run, or one with weights installed",
+            remedy=f"run: isckit train --name {name}",
+        )
+    return run
+
+
+def _recipe_of(checkpoint: Path, recipe: str | None, settings: list[str] | None) -> config.Recipe:
+    from isckit.recipes.catalogue import recipe as find
+
+    if not checkpoint.is_file():
+        raise MissingInput(
+            seen=f"no checkpoint {checkpoint}", allowed="an existing weight file", remedy="correct --checkpoint"
+        )
+    if recipe is None and checkpoint.suffix != ".safetensors":
+        raise BadInput(
+            seen=f"{checkpoint} without --recipe",
+            allowed="weights written by this kit, which carry their recipe, or any weights with --recipe",
+            remedy="pass --recipe NAME",
+        )
+    return find(recipe or str(checkpoint), settings=settings)
+
+
+def _with_settings(run: Run, settings: list[str] | None) -> Run:
+    """The run with other settings of extraction: batch size, policy on broken images."""
+    from isckit.config import override, replace
+
+    recipe = override(run.recipe, settings or [])
+    if replace(recipe, extract=run.recipe.extract) != run.recipe:
+        raise BadInput(
+            seen=f"--set {' --set '.join(settings or [])}",
+            allowed="extract.batch_images, extract.on_broken and other settings of extract",
+            remedy="leave out the others: a run keeps the recipe it was trained and fitted with",
+        )
+    return replace(run, recipe=recipe)
+
+
+@guarded
+def augment_show(
+    name: Annotated[str, typer.Argument(help="Name of a pipeline, like lyakaap.strong or s_square@0.75.")],
+    image: Annotated[Path, typer.Option(help="Photo to edit.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
+    rows: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    columns: Annotated[int, typer.Option(min=1, max=64)] = 6,
+    size: Annotated[int, typer.Option(help="Side of a view in pixels.", min=8, max=1024)] = 160,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    other: Annotated[Path | None, typer.Option(help="Photo to join with; the mirrored first if none.")] = None,
+) -> None:
+    """Draw a photo beside edited views of it, and list the steps of the pipeline."""
+    from isckit.augment.pipelines import describe
+    from isckit.synthetic.sheets import write_view_sheet
+
+    steps = describe(name)
+    write_view_sheet(name, image, out, rows=rows, columns=columns, size=size, seed=seed, other=other)
+    typer.echo(f"{'op':<26}{'probability':<13}ranges")
+    for op, probability, ranges in steps:
+        typer.echo(f"{op:<26}{probability:<13}{ranges}".rstrip())
+    typer.echo(written(out))
+
+
+@guarded
+def baselines(
+    data: Data,
+    recipes: Annotated[list[str] | None, typer.Option("--recipe", help="Only these. Repeatable.")] = None,
+    settings: Settings = None,
+    phase: Phase = 1,
+    out: Annotated[Path | None, typer.Option(help="Write the table here, too.")] = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+) -> None:
+    """Run every baseline, each as a run baseline.RECIPE, and print one table; goes on after an interruption."""
+    from isckit.recipes.catalogue import recipe as find
+    from isckit.runs.artifacts import write_text
+    from isckit.studies import baselines as track
+
+    chosen = [find(name, settings=settings) for name in recipes or track.BASELINES]
+    text = track.table(list(track.baselines(data, chosen, root=root, phase=phase, workers=workers)))
+    typer.echo(text)
+    if out is not None:
+        write_text(out, text + "\n")
+
+
+@guarded
+def breakdown(
+    targets: Annotated[list[Path], typer.Argument(help="Submission folders, or single .csv and .h5 files.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Markdown file to write; .json and .png go beside it.")],
+) -> None:
+    """Say which kinds of edit a system finds: recall by edit, on a set of `isckit data synthetic`."""
+    from isckit.studies.breakdown import break_down
+
+    typer.echo(break_down(targets, data=data, out=out))
+    for path in (out, out.with_suffix(".json"), out.with_suffix(".png")):
+        typer.echo(written(path))

@@ -1,0 +1,134 @@
+"""Images packed into one HDF5 file: their files as they are, or their pixels, one after the other without gaps.
+
+What the file holds: `names` (n,) UTF-8 text, `sizes` (n,) int64 bytes, `crcs` (n,) uint32, and contiguous, not
+compressed, either `files` (bytes,) uint8 or `pixels` (n, S, S, 3) uint8. As the block is contiguous, image i lies at a
+known place of the file, and is read from there with one seek: no handle of HDF5 is shared by processes or threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from isckit.runs.artifacts import atomic
+from isckit.types import BadInput
+
+FILES, PIXELS = "files", "pixels"
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where the images of a pack lie.
+
+    Attributes:
+        names: (n,) text, file names.
+        offsets, sizes: (n,) int64, bytes of the pack's file.
+        crcs: (n,) uint32, CRC-32 of each.
+        kind: FILES or PIXELS.
+    """
+
+    names: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    crcs: np.ndarray
+    kind: str
+
+
+def write_pack(path: Path, names: Sequence[str], sizes: np.ndarray, images: Iterable[bytes], *, side: int = 0) -> None:
+    """Write a pack atomically, one image after the other, with no more than one in memory.
+
+    Args:
+        path: of the file.
+        names: (n,) unique.
+        sizes: (n,) bytes of each image.
+        images: their files; or, where `side` is given, the side * side * 3 bytes of their pixels.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+        BadInput: an image has another size than was said.
+    """
+    with atomic(path) as temporary:
+        start = _skeleton(temporary, names, np.asarray(sizes, np.int64), side)
+        crcs = np.zeros(len(names), np.uint32)
+        with temporary.open("r+b") as handle:
+            # HDF5 crashes the process when a disk fills up under it; this raises.
+            os.posix_fallocate(handle.fileno(), 0, max(1, start + int(np.sum(sizes))))
+            handle.seek(start)
+            for i, (name, size, image) in enumerate(zip(names, sizes, images, strict=True)):
+                if len(image) != size:
+                    raise BadInput(
+                        seen=f"{len(image)} bytes of {name}, which had {size} before",
+                        allowed="files that stay while they are packed",
+                        remedy="run the command again",
+                    )
+                crcs[i] = zlib.crc32(image)
+                handle.write(image)
+        with h5py.File(temporary, "r+") as file:
+            file["crcs"][...] = crcs
+
+
+def _skeleton(path: Path, names: Sequence[str], sizes: np.ndarray, side: int) -> int:
+    """Write the file without its images, and return where in it these begin."""
+    space = h5py.h5s.create_simple((len(names), side, side, 3) if side else (int(sizes.sum()),))
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    plan.set_obj_track_times(False)  # equal images give equal bytes
+    with h5py.File(path, "w") as file:
+        file["names"] = np.strings.encode(np.array(names, np.str_), "utf-8")
+        file["sizes"] = sizes
+        file["crcs"] = np.zeros(len(names), np.uint32)
+        block = h5py.h5d.create(file.id, (PIXELS if side else FILES).encode(), h5py.h5t.NATIVE_UINT8, space, plan)
+        return int(block.get_offset())
+
+
+def read_index(path: Path) -> Index:
+    """Where the images of a pack lie.
+
+    Raises:
+        BadInput: truncated, or no pack.
+    """
+    try:
+        with h5py.File(path) as file:
+            kind = PIXELS if PIXELS in file else FILES
+            names = np.strings.decode(file["names"][()], "utf-8").astype(np.str_, copy=False)
+            sizes, crcs, block = file["sizes"][()], file["crcs"][()], file[kind]
+            start = block.id.get_offset()
+            if not len(names) == len(sizes) == len(crcs) or int(sizes.sum()) != block.size or start is None:
+                raise ValueError("its tables do not fit together")
+            end = start + block.size
+        if path.stat().st_size < end:
+            raise ValueError(f"{path.stat().st_size} bytes of {end}")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(
+            seen=f"pack {path} is broken: {error}",
+            allowed="a whole pack of images, as `isckit data pack` writes it",
+            remedy=f"delete {path.name} and pack the images again",
+        ) from error
+    return Index(names, start + np.cumsum(sizes) - sizes, sizes, crcs, kind)
+
+
+def read_image(path: Path, *, offset: int, size: int, crc: int, kind: str) -> bytes:
+    """The file of one image; of pixels, a PPM file of them.
+
+    Raises:
+        OSError: the pack cannot be read.
+        ValueError: it is damaged here, or is not the one whose index was read.
+    """
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        data = handle.read(size)
+    if len(data) != size or zlib.crc32(data) != crc:
+        raise ValueError("damaged pack: size or CRC-32 differs from its index")
+    if kind == FILES:
+        return data
+    side = math.isqrt(size // 3)
+    return b"P6 %d %d 255\n" % (side, side) + data

@@ -1,0 +1,219 @@
+"""What a recipe trains on, and the part of it that one stage uses: anchors, their labels, partners and negatives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isckit import config
+from isckit.data.ground_truth import PUBLIC_QUERIES, disc_numbers, read_ground_truth
+from isckit.data.image_sets import ImageSet
+from isckit.data.layouts import Disc, require
+from isckit.types import BadInput, MissingInput, RuleViolation
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images to train on.
+
+    Attributes:
+        train: train images, which alone may be edited.
+        queries, references: of phase 1; None where no stage asks for them. They are used as they are.
+        pairs: (p, 2) rows of `queries` and `references`: the public true pairs; None where no stage asks for them.
+        faces: (f,) rows of `train` that show a face; None where no stage asks for them (see `views.faces`).
+    """
+
+    train: ImageSet
+    queries: ImageSet | None = None
+    references: ImageSet | None = None
+    pairs: np.ndarray | None = None
+    faces: np.ndarray | None = None
+
+    def digest(self) -> str:
+        """sha256 of what is in it."""
+        sets = [images for images in (self.train, self.queries, self.references) if images is not None]
+        sha = hashlib.sha256("\n".join(images.listing_digest() for images in sets).encode())
+        if self.pairs is not None:
+            sha.update(self.pairs.astype("<i8").tobytes())
+        if self.faces is not None:
+            sha.update(b"faces" + self.faces.astype("<i8").tobytes())
+        return sha.hexdigest()
+
+
+def material(disc: Disc, train: ImageSet, stages: tuple[config.Stage, ...]) -> Material:
+    """What these stages need of a data set, beside its train images.
+
+    Raises:
+        MissingInput: a stage uses references or public pairs, and they are not there.
+    """
+    with_pairs = any(stage.data.anchors == "pairs" for stage in stages)
+    if not with_pairs and all(stage.data.negatives != "references" for stage in stages):
+        return Material(train)
+    references = require(disc, "references")
+    if not with_pairs:
+        return Material(train, references=references)
+    queries = require(disc, "queries")
+    return Material(train, queries, references, _public_pairs(disc, queries, references))
+
+
+def _public_pairs(disc: Disc, queries: ImageSet, references: ImageSet) -> np.ndarray:
+    """Rows of the true pairs of phase 1 that were given out, as far as both images are there."""
+    path = disc.ground_truth.get(1)
+    if path is None:
+        raise MissingInput(
+            seen=f"no ground truth of phase 1 in {disc.root}",
+            allowed="the public pairs, where a stage of the recipe trains on them",
+            remedy="add public_ground_truth.csv, or leave that stage out (--set members.NAME.stages=[...])",
+        )
+    truth = read_ground_truth(path)
+    # Hidden labels train nothing (rule 5.2), even where a later release of the data set has them.
+    public = disc_numbers(truth.query_ids, "Q") < PUBLIC_QUERIES
+    rows = []
+    for images, ids in ((queries, truth.query_ids[public]), (references, truth.reference_ids[public])):
+        at = np.minimum(np.searchsorted(images.ids, ids), len(images) - 1)
+        rows.append(np.where(images.ids[at] == ids, at, -1))
+    pairs = np.stack(rows, axis=1)
+    pairs = pairs[(pairs >= 0).all(axis=1)]
+    if not len(pairs):
+        raise MissingInput(
+            seen=f"no public pair of {path} has both its images in {disc.root}",
+            allowed="queries and references of the public half of phase 1",
+            remedy="check that ground truth and images belong together",
+        )
+    return pairs
+
+
+@dataclass(frozen=True)
+class StageImages:
+    """The images of one stage.
+
+    Attributes:
+        material: what they are taken from.
+        anchors: (a,) rows of train; or (a, 2) rows of queries and references.
+        labels: (train images,) label of each train row: anchors have 0 to a - 1, in order; the others what follows.
+        partners: rows of train that overlays are taken from.
+        pool: rows of train, or of references, that negatives are drawn from; empty where there are none.
+        pool_set: the image set whose rows these are.
+        negatives: how many are drawn beside each anchor.
+        own: (a,) rows of the pool's set, the one negative of each anchor; None where they are drawn.
+    """
+
+    material: Material
+    anchors: np.ndarray
+    labels: np.ndarray
+    partners: np.ndarray
+    pool: np.ndarray
+    pool_set: ImageSet
+    negatives: int
+    own: np.ndarray | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether the anchors are true pairs, so that nothing is edited."""
+        return self.anchors.ndim == 2
+
+    def pool_labels(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of negatives: a reference's lie above those of all train images."""
+        return self.labels[rows] if self.pool_set is self.material.train else len(self.labels) + rows
+
+    def draw_negatives(self, anchors: np.ndarray, *, key: tuple[int, ...]) -> np.ndarray:
+        """(n, negatives) rows of the pool's set, for n anchors by number: their own, or uniform with replacement."""
+        if self.own is not None:
+            return self.own[anchors, None]
+        drawn = np.random.default_rng(key).integers(max(1, len(self.pool)), size=(len(anchors), self.negatives))
+        return self.pool[drawn] if self.negatives else np.zeros((len(anchors), 0), np.int64)
+
+
+def stage_images(material: Material, data: config.Data) -> StageImages:
+    """The part of the material that a stage uses.
+
+    Raises:
+        RuleViolation: the train images are queries or references.
+        BadInput: fewer train images than classes asked for, or nothing left to draw from.
+    """
+    train = material.train
+    if not train.role.may_be_fitted_on:
+        raise RuleViolation(
+            seen=f"augmented training on the {train.role} images of {train.name}",
+            allowed="augmentation of train images or of declared external images only",
+            remedy="train on the train images",
+        )
+    rows = np.arange(0, len(train), data.every)
+    if data.ids > len(rows):
+        raise BadInput(
+            seen=f"{len(rows)} train images for {data.ids} classes",
+            allowed="a train image for each class",
+            remedy="lower stages.NAME.data.ids, or train on more images",
+        )
+    rows = rows[: data.ids] if data.ids else rows
+    if data.faces:
+        assert material.faces is not None, "nobody looked for faces"
+        rows = np.union1d(rows, material.faces)
+    rest = np.setdiff1d(np.arange(len(train)), rows)
+    labels = np.empty(len(train), np.int64)
+    labels[np.concatenate([rows, rest])] = np.arange(len(train))
+    # Where every train image is a class there are no others to take overlays from.
+    partners = rest if data.partners == "others" and len(rest) else np.arange(len(train))
+    if data.anchors == "pairs":
+        assert material.pairs is not None
+        anchors = material.pairs
+    else:
+        anchors = rows
+    return StageImages(material, anchors, labels, partners, *_pool(material, data), data.negatives_per_anchor)
+
+
+def _pool(material: Material, data: config.Data) -> tuple[np.ndarray, ImageSet]:
+    """Rows that negatives are drawn from, and the image set they count in."""
+    if data.negatives != "references":
+        return np.arange(0 if data.negatives == "none" else len(material.train)), material.train
+    assert material.references is not None
+    rows = np.arange(len(material.references))
+    if data.anchors == "pairs":
+        assert material.pairs is not None
+        rows = np.setdiff1d(rows, material.pairs[:, 1])
+    if not len(rows):
+        raise BadInput(
+            seen="every reference is in a public pair",
+            allowed="references without a pair, to draw negatives from",
+            remedy="set stages.NAME.data.negatives=train",
+        )
+    return rows, material.references
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Appends one line an item to a file; loader processes may share it.
+
+    Attributes:
+        path: of the file.
+        epoch: number of the pass over the images.
+    """
+
+    path: Path
+    epoch: int
+
+    def note(self, role: str, ids: Sequence[str], pixels: np.ndarray) -> None:
+        """Write down an item: role and ids of the images it is made from, the first its own; side and digest.
+
+        `pixels` are (..., side, side, 3) uint8.
+        """
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+        item = {"epoch": self.epoch, "role": role, "ids": list(ids), "side": pixels.shape[-2], "sha256": digest}
+        line = json.dumps(item) + "\n"
+        # One write in append mode, so that lines of several processes do not mix.
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+
+def read_witness(path: Path) -> list[dict]:
+    """The items written down so far: {"epoch", "role", "ids", "side", "sha256"}."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

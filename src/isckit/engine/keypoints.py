@@ -1,0 +1,81 @@
+"""Images to keypoints: in loader workers, in shards, resumable, with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from isckit import config
+from isckit.data.datasets import Substitute, opened, worker_init
+from isckit.data.image_sets import ImageSet
+from isckit.engine.distributed import Place
+from isckit.engine.shards import write_in_shards
+from isckit.views.keypoint_store import Block, write_block
+from isckit.views.keypoints import Points, extract
+
+
+class _Pictures(Dataset):
+    """Images decoded and described, with the reason where one is broken."""
+
+    def __init__(
+        self, images: ImageSet, rows: np.ndarray, keypoints: config.Keypoints, take: Substitute | None, flipped: bool
+    ) -> None:
+        self.images, self.rows, self.keypoints, self.take, self.flipped = images, rows, keypoints, take, flipped
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[Points, str]:
+        image, reason = opened(self.images, int(self.rows[position]), self.take)
+        return extract(cv2.flip(image, 1) if self.flipped else image, self.keypoints), reason
+
+
+def extract_keypoints(
+    images: ImageSet,
+    folder: Path,
+    *,
+    keypoints: config.Keypoints,
+    flipped: bool,
+    made_from: Mapping[str, Any],
+    settings: config.Extract,
+    take: Substitute | None,
+    place: Place,
+    workers: int,
+) -> None:
+    """Write the keypoints of an image set, shard by shard; what is already there is kept.
+
+    Args:
+        folder: of the shards and their receipt.
+        flipped: mirror every image before it is described.
+        take: gives what is described in place of an image; None for the image itself.
+
+    Raises:
+        BadInput: broken images under the policy "stop", all of them listed; whole shards before them are kept.
+        StaleArtifact: the folder holds keypoints made from something else.
+    """
+
+    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
+        points, reasons = _described(_Pictures(images, rows, keypoints, take, flipped), workers, bar)
+        return lambda path: write_block(path, Block.of(images.ids[rows], points)), reasons
+
+    write_in_shards(
+        images, folder, look, title="keypoints", suffix="h5", made_from=made_from, settings=settings, place=place
+    )
+
+
+def _described(pictures: _Pictures, workers: int, bar: tqdm) -> tuple[list[Points], dict[str, str]]:
+    """The points of every picture, and the broken images with their reasons."""
+    found, broken = [], {}
+    loader = DataLoader(pictures, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
+    for row, (points, reason) in zip(pictures.rows.tolist(), loader, strict=True):
+        found.append(points)
+        if reason:
+            broken[str(pictures.images.ids[row])] = reason
+        bar.update()
+    return found, broken

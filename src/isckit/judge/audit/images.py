@@ -1,0 +1,301 @@
+"""Digests of images: sha256 of every file of an image set, resumable, and kept in files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from isckit.data.containers import Shelf, some
+from isckit.data.image_sets import ImageSet
+from isckit.runs.artifacts import atomic
+from isckit.types import BadInput, MissingInput, Role
+
+SHARD = 16_384
+"""Images whose digests are written at a time: what a killed pass loses at most."""
+_CHUNK = 256
+"""Images a thread takes at a time: with fewer, threads on small files spend their time on handing over."""
+_BYTES = 32
+_STAMP = np.dtype([("size", "<i8"), ("mtime", "<i8"), ("crc", "<u4")])
+"""What is known of an image unread: bytes, time of change in ns of it or its archive, CRC-32 in an archive, else 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDigests:
+    """What the images of a set were, byte for byte.
+
+    Attributes:
+        name, role: of the image set.
+        ids: (n,) sorted unique text.
+        digests: (n, 32) uint8, sha256 of each file.
+        bytes: of all files together.
+    """
+
+    name: str
+    role: Role
+    ids: np.ndarray
+    digests: np.ndarray
+    bytes: int
+
+    @cached_property
+    def digest(self) -> str:
+        """One sha256 over the lines "id sha256" of all images, in the order of their ids."""
+        sha = hashlib.sha256()
+        for start in range(0, len(self.ids), SHARD):
+            part = slice(start, start + SHARD)
+            lines = zip(self.ids[part].tolist(), _hex(self.digests[part]), strict=True)
+            sha.update("".join(f"{name} {digest}\n" for name, digest in lines).encode())
+        return sha.hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What a manifest says of the set."""
+        return {"role": self.role.value, "images": len(self.ids), "bytes": self.bytes, "digest": self.digest}
+
+
+def digest_images(images: ImageSet, folder: Path, *, workers: int, trust: bool = True) -> ImageDigests:
+    """sha256 of the file of every image; equal for a folder and its zip archive.
+
+    Args:
+        images: the set.
+        folder: of this set's shards of digests; what a killed pass has written there is not read again.
+        workers: threads. On a slow disk or network, more than cores.
+        trust: take over the shards in `folder` whose images have the ids, sizes and times of change, and in archives
+            the CRC-32, of before. Whoever can set times can deceive this: an audit reads everything again.
+
+    Raises:
+        MissingInput: a file has gone since it was listed.
+        BadInput: a file cannot be read, or changes meanwhile; an archive or a shard is damaged.
+        StorageFull: the disk filled up; whole shards are kept.
+    """
+    digests, total = np.empty((len(images), _BYTES), np.uint8), 0
+    progress = tqdm(total=len(images), desc=f"digest {images.name}", unit="img", disable=None)
+    with progress as bar, ThreadPoolExecutor(max(1, workers)) as threads:
+        for number, start in enumerate(range(0, len(images), SHARD)):
+            stop = min(start + SHARD, len(images))
+            part, path = images.subset(np.arange(start, stop)), folder / f"shard-{number:05d}.npz"
+            known = _known(part, path) if trust else None
+            stamps, digests[start:stop] = known or _read_shard(part, path, threads, bar)
+            total += int(stamps["size"].sum())
+            bar.update(stop - bar.n)
+    return ImageDigests(images.name, images.role, images.ids, digests, total)
+
+
+def _known(images: ImageSet, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Stamps and digests in a shard, if it is of these images as they are."""
+    if not path.is_file():
+        return None
+    shard, now = _load(path, ("ids", "stamps", "digests")), _stamps(images)
+    same = np.array_equal(_decoded(shard["ids"]), images.ids) and np.array_equal(shard["stamps"], now)
+    return (now, shard["digests"]) if same else None
+
+
+def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
+    """Read all images of a shard, write their stamps and digests, and return them."""
+    stamps, digests = np.empty(len(images), _STAMP), np.empty((len(images), _BYTES), np.uint8)
+    starts = range(0, len(images), _CHUNK)
+    chunks = [images.subset(np.arange(start, min(start + _CHUNK, len(images)))) for start in starts]
+    for start, (chunk_stamps, data) in zip(starts, threads.map(_read_chunk, chunks), strict=True):
+        stop = start + len(chunk_stamps)
+        stamps[start:stop], digests[start:stop] = chunk_stamps, data
+        bar.update(stop - start)
+    _save(path, ids=np.strings.encode(images.ids, "utf-8"), stamps=stamps, digests=digests)
+    return stamps, digests
+
+
+def _read_chunk(images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps (n,), taken before reading so that a change meanwhile shows, and digests (n, 32)."""
+    stamps = _stamps(images)
+    columns = images.places["shelf"].tolist(), images.ids.tolist(), stamps["size"].tolist()
+    found = []
+    for i, (number, name, size) in enumerate(zip(*columns, strict=True)):
+        shelf = images.shelves[number]
+        data = images.read(i) if shelf.is_archive else _file(shelf, name, size=size)
+        found.append(hashlib.sha256(data).digest())
+    return stamps, np.frombuffer(b"".join(found), np.uint8).reshape(-1, _BYTES)
+
+
+def _file(shelf: Shelf, name: str, *, size: int) -> bytes:
+    """An image's file, of `size` bytes, in one read: `ImageSet.read` takes twice the time on small files."""
+    path = f"{shelf.source}/{name}{shelf.suffix}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            data = os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(path, name, error) from error
+    if len(data) != size:
+        raise BadInput(
+            seen=f"image {name} ({path}) had {size} bytes, and {len(data)} or more when it was read",
+            allowed="files that stay as they are while they are read",
+            remedy="run the command again when nothing writes there",
+        )
+    return data
+
+
+def _stamps(images: ImageSet) -> np.ndarray:
+    """What a file system and the directories of archives say of the images, as (n,) of _STAMP."""
+    stamps = np.zeros(len(images), _STAMP)
+    stamps["size"], stamps["crc"] = images.places["size"], images.places["crc"]
+    for number in np.unique(images.places["shelf"]).tolist():
+        shelf, rows = images.shelves[number], np.flatnonzero(images.places["shelf"] == number)
+        names = images.ids[rows].tolist()
+        if shelf.is_archive:
+            stamps["mtime"][rows] = _stat(str(shelf.source), name=names[0]).st_mtime_ns
+        else:
+            found = [_stat(f"{shelf.source}/{name}{shelf.suffix}", name=name) for name in names]
+            stamps["size"][rows] = [entry.st_size for entry in found]
+            stamps["mtime"][rows] = [entry.st_mtime_ns for entry in found]
+    return stamps
+
+
+def _stat(path: str, *, name: str) -> os.stat_result:
+    try:
+        return os.stat(path)  # noqa: PTH116  millions of Path objects would take seconds
+    except OSError as error:
+        raise _unreadable(path, name, error) from error
+
+
+def _unreadable(path: str, name: str, error: OSError) -> MissingInput | BadInput:
+    kind, what = (MissingInput, "is gone") if isinstance(error, FileNotFoundError) else (BadInput, str(error.strerror))
+    return kind(
+        seen=f"image {name} ({path}): {what}",
+        allowed="files that can be read, and stay while they are",
+        remedy="put it back or make it readable, and run the command again",
+    )
+
+
+def write_digests(path: Path, digests: ImageDigests) -> None:
+    """Write as npz, atomically.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+    """
+    _save(
+        path,
+        name=np.array(digests.name),
+        role=np.array(digests.role.value),
+        ids=np.strings.encode(digests.ids, "utf-8"),
+        digests=digests.digests,
+        bytes=np.array(digests.bytes, np.int64),
+    )
+
+
+def read_digests(path: Path) -> ImageDigests:
+    """Read what write_digests wrote.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is damaged or something else.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed="a file of image digests", remedy="digest the images first")
+    held = _load(path, ("ids", "digests", "name", "role", "bytes"))
+    ids = _decoded(held["ids"])
+    if (ids[1:] <= ids[:-1]).any() or str(held["role"]) not in list(Role):
+        raise _damaged(path, "ids out of order, or an unknown role")
+    return ImageDigests(str(held["name"]), Role(str(held["role"])), ids, held["digests"], int(held["bytes"]))
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, allow_pickle=False, **arrays)
+
+
+def _load(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The named arrays of a file of digests: of ids S and of digests (n, 32) uint8 at least."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = {name: np.asarray(file[name]) for name in names}
+        shape = (held["digests"].shape, held["digests"].dtype, held["ids"].dtype.kind)
+        if shape != ((len(held["ids"]), _BYTES), np.uint8, "S"):
+            raise ValueError(f"digests of {shape[0]} {shape[1]} for {len(held['ids'])} ids")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+        raise _damaged(path, str(error)) from error
+    return held
+
+
+def _damaged(path: Path, reason: str) -> BadInput:
+    return BadInput(
+        seen=f"{path} is not a file of image digests ({reason})",
+        allowed="a whole file written by this kit",
+        remedy=f"delete {path} and digest the images again",
+    )
+
+
+def _decoded(ids: np.ndarray) -> np.ndarray:
+    return np.strings.decode(ids, "utf-8").astype(str, copy=False)
+
+
+def _hex(digests: np.ndarray) -> list[str]:
+    text = digests.tobytes().hex()
+    return [text[start : start + 2 * _BYTES] for start in range(0, len(text), 2 * _BYTES)]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Ids of the images that are not what they were; true where there is any.
+
+    Attributes:
+        changed: with other bytes, the swapped ones among them.
+        missing, added: only there before, only there now.
+        swapped: pairs of ids that have exchanged their bytes.
+    """
+
+    changed: tuple[str, ...]
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
+    swapped: tuple[tuple[str, str], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.missing or self.added)
+
+    def __str__(self) -> str:
+        swapped = [f"{first} <-> {second}" for first, second in self.swapped]
+        kinds = {"changed": self.changed, "missing": self.missing, "added": self.added, "swapped": swapped}
+        return "; ".join(f"{len(found)} {kind}: {some(found)}" for kind, found in kinds.items() if found) or "none"
+
+
+def changed(before: ImageDigests, now: ImageDigests) -> Changes:
+    """Which images of a set are not what they were."""
+    common, old, new = np.intersect1d(before.ids, now.ids, assume_unique=True, return_indices=True)
+    differ = (before.digests[old] != now.digests[new]).any(axis=1)
+    ids, was, became = common[differ], before.digests[old[differ]], now.digests[new[differ]]
+    first, second = _equal_rows(np.hstack([was, became]), np.hstack([became, was]))
+    once = first < second
+    return Changes(
+        changed=tuple(ids.tolist()),
+        missing=tuple(np.setdiff1d(before.ids, now.ids, assume_unique=True).tolist()),
+        added=tuple(np.setdiff1d(now.ids, before.ids, assume_unique=True).tolist()),
+        swapped=tuple(zip(ids[first[once]].tolist(), ids[second[once]].tolist(), strict=True)),
+    )
+
+
+def same_bytes(first: ImageDigests, second: ImageDigests) -> list[tuple[str, str]]:
+    """All pairs (id of the first set, id of the second) of byte-identical files, by the ids of the first."""
+    left, right = _equal_rows(first.digests, second.digests)
+    return list(zip(first.ids[left].tolist(), second.ids[right].tolist(), strict=True))
+
+
+def _equal_rows(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of all pairs of equal rows of two uint8 matrices of digests, by the first's, then the second's number."""
+    # Eight bytes of a sha256 hardly ever agree by chance: they find the candidates, all bytes decide.
+    keys, others = (np.ascontiguousarray(rows[:, :8]).view("<u8").ravel() for rows in (first, second))
+    order = np.argsort(others, kind="stable")
+    others = others[order]
+    starts = np.searchsorted(others, keys, "left")
+    counts = np.searchsorted(others, keys, "right") - starts
+    left = np.repeat(np.arange(len(keys)), counts)
+    within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+    right = order[np.repeat(starts, counts) + within]
+    equal = (first[left] == second[right]).all(axis=1)
+    return left[equal], right[equal]

@@ -1,0 +1,202 @@
+"""The experiments on independence (rules 5.4, 5.5): the same images alone, among others, elsewhere, renamed, doubled.
+
+A descriptor or score that depends on nothing but its own image or pair, and on what is fixed, comes out as submitted in
+every one of them. Each runs the contestant's pipeline in a fresh process on images that the referee laid out.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from isckit.data.ground_truth import PHASE_QUERIES, phases_of
+from isckit.data.image_sets import ImageSet
+from isckit.data.layouts import require
+from isckit.judge.rules.experiments.contestant import AT_ONCE, KIT, THREADS, Answer, Drawn, ask, start
+from isckit.judge.rules.finding import Case
+from isckit.runs.artifacts import receipt_path
+from isckit.runs.workspace import Workspace, query_set
+from isckit.submission import best_rows, read_matches
+from isckit.types import Matches, Role
+
+ALONE = 3
+"""Pairs looked at in a process of their own, with no other image present."""
+BATCH = 16
+"""Images a batch in the experiments that have several: another size than that of submissions."""
+MATCHES_PER_QUERY = 2
+"""References drawn with each query: those of its best rows in the submission."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One experiment: what was changed, the images, and what the pipeline said."""
+
+    name: str
+    queries: Drawn
+    references: Drawn
+    answer: Answer
+
+
+@functools.lru_cache(maxsize=1)
+def trials(case: Case) -> tuple[Trial, ...]:
+    """All experiments on a sample of the submission's images; made once for both rules.
+
+    Raises:
+        BadInput: the pipeline failed on one of them.
+    """
+    assert case.probe is not None and case.disc is not None
+    rng = np.random.default_rng(case.probe.seed)
+    path = case.workspace.matches(case.phase, case.name)
+    queries, references, best = _sample(case, read_matches(path) if path.is_file() else None, rng)
+    plans = list(_plans(queries, references, best, rng))
+    with tempfile.TemporaryDirectory(prefix="isckit-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+        asked = [pool.submit(_ask, case, plan, Path(folder) / str(number)) for number, plan in enumerate(plans)]
+        answers = [job.result() for job in tqdm(asked, desc="independence", unit="experiment")]
+    return tuple(Trial(p[0], p[1], p[2], answer) for p, answer in zip(plans, answers, strict=True))
+
+
+Plan = tuple[str, Drawn, Drawn, int]
+
+
+def _ask(case: Case, plan: Plan, folder: Path) -> Answer:
+    assert case.probe is not None
+    _, queries, references, batch = plan
+    return ask(
+        case.probe.infer,
+        queries,
+        references,
+        folder=folder,
+        batch=batch,
+        name=case.name,
+        root=case.workspace.root,
+        threads=THREADS,
+    )
+
+
+def _plans(queries: Drawn, references: Drawn, best: dict[str, list[str]], rng: np.random.Generator) -> Iterator[Plan]:
+    """Name, queries, references and batch size of each experiment of competition rule 5.4."""
+    for number, query in enumerate(queries.ids[:ALONE].tolist()):
+        best_of = np.flatnonzero(np.isin(references.ids, best.get(query, [])[:1])).tolist()
+        beside = best_of or [number % len(references.rows)]
+        yield f"{query} alone with a reference", _part(queries, [number]), _part(references, beside), 1
+    half = [rng.permutation(len(side.rows))[: max(1, len(side.rows) // 2)] for side in (queries, references)]
+    yield "half of the others removed", _part(queries, half[0]), _part(references, half[1]), BATCH
+    for part in range(min(2, len(references.rows))):
+        shared = _part(references, np.arange(part, len(references.rows), 2))
+        yield f"references split, part {part + 1}", queries, shared, BATCH
+    yield "order and ids changed", _renamed(queries, rng), _renamed(references, rng), BATCH
+    yield "every query twice", _doubled(queries), references, BATCH
+
+
+def _part(drawn: Drawn, which: np.ndarray | list[int]) -> Drawn:
+    return Drawn(drawn.images, drawn.rows[which], drawn.names[which])
+
+
+def _renamed(drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    """Other ids of the same grammar and phase, which put the images into another order."""
+    numbers = rng.choice(PHASE_QUERIES, len(drawn.rows), replace=False)
+    if drawn.images.role is Role.REFERENCE:
+        return replace(drawn, names=np.array([f"R{number:06d}" for number in numbers]))
+    first = _first_of_phase(drawn)
+    return replace(drawn, names=np.array([f"Q{first + number:05d}" for number in numbers]))
+
+
+def _doubled(queries: Drawn) -> Drawn:
+    """Every query also under a second, unused id."""
+    taken, first = set(queries.names.tolist()), _first_of_phase(queries)
+    free = (name for name in (f"Q{first + number:05d}" for number in range(PHASE_QUERIES)) if name not in taken)
+    names = np.array([next(free) for _ in queries.rows])
+    return Drawn(queries.images, np.tile(queries.rows, 2), np.concatenate([queries.names, names]))
+
+
+def _first_of_phase(queries: Drawn) -> int:
+    return PHASE_QUERIES * int(phases_of(queries.ids[:1])[0] - 1)
+
+
+def _sample(case: Case, matches: Matches | None, rng: np.random.Generator) -> tuple[Drawn, Drawn, dict[str, list[str]]]:
+    """Queries, half of them those with the most confident rows; references, of their best rows and as many others.
+
+    Also the references of each query's best rows, the best first.
+    """
+    assert case.probe is not None and case.disc is not None
+    images, shelves = require(case.disc, query_set(case.phase)), require(case.disc, "references")
+    ranked = list(dict.fromkeys(best_rows(matches, len(matches)).query_ids.tolist())) if matches else []
+    at_random = rng.permutation(images.ids).tolist()
+    chosen = list(dict.fromkeys([*ranked[: case.probe.sample // 2], *at_random]))[: case.probe.sample]
+    best = _best_references(matches, chosen) if matches else {}
+    wanted = [reference for references in best.values() for reference in references]
+    wanted += rng.permutation(shelves.ids)[: case.probe.sample].tolist()
+    return _drawn(images, chosen), _drawn(shelves, list(dict.fromkeys(wanted))), best
+
+
+def _best_references(matches: Matches, chosen: list[str]) -> dict[str, list[str]]:
+    order = np.flatnonzero(np.isin(matches.query_ids, chosen))
+    order = order[np.argsort(-matches.scores[order], kind="stable")]
+    best: dict[str, list[str]] = {}
+    for query, reference in zip(matches.query_ids[order].tolist(), matches.reference_ids[order].tolist(), strict=True):
+        if len(rows := best.setdefault(query, [])) < MATCHES_PER_QUERY:
+            rows.append(reference)
+    return best
+
+
+def _drawn(images: ImageSet, names: list[str]) -> Drawn:
+    """The images of these names; a submission may name some that are not there, which is the business of rule 5.7."""
+    wanted = np.array(names)
+    rows = np.minimum(np.searchsorted(images.ids, wanted), len(images) - 1)
+    return Drawn.as_they_are(images, rows[images.ids[rows] == wanted])
+
+
+def scratch(
+    workspace: Workspace, name: str, root: Path, *, weights: bool = True, cache: bool = False, codebooks: bool = False
+) -> Workspace:
+    """A root that begins where the run stood after its training: recipe and weights are links to those of the run.
+
+    Args:
+        workspace, name: the run.
+        root: new folder.
+        weights: leave them away to have them trained again.
+        cache: see the run's embeddings too.
+        codebooks: see the run's visual words too, which are fitted while all of train is described.
+    """
+    there = Workspace(root)
+    shared = [workspace.recipe(name)]
+    if weights:
+        shared += [workspace.weights(name), receipt_path(workspace.weights(name))]
+    if codebooks:
+        shared += sorted(workspace.checkpoint(name).glob("*.codebook.npz*"))
+    there.checkpoint(name).mkdir(parents=True)
+    for path in shared:
+        if path.is_file():
+            (there.checkpoint(name) / path.name).symlink_to(path.resolve())
+    if cache:
+        own = workspace.embeddings(name, "train", "member").parent.parent
+        link = there.embeddings(name, "train", "member").parent.parent
+        link.parent.mkdir(parents=True)
+        link.symlink_to(own.resolve())
+    return there
+
+
+def again(
+    verb: str,
+    workspace: Workspace,
+    name: str,
+    *,
+    options: str = "",
+    values: Mapping[str, object] | None = None,
+    threads: int | None = None,
+    show: bool = False,
+) -> None:
+    """Do a verb of this kit in a fresh process; `options` has placeholders, the rest is as in `start`.
+
+    Raises:
+        BadInput: it failed; its last lines are in the message.
+    """
+    command = f"{KIT} {verb} --name {{name}} --root {{root}} {options}"
+    start(command, {"name": name, "root": workspace.root} | dict(values or {}), threads=threads, show=show)

@@ -1,0 +1,194 @@
+"""The precision-recall curve of a ranking of pairs: its figures, its picture, its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from isckit.judge.score.labels import Labelled, label
+from isckit.runs.artifacts import atomic, write_text
+from isckit.types import GroundTruth, Matches
+
+PRECISION = 0.9
+"""Precision of the contest's second figure, Recall@P90."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve at every true prediction, best first; between two of them precision only falls.
+
+    Attributes:
+        scores: (m,) float64, falling.
+        precision, recall: (m,) float64, ties counted against.
+        optimistic_precision: (m,) float64, ties counted in favour.
+        n_pos: number of true pairs, found or not.
+        distinct_scores: number of different scores among all rows.
+        tied_rows: number of rows, true or false, that share their score with another.
+    """
+
+    scores: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    optimistic_precision: np.ndarray
+    n_pos: int
+    distinct_scores: int
+    tied_rows: int
+
+    @property
+    def average_precision(self) -> float:
+        """Micro average precision, without interpolation: the sum of recall steps times precision."""
+        return float(self.precision.sum() / self.n_pos)
+
+    @property
+    def optimistic_average_precision(self) -> float:
+        """What the same rows would reach if every tie fell well."""
+        return float(self.optimistic_precision.sum() / self.n_pos)
+
+    def operating_point(self, precision: float = PRECISION) -> tuple[float, float | None]:
+        """Largest recall at which precision still holds, and the score to accept from; (0, None) where it never does.
+
+        It is not the first time that precision falls: a confident false pair would decide it.
+        """
+        reached = np.flatnonzero(self.precision >= precision)
+        return (float(self.recall[reached[-1]]), float(self.scores[reached[-1]])) if len(reached) else (0.0, None)
+
+
+def trace(scores: np.ndarray, correct: np.ndarray, *, n_pos: int) -> Curve:
+    """Curve of scored pairs.
+
+    The contest counts ties against: within one score, false pairs come before true ones. The j-th true pair then
+    stands at rank j plus the number of false pairs whose score is at least its own, so plain sorts are enough.
+
+    Args:
+        scores: (n,) float, larger is more confident.
+        correct: (n,) bool.
+        n_pos: number of true pairs, at least 1.
+    """
+    every, true = np.sort(scores), np.sort(scores[correct])
+    found = np.arange(len(true), 0, -1)
+    precision = []
+    for side in ("left", "right"):
+        false = len(every) - np.searchsorted(every, true, side) - len(true) + np.searchsorted(true, true, side)
+        precision.append((found / (found + false))[::-1])
+    opens = np.ones(len(every) + 1, bool)
+    opens[1:-1] = every[1:] != every[:-1]
+    alone = np.count_nonzero(opens[:-1] & opens[1:])
+    return Curve(
+        true[::-1],
+        precision[0],
+        found[::-1] / n_pos,
+        precision[1],
+        n_pos,
+        int(np.count_nonzero(opens[:-1])),
+        len(every) - int(alone),
+    )
+
+
+def average_precision_textbook(scores: list[float], correct: list[bool], *, n_pos: int) -> float:
+    """Micro average precision by walking down the ranking: the slow twin that `trace` is tested against."""
+    total, found, recall = 0.0, 0, 0.0
+    ranking = sorted(zip(scores, correct, strict=True), key=lambda row: (-row[0], row[1]))
+    for rank, (_, true) in enumerate(ranking, start=1):
+        found += true
+        total += (found / n_pos - recall) * (found / rank)
+        recall = found / n_pos
+    return total
+
+
+def write_curve_csv(curve: Curve, path: Path) -> None:
+    """Write score, precision and recall at every true prediction."""
+    columns = (curve.scores.tolist(), curve.precision.tolist(), curve.recall.tolist())
+    rows = [",".join(map(repr, row)) for row in zip(*columns, strict=True)]
+    write_text(path, "\n".join(["score,precision,recall", *rows]) + "\n")
+
+
+def plot_curve(curve: Curve, path: Path) -> None:
+    """Draw precision over recall, the 90 % line and the operating point, as PNG or what the suffix names."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(curve.recall, curve.precision, color="tab:blue", linewidth=1.5)
+    axes.axhline(PRECISION, color="grey", linestyle="--", linewidth=1, label="precision 0.9")
+    recall, threshold = curve.operating_point()
+    if threshold is not None:
+        at = int(np.searchsorted(curve.recall, recall))
+        axes.plot(
+            recall, curve.precision[at], "o", color="tab:red", label=f"recall {recall:.4f} at score ≥ {threshold:.6g}"
+        )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        xlabel="recall",
+        ylabel="precision",
+        title=f"µAP {curve.average_precision:.5f}, {curve.n_pos:,} true pairs",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
+
+
+_BATCH = 64
+"""Resamples computed together: bounds memory to about 64 columns over queries and true pairs."""
+
+
+def bootstrap(
+    matches: Matches,
+    truth: GroundTruth,
+    *,
+    n: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    phase_queries: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """Percentile interval of uAP over n resamples of the labelled queries, distractors included.
+
+    A query drawn w times brings w copies of its rows and of its true pairs, found or not; the copies are ranked as
+    any other ties. Resamples without a single true pair have no uAP and are left out.
+
+    Raises:
+        BadInput: as `score.score_matches`.
+    """
+    rows = label(matches, truth, phase_queries=phase_queries)
+    n_queries, rng = len(truth.listed_queries), np.random.default_rng(seed)
+    values: list[np.ndarray] = []
+    for start in range(0, n, _BATCH):
+        draws = [rng.integers(n_queries, size=n_queries) for _ in range(min(_BATCH, n - start))]
+        weights = np.stack([np.bincount(draw, minlength=n_queries) for draw in draws], axis=1)
+        values.append(weighted_average_precision(rows, weights))
+    low, high = np.nanquantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def weighted_average_precision(rows: Labelled, weights: np.ndarray) -> np.ndarray:
+    """uAP of each resample, exactly as if every query's rows were repeated by its weight; NaN without a true pair.
+
+    Args:
+        rows: labelled rows.
+        weights: (queries, resamples) int, how often each query was drawn.
+
+    Returns:
+        (resamples,) float64.
+    """
+    best_first = np.argsort(-rows.scores[rows.correct], kind="stable")
+    true_scores, true_queries = rows.scores[rows.correct][best_first], rows.queries[rows.correct][best_first]
+    # A false row stands before every true row whose score is not above its own; bin it with the first of them.
+    first_behind = np.searchsorted(-true_scores, -rows.scores[~rows.correct], side="left")
+    matters = first_behind < len(true_scores)
+    cells = (first_behind[matters], rows.queries[~rows.correct][matters])
+    false_counts = csr_matrix((np.ones(len(cells[0])), cells), shape=(len(true_scores), len(weights)))
+    ahead = np.cumsum(false_counts @ weights, axis=0)
+    copies = weights[true_queries]
+    before = np.cumsum(copies, axis=0) - copies
+    total = np.zeros(weights.shape[1])
+    for copy in range(1, 1 + copies.max(initial=0)):
+        precision = (before + copy) / (before + copy + ahead)
+        total += np.where(copies >= copy, precision, 0).sum(axis=0)
+    n_pos = weights[rows.true_queries].sum(axis=0)
+    return np.divide(total, n_pos, out=np.full(len(n_pos), np.nan), where=n_pos > 0)

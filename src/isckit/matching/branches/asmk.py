@@ -1,0 +1,158 @@
+"""The ASMK branch: local features as binary codes of visual words, matched by the words that two images share.
+
+Its codebook is fitted while train is extracted, as all codes are written in terms of it; `fit` makes it again, of the
+same bytes, wherever it is not there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from isckit import config
+from isckit.matching import asmk
+from isckit.matching.asmk import fit_codebook, read_array, write_arrays
+from isckit.matching.codes import Codes, read_code_shards, write_codes
+from isckit.matching.inputs import Scene
+from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, write_receipt
+from isckit.runs.meter import measured
+from isckit.runs.run import Run
+from isckit.types import BadInput, Matches, MissingInput, Role
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+TRAIN = "train"
+
+
+def codebook(run: Run, branch: config.Asmk) -> np.ndarray:
+    """The visual words (words, d) float32.
+
+    Raises:
+        MissingInput: train was not extracted before.
+    """
+    remedy = f"extract train first: isckit extract --name {run.name} --sets train --data DIR"
+    return read_array(run.workspace.codebook(run.name, branch.name), "words", remedy=remedy)
+
+
+def fit_words(run: Run, branch: config.Asmk) -> None:
+    """Fit the codebook on the features of train images that were sampled in extraction.
+
+    Raises:
+        MissingInput: train was not extracted.
+        BadInput: fewer features than words.
+        StaleArtifact: it was fitted on others.
+    """
+    sample = (run.cache or run.workspace).feature_sample(run.name, TRAIN, branch.name)
+    path = run.workspace.codebook(run.name, branch.name)
+    made_from = {"sample": file_digest(sample) if sample.is_file() else "", "words": branch.words}
+    if not sample.is_file() or is_fresh(path, made_from):
+        codebook(run, branch)  # raises where there is neither
+        return
+    with measured() as cost:
+        features = read_array(sample, "features", remedy="run the extraction of train")
+        words = fit_codebook(features, words=branch.words, seed=run.recipe.seed)
+        write_arrays(path, {"words": words})
+    images = read_receipt(sample)["facts"]["images"]
+    facts = {"fitted_on": Role.TRAIN.value, "images": images, "cost": cost.record(images=images)}
+    write_receipt(path, made_from=made_from, facts=facts)
+    log.info(
+        "%s: %d visual words from %d features of %d train images", branch.name, *words.shape[:1], len(features), images
+    )
+
+
+def fit(run: Run, branch: config.Asmk) -> None:
+    """Fit what the branch needs of train: its codebook, and the codes that scores are normalised against.
+
+    Raises:
+        MissingInput: train was not extracted.
+        BadInput: fewer train images than the rank that scores are normalised by.
+    """
+    fit_words(run, branch)
+    receipt = _receipt(run, TRAIN, branch)
+    folder = run.workspace.code_bank(run.name, branch.name)
+    made_from = {"codes": receipt["made_from"]}
+    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
+        return
+    if receipt["facts"]["images"] < branch.norm_rank:
+        raise BadInput(
+            seen=f"{receipt['facts']['images']} train images, scores normalised by the one at rank {branch.norm_rank}",
+            allowed="at least as many train images",
+            remedy=f"extract more train images, or set matching.branches.{branch.name}.norm_rank",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {"fitted_on": Role.TRAIN.value, "images": receipt["facts"]["images"]}
+    write_receipt(folder, made_from=made_from, facts=facts | {"complete": False})
+    for number, part in enumerate(_shards(run, TRAIN, branch)):
+        write_codes(folder / f"shard-{number:05d}.npz", part)
+    write_receipt(folder, made_from=made_from, facts=facts | {"complete": True})
+
+
+def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
+    """Score all pairs that share a visual word, and list the best by the branch's cut, no fewer than are handed in.
+
+    A score is a function of query, reference, codebook and train. In memory are a shard of queries and one of others.
+
+    Raises:
+        MissingInput: an image set was not extracted, or the branch was not fitted.
+    """
+    run, cut = scene.run, branch.cut
+    rows = max(scene.rows, round(cut.amount * len(scene.query_ids)))
+    best = asmk.Best(amount=int(cut.amount) if cut.by == "neighbours" else rows, per_query=cut.by == "neighbours")
+    names: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    start = 0
+    bar = tqdm(total=len(scene.query_ids), desc=f"match {branch.name}", unit="query")
+    for queries in _shards(run, scene.queries, branch):
+        names[0].append(queries.ids)
+        usual = _usual(run, branch, queries)
+        column = 0
+        for references in _shards(run, scene.references, branch):
+            if not start:
+                names[1].append(references.ids)
+            similar = asmk.similarities(queries, references, alpha=branch.alpha, threshold=branch.threshold)
+            scores = similar - usual[:, None]
+            query, reference = np.nonzero((similar > 0) & (scores >= best.floor))
+            best.add(query + start, reference + column, scores[query, reference])
+            column += len(references.ids)
+        start += len(queries.ids)
+        bar.update(len(queries.ids))
+    bar.close()
+    query, reference, kept = best.finish()
+    return Matches(np.concatenate(names[0])[query], np.concatenate(names[1])[reference], kept)
+
+
+def _usual(run: Run, branch: config.Asmk, queries: Codes) -> np.ndarray:
+    """(queries,) what is subtracted from their scores."""
+    if not branch.norm_factor:
+        return np.zeros(len(queries.ids))
+    folder = run.workspace.code_bank(run.name, branch.name)
+    if not folder.exists() or not read_receipt(folder)["facts"]["complete"]:
+        raise MissingInput(
+            seen=f"no train codes in {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}"
+        )
+    train = read_code_shards(folder)
+    usual = asmk.background(queries, train, rank=branch.norm_rank, alpha=branch.alpha, threshold=branch.threshold)
+    return branch.norm_factor * usual
+
+
+def _shards(run: Run, image_set: str, branch: config.Asmk) -> Iterator[Codes]:
+    _receipt(run, image_set, branch)
+    return read_code_shards((run.cache or run.workspace).codes(run.name, image_set, branch.name))
+
+
+def _receipt(run: Run, image_set: str, branch: config.Asmk) -> dict[str, Any]:
+    folder = (run.cache or run.workspace).codes(run.name, image_set, branch.name)
+    receipt = read_receipt(folder) if folder.exists() else None
+    if receipt is None or not receipt["facts"]["complete"]:
+        raise MissingInput(
+            seen=f"no complete codes of {image_set} for branch {branch.name} in run {run.name!r}",
+            allowed="a finished extraction",
+            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
+        )
+    return receipt

@@ -1,0 +1,262 @@
+"""Branches of local features: keypoints of every image, an index fitted on train, votes, and verified pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from isckit import config
+from isckit.data.image_sets import ImageSet
+from isckit.data.images import placeholder
+from isckit.matching.inputs import Scene, open_table, substitute_made_from, substitute_of, table_receipt
+from isckit.matching.local import index
+from isckit.matching.local.verify import score
+from isckit.matching.local.vote import candidates
+from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
+from isckit.runs.meter import measured
+from isckit.runs.run import Run
+from isckit.types import Matches, MissingInput, Role
+from isckit.views.keypoint_store import Store
+from isckit.views.overlays import Box, pasted, substituted
+
+if TYPE_CHECKING:
+    from isckit.data.datasets import Substitute
+    from isckit.engine.distributed import Place
+
+log = logging.getLogger(__name__)
+
+OVERLAY, SUBSTITUTED = "-overlay", "-substituted"
+"""Ends of the names of keypoints of queries that were not looked at as they are."""
+_POINTS_AN_IMAGE = 100
+"""Fewer than train images have: so many are described that there are points enough for fitting."""
+
+
+def describe(run: Run, images: ImageSet, branch: config.Local, *, place: Place, workers: int) -> None:
+    """Extract the keypoints that a branch needs of an image set; of train as many images as its index is fitted on.
+
+    Raises:
+        BadInput: broken images under the policy "stop", all of them listed.
+        MissingInput: overlays are looked at, and nobody detected any.
+    """
+    from isckit.engine.keypoints import extract_keypoints  # imports torch
+
+    if images.role.may_be_fitted_on:
+        if not _fitted(branch):
+            return
+        wanted = -(-index.sample_size(branch.vote) // _POINTS_AN_IMAGE) if branch.vote else 0
+        images = images.subset(np.unique(np.linspace(0, len(images) - 1, min(wanted, len(images))).astype(np.int64)))
+    for flipped in _extractions(branch, images.role):
+        extract_keypoints(
+            images,
+            _folder(run, images.name, branch, images.role, flipped=flipped),
+            keypoints=branch.keypoints,
+            flipped=flipped,
+            made_from=_described_from(run, images, branch),
+            settings=run.recipe.extract,
+            take=_taken(run, images, branch),
+            place=place,
+            workers=workers,
+        )
+
+
+def fit(run: Run, branch: config.Local) -> None:
+    """Fit the cells of the branch's index on points of train images.
+
+    Raises:
+        MissingInput: train was not extracted.
+    """
+    if not _fitted(branch):
+        return
+    assert branch.vote is not None
+    path, folder = run.workspace.quantiser(run.name, branch.name), _folder(run, "train", branch, Role.TRAIN)
+    made_from = {"vote": _words(branch.vote), "train": _receipt(folder, run, "train")}
+    if is_fresh(path, made_from):
+        log.info("the index of %s is already fitted: %s", branch.name, path)
+        return
+    with measured() as cost:
+        train = Store(folder)
+        descriptors = np.concatenate([train.block(number).descriptors for number in range(len(train.paths))])
+        rng = np.random.default_rng(run.recipe.seed)
+        drawn = rng.permutation(len(descriptors))[: index.sample_size(branch.vote)]
+        index.save(path, index.fit(index.vectors(descriptors[drawn]), branch.vote, seed=run.recipe.seed))
+    facts = {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
+    write_receipt(path, made_from=made_from, facts=facts | {"cost": cost.record(images=len(train.ids))})
+
+
+def matches(scene: Scene, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
+    """The verified pairs: those that the branch's own points vote for, and those of its candidate branches.
+
+    Raises:
+        MissingInput: keypoints of one of the sets, or the index, are not there.
+    """
+    run = scene.run
+    sides = [_store(run, scene.queries, branch, Role.QUERY)]
+    if branch.verify.mirrored or (branch.vote and branch.vote.mirrored):
+        sides.append(_store(run, scene.queries, branch, Role.QUERY, flipped=True))
+    references = _store(run, scene.references, branch, Role.REFERENCE)
+    pairs = [_voted(scene, branch, sides, references)] if branch.vote else []
+    pairs += [_pairs(found[name], sides[0].ids, references.ids) for name in branch.candidates]
+    chosen = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]))
+    query, reference = np.divmod(chosen, len(references.ids))
+    seen = sides if branch.verify.mirrored else sides[:1]
+    scores = verified(seen, references, query, reference, branch.verify, workers=scene.workers)
+    kept = (scores > 0) | (branch.verify.least == 0)
+    return Matches(sides[0].ids[query[kept]], references.ids[reference[kept]], scores[kept])
+
+
+def verified(
+    sides: list[Store],
+    references: Store,
+    query: np.ndarray,
+    reference: np.ndarray,
+    settings: config.Verify,
+    *,
+    workers: int,
+) -> np.ndarray:
+    """The score of each pair of rows, the best over the sides of its query: (n,) float64.
+
+    Args:
+        query, reference: (n,) rows, ordered by query.
+        workers: threads.
+    """
+
+    def look(rows: slice) -> np.ndarray:
+        shown = [side.points(int(query[rows.start])) for side in sides]
+        others = (references.points(int(row)) for row in reference[rows])
+        return np.array([max(score(points, other, settings) for points in shown) for other in others])
+
+    starts = np.unique(query, return_index=True)[1]
+    ends = np.append(starts[1:], len(query))[: len(starts)]
+    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        scores = list(tqdm(pool.map(look, parts), total=len(parts), desc="verify", unit="query"))
+    return np.concatenate([np.zeros(0), *scores])
+
+
+def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
+    """Pairs that vote, as numbers: query row times references plus reference row."""
+    run, settings = scene.run, branch.vote
+    assert settings is not None
+    quantiser, made_from = index.EVERYTHING, {"vote": _words(settings), "keypoints": _words(branch.keypoints)}
+    if _fitted(branch):
+        path = run.workspace.quantiser(run.name, branch.name)
+        if not path.is_file():
+            raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+        quantiser, made_from["quantiser"] = index.load(path), file_digest(path)
+    for name, role in ((scene.queries, Role.QUERY), (scene.references, Role.REFERENCE)):
+        made_from[name] = _receipt(_folder(run, name, branch, role), run, name)
+    folder = (run.cache or run.workspace).votes(run.name, scene.queries, branch.name)
+    if not is_fresh(folder, made_from):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_receipt(folder, made_from=made_from, facts={"role": Role.QUERY.value})
+    pairs = []
+    for side in sides if settings.mirrored else sides[:1]:
+        beside = folder / ("mirrored" if side is not sides[0] else "plain")
+        votes = candidates(side, references, quantiser, settings, folder=beside, workers=scene.workers)
+        pairs.append(votes.query * len(references.ids) + votes.reference)
+        log.info("%s: %d pairs of %s voted", branch.name, len(votes.query), beside.name)
+    return np.concatenate(pairs)
+
+
+def _pairs(rows: Matches, query_ids: np.ndarray, reference_ids: np.ndarray) -> np.ndarray:
+    """Pairs of another branch as numbers."""
+    return np.searchsorted(query_ids, rows.query_ids) * len(reference_ids) + np.searchsorted(
+        reference_ids, rows.reference_ids
+    )
+
+
+def _store(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Store:
+    """The keypoints of an image set, as they are or mirrored; ORB's were extracted from the mirrored pictures."""
+    again = flipped and branch.keypoints.kind == "orb"
+    folder = _folder(run, image_set, branch, role, flipped=again)
+    _receipt(folder, run, image_set)
+    return Store(folder, flipped=flipped and not again)
+
+
+def _extractions(branch: config.Local, role: Role) -> tuple[bool, ...]:
+    """Whether pictures are described as they are, mirrored, or both: ORB's bits know no mirror, and queries need it."""
+    mirror = branch.verify.mirrored or (branch.vote is not None and branch.vote.mirrored)
+    return (False, True) if role is Role.QUERY and branch.keypoints.kind == "orb" and mirror else (False,)
+
+
+def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Path:
+    """Where the keypoints of a set lie; branches with the same settings share them."""
+    kind = hashlib.sha256(_words(branch.keypoints).encode()).hexdigest()[:8]
+    kind += _looks(run, branch, role) + ("-mirrored" if flipped else "")
+    return (run.cache or run.workspace).keypoints(run.name, image_set, kind)
+
+
+def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[str, str]:
+    made_from = {
+        "keypoints": _words(branch.keypoints),
+        "images": images.listing_digest(),
+        "extract": _words(run.recipe.extract),
+    }
+    looks = _looks(run, branch, images.role)
+    if looks == OVERLAY:
+        made_from["overlays"] = table_receipt(run, images.name)
+    return made_from | (substitute_made_from(run, images) if looks == SUBSTITUTED else {})
+
+
+def _looks(run: Run, branch: config.Local, role: Role) -> str:
+    """What is looked at of images of a role: OVERLAY, SUBSTITUTED, or "" for the images as they are."""
+    if role is not Role.QUERY or branch.of == "original":
+        return ""
+    if branch.of == "overlay":
+        return OVERLAY
+    return SUBSTITUTED if run.recipe.substitution is not None else ""
+
+
+def _taken(run: Run, images: ImageSet, branch: config.Local) -> Substitute | None:
+    """What is looked at in place of an image; None where it is the image itself."""
+    looks = _looks(run, branch, images.role)
+    if looks == OVERLAY:
+        table = open_table(run, images.name)
+        found = {str(table.ids[row]): pasted(table.boxes_of(row)) for row in table.box_counts.nonzero()[0].tolist()}
+        return Pasted({name: box for name, box in found.items() if box is not None})
+    return substitute_of(run, images) if looks == SUBSTITUTED else None
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """Image id and decoded image to its pasted picture; to a grey one, which has no points, where it has none."""
+
+    boxes: Mapping[str, Box]
+
+    def __call__(self, name: str, image: np.ndarray) -> np.ndarray:
+        """The pixels of an (H, W, 3) image in its box."""
+        return substituted(image, self.boxes[name]) if name in self.boxes else placeholder()
+
+
+def _fitted(branch: config.Local) -> bool:
+    """Whether the branch has an index that is fitted."""
+    return branch.vote is not None and branch.vote.index != "exact"
+
+
+def _receipt(folder: Path, run: Run, image_set: str) -> str:
+    """What finished keypoints were made from, in words.
+
+    Raises:
+        MissingInput: there are none, or not all of them.
+    """
+    receipt = read_receipt(folder) if receipt_path(folder).is_file() else None
+    if receipt is None or not receipt["facts"]["complete"]:
+        raise MissingInput(
+            seen=f"no complete keypoints of {image_set} in run {run.name!r}",
+            allowed="a finished extraction",
+            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
+        )
+    return json.dumps(receipt["made_from"], sort_keys=True)
+
+
+def _words(settings: object) -> str:
+    return json.dumps(config.to_dict(settings), sort_keys=True)

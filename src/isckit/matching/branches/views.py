@@ -1,0 +1,30 @@
+"""The branch of views: score normalisation against train -> exact global search -> best view of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isckit import config
+from isckit.matching.branches.agreement import free_views
+from isckit.matching.inputs import Scene
+from isckit.matching.spaces import fitted_threshold, space_bank, space_vectors
+from isckit.matching.views import view_matches
+from isckit.types import Matches
+
+
+def matches(scene: Scene, branch: config.Views, found: Mapping[str, Matches]) -> Matches:
+    """The pairs of images that the branch lists, each with the score of its best pair of views.
+
+    Raises:
+        MissingInput: the run was not fitted, or the images were not extracted.
+    """
+    key = branch.name if branch.space is not None else None
+    return view_matches(
+        branch,
+        space_vectors(scene.run, key, scene.queries, view_sets=branch.query_views),
+        space_vectors(scene.run, key, scene.references, view_sets=branch.reference_views),
+        space_bank(scene.run, key),
+        images=len(scene.query_ids),
+        free=free_views(branch.privileged),
+        threshold=fitted_threshold(scene.run, branch),
+    )

@@ -1,0 +1,206 @@
+"""What a branch of the Matching track has at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isckit import config
+from isckit.data.image_sets import ImageSet
+from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
+from isckit.runs.run import Run
+from isckit.types import BadInput, MissingInput, Role
+from isckit.vectors.described import substituted_from
+from isckit.views.overlays import open_overlays
+from isckit.views.table import OVERLAYS, PROPOSALS, Table, read_table
+
+if TYPE_CHECKING:
+    from isckit.data.datasets import Substitute
+    from isckit.engine.distributed import Place
+    from isckit.engine.survey import Sought
+    from isckit.models.detector import OverlayDetector
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run, the two image sets that are matched, by name, and what branches that look at pixels need beside.
+
+    Attributes:
+        query_ids, reference_ids: sorted text, all images of both sets.
+        images: the sets that were opened, by name.
+        rows: rows of the list that is handed in.
+    """
+
+    run: Run
+    queries: str
+    references: str
+    query_ids: np.ndarray
+    reference_ids: np.ndarray
+    rows: int
+    images: Mapping[str, ImageSet] = field(default_factory=dict)
+    place: Place | None = None
+    workers: int = 0
+
+    def opened(self, name: str) -> ImageSet:
+        """An image set, for branches that look at pixels.
+
+        Raises:
+            MissingInput: matching was begun without images.
+        """
+        if name not in self.images:
+            raise MissingInput(
+                seen=f"a branch that looks at images of {name}, and no --data",
+                allowed="a folder with the images",
+                remedy="pass --data DIR",
+            )
+        return self.images[name]
+
+
+def open_table(run: Run, image_set: str) -> Table:
+    """What was found in each image of a set.
+
+    Raises:
+        MissingInput: no extraction looked for anything in these images, or it is not finished.
+    """
+    folder = table_folder(run, image_set)
+    if not receipt_path(folder).is_file() or not read_receipt(folder)["facts"]["complete"]:
+        raise MissingInput(
+            seen=f"no complete table of the views of {image_set} in run {run.name!r}",
+            allowed="a finished extraction of a recipe that looks for some",
+            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
+        )
+    return read_table(folder)
+
+
+def table_folder(run: Run, image_set: str) -> Path:
+    """Where the table of an image set lies."""
+    return (run.cache or run.workspace).views(run.name, image_set)
+
+
+def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Table | None:
+    """Find what the recipe needs of these images, where it needs anything, and return it.
+
+    Raises:
+        BadInput: overlays are wanted, and the recipe has no detector.
+    """
+    from isckit.engine.survey import survey  # imports torch
+
+    sought = sought_in(run.recipe, images.role)
+    if sought is None:
+        return None
+    folder = table_folder(run, images.name)
+    detector = None
+    if sought.boxes:
+        detector = detector_of(run, place=place)
+    survey(
+        images,
+        folder,
+        sought=sought,
+        made_from=_made_from(run, images, sought),
+        settings=run.recipe.extract,
+        place=place,
+        workers=workers,
+        detector=detector,
+    )
+    return read_table(folder)
+
+
+def substitute_of(run: Run, images: ImageSet) -> Substitute | None:
+    """What is looked at in place of queries: their overlays by a file of boxes, or by the recipe's own detector.
+
+    Raises:
+        MissingInput: nobody looked for overlays yet, or there is no such file.
+    """
+    settings = run.recipe.substitution
+    if settings is None or images.role is not Role.QUERY:
+        return None
+    return open_overlays(settings) if settings.boxes else open_table(run, images.name).substitute(settings)
+
+
+def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
+    """What decides on that, for receipts; nothing for other images, which stay as they are."""
+    settings = run.recipe.substitution
+    found = substituted_from(settings, images.role)
+    if settings is not None and not settings.boxes and images.role is Role.QUERY:
+        found["overlays"] = table_receipt(run, images.name)
+    return found
+
+
+def table_receipt(run: Run, image_set: str) -> str:
+    """What the table of an image set was made from, in words."""
+    return json.dumps(read_receipt(table_folder(run, image_set))["made_from"], sort_keys=True)
+
+
+def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
+    """What the branches, and the substitution, have to know of each image of this role; None where it is nothing."""
+    from isckit.engine.survey import Sought
+
+    sets = set(view_sets_of(recipe, role))
+    branches = [branch for branch in recipe.matching.branches if isinstance(branch, config.Agreement)]
+    query = role is Role.QUERY
+    substitution = recipe.substitution if query else None
+    boxes = OVERLAYS in sets or (substitution is not None and not substitution.boxes)
+    boxes |= query and any(b.of == "overlay" for b in recipe.matching.branches if isinstance(b, config.Local))
+    faces = role is Role.REFERENCE and any(branch.faceless for branch in branches)
+    sizes = query and any(branch.min_side for branch in branches)
+    if not (sets & {PROPOSALS, OVERLAYS} or boxes or faces or sizes):
+        return None
+    return Sought(recipe.proposals if PROPOSALS in sets else None, boxes, faces, substitution)
+
+
+def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Iterator[str]:
+    """View sets that some branch compares of images of this role, by a member or by any.
+
+    Of train none: nothing is matched against crops of it.
+    """
+    for branch in recipe.matching.viewed:
+        if member is None or not branch.members or member in branch.members:
+            yield from {Role.QUERY: branch.query_views, Role.REFERENCE: branch.reference_views}.get(role, ())
+
+
+def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
+    recipe = run.recipe
+    parts = {
+        "images": images.listing_digest(),
+        "proposals": json.dumps(config.to_dict(sought.proposals), sort_keys=True) if sought.proposals else "",
+        "faces": str(sought.faces),
+        "extract": json.dumps(config.to_dict(recipe.extract), sort_keys=True),
+    }
+    if sought.boxes:
+        parts |= {
+            "detector": json.dumps(config.to_dict(recipe.detector), sort_keys=True) if recipe.detector else "",
+            "weights": file_digest(run.weights),
+        }
+    return parts | substituted_from(sought.substitution, images.role)
+
+
+def detector_of(run: Run, *, place: Place) -> OverlayDetector:
+    """The trained detector of a run, on the place's device, in evaluation mode.
+
+    Raises:
+        MissingInput: the run has no weights yet.
+        BadInput: its recipe has no detector, or the weights are those of another.
+    """
+    from isckit.models.detector import load_detector  # imports torch
+    from isckit.runs.checkpoints import read_weights
+
+    settings = run.recipe.detector
+    if settings is None:
+        raise BadInput(
+            seen=f"the recipe of run {run.name!r} has no detector",
+            allowed="a recipe with one, such as overlay_detector",
+            remedy="name a run of such a recipe, or set detector={...} in a new one",
+        )
+    if not run.weights.is_file():
+        raise MissingInput(
+            seen=f"no {run.weights}", allowed="a trained run", remedy=f"run: isckit train --name {run.name}"
+        )
+    prefix = f"{settings.name}."
+    table = read_weights(run.weights).items()
+    own = {key.removeprefix(prefix): value for key, value in table if key.startswith(prefix)}
+    return load_detector(settings, own, device=place.device)

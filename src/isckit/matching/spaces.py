@@ -1,0 +1,159 @@
+"""The spaces that branches compare embeddings in: the Descriptor track's, or one of their own, fitted on train."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from isckit import config
+from isckit.matching.cut import threshold
+from isckit.runs.artifacts import is_fresh, read_json, rows_digest, write_json, write_receipt
+from isckit.runs.embeddings import read_embeddings, write_embeddings
+from isckit.runs.meter import measured
+from isckit.runs.run import Run
+from isckit.types import WHOLE, Embeddings, MissingInput
+from isckit.vectors.described import bank, combined, described_from, ensembled, train_vectors
+from isckit.vectors.pca import Pca, fit_pca, identity, load_pca, project, save_pca
+
+DYNAMIC = {"proposals": "proposal_*", "overlays": "overlay_*"}
+"""View sets whose views differ from image to image, and what their views are called."""
+
+
+class Place(NamedTuple):
+    """A space of a branch: its key, unique in the recipe, and the members it is made of."""
+
+    key: str
+    members: tuple[str, ...]
+    space: config.Space
+
+
+def places(recipe: config.Recipe) -> Iterator[Place]:
+    """All spaces that the recipe's branches have of their own."""
+    every = tuple(member.name for member in recipe.members)
+    for branch in recipe.matching.viewed:
+        if isinstance(branch, config.Agreement):
+            for member in branch.members:
+                yield Place(f"{branch.name}.{member}", (member,), branch.space)
+        elif branch.space is not None:
+            yield Place(branch.name, branch.members or every, branch.space)
+
+
+def fit_spaces(run: Run) -> None:
+    """Fit the projection of every space on train, and store the train vectors in it: the bank of its normalisation."""
+    for place in places(run.recipe):
+        folder = run.workspace.space(run.name, place.key)
+        made_from = {
+            "space": json.dumps(config.to_dict(place.space), sort_keys=True),
+            "train": described_from(run, "train", place.members),
+        }
+        if is_fresh(folder, made_from):
+            continue
+        with measured() as cost:
+            train = train_vectors(run, limit=place.space.fit_images, members=place.members, how="pca")
+            pca = fit_pca(train, dim=place.space.dim, whiten=place.space.whiten) if place.space.dim else identity(train)
+            save_pca(folder / "projection.npz", pca)
+            vectors = _projected(run, place, pca, "train", (WHOLE,))
+            write_embeddings(folder / "bank.h5", vectors)
+        facts = {"fitted_on": train.role.value, "images": len(vectors.ids), "cost": cost.record(images=len(train.ids))}
+        write_receipt(folder, made_from=made_from, facts=facts)
+
+
+def space_bank(run: Run, key: str | None) -> Embeddings:
+    """Train vectors in a space; None for that of the Descriptor track.
+
+    Raises:
+        MissingInput: the run was not fitted.
+    """
+    return bank(run) if key is None else read_embeddings(_fitted(run, key) / "bank.h5")
+
+
+def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Sequence[str]) -> Embeddings:
+    """The vectors of an image set in a space, of the whole images and of the views of some view sets.
+
+    Raises:
+        MissingInput: the run was not fitted, or the images were not extracted.
+    """
+    names = view_names(view_sets)
+    if key is None:
+        return ensembled(run, image_set, views=names)
+    place = next(place for place in places(run.recipe) if place.key == key)
+    return _projected(run, place, load_pca(_fitted(run, key) / "projection.npz"), image_set, names)
+
+
+def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
+    """Names of the views of some sets, the whole image among them; those that differ from image to image end in "*"."""
+    from isckit.views.geometry import view_set  # imports torch
+
+    fixed = view_set(tuple(name for name in view_sets if name not in DYNAMIC))
+    return (*(view.name for view in fixed), *(DYNAMIC[name] for name in view_sets if name in DYNAMIC))
+
+
+def _projected(run: Run, place: Place, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
+    shards = combined(run, image_set, members=place.members, views=names)
+    return Embeddings.joined([project(part, pca) for part in shards])
+
+
+def _fitted(run: Run, key: str) -> Path:
+    folder = run.workspace.space(run.name, key)
+    if not folder.is_dir():
+        raise MissingInput(seen=f"no {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+    return folder
+
+
+log = logging.getLogger(__name__)
+
+Viewed = config.Views | config.Agreement
+
+
+def fit_thresholds(run: Run, branch: Viewed) -> None:
+    """Fit the thresholds of a branch, one a space, where it cuts by share.
+
+    Raises:
+        MissingInput: the spaces are not fitted.
+        BadInput: too few train images for the share.
+    """
+    if branch.cut.by != "share":
+        return
+    for key, space in _spaces(branch).items():
+        bank = space_bank(run, space)
+        settings: dict[str, Any] = {
+            "share": branch.cut.amount,
+            "norm_factor": branch.norm_factor,
+            "norm_first": branch.norm_first,
+            "norm_last": branch.norm_last,
+        }
+        path = run.workspace.threshold(run.name, key)
+        made_from = {"settings": json.dumps(settings, sort_keys=True), "bank": rows_digest(bank.ids, bank.vectors)}
+        if is_fresh(path, made_from):
+            continue
+        with measured() as cost:
+            value = threshold(bank, **settings)
+            write_json(path, {"threshold": value, **settings})
+        images = len(bank.ids)
+        facts = {"fitted_on": bank.role.value, "images": images, "cost": cost.record(images=images)}
+        write_receipt(path, made_from=made_from, facts=facts)
+        log.info("%s: a share of %g of unrelated pairs of train images scores %.4f", key, branch.cut.amount, value)
+
+
+def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None:
+    """The threshold of a branch, of one of its members where each has its own; None for other cuts.
+
+    Raises:
+        MissingInput: the run was not fitted.
+    """
+    if branch.cut.by != "share":
+        return None
+    path = run.workspace.threshold(run.name, f"{branch.name}.{member}" if member else branch.name)
+    if not path.is_file():
+        raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+    return float(read_json(path)["threshold"])
+
+
+def _spaces(branch: Viewed) -> dict[str, str | None]:
+    """Key of each threshold of a branch, and of the space that it holds in."""
+    if isinstance(branch, config.Agreement):
+        return {key: key for key in (f"{branch.name}.{member}" for member in branch.members)}
+    return {branch.name: None if branch.space is None else branch.name}

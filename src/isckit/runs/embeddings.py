@@ -1,0 +1,72 @@
+"""Embeddings on disk: one HDF5 file for a matrix, or a folder of shards in name order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from isckit.runs.artifacts import atomic
+from isckit.types import BadInput, Embeddings, MissingInput, Role
+
+
+def write_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write atomically: vectors (n, d) float32 contiguous, ids as fixed UTF-8 bytes, views int16; role, view_names.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+    """
+    # Built in memory: on a full disk HDF5 raises RuntimeError from its closing flush, or crashes the process at exit.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file["vectors"] = embeddings.vectors
+        file["ids"] = np.strings.encode(embeddings.ids, "utf-8")
+        file["views"] = embeddings.views.astype(np.int16)
+        file.attrs["view_names"] = np.array(embeddings.view_names, dtype=h5py.string_dtype())
+        file.attrs["role"] = str(embeddings.role)
+    with atomic(path) as temporary:
+        temporary.write_bytes(image.getbuffer())
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read what write_embeddings wrote.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is truncated, or not a file of embeddings.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed="a file of embeddings", remedy="run the extraction")
+    try:
+        with h5py.File(path) as file:
+            names = tuple(str(name) for name in file.attrs["view_names"])
+            ids = np.strings.decode(file["ids"][()], "utf-8").astype(str, copy=False)  # no rows decode to floats
+            embeddings = Embeddings(Role(file.attrs["role"]), ids, file["vectors"][()], names, file["views"][()])
+        views = embeddings.views
+        if views.dtype != np.int16 or not ((views >= 0) & (views < len(names))).all():
+            raise ValueError(f"views of {views.dtype}, not all of them among {', '.join(names)}")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(
+            seen=f"{path} is not a whole file of embeddings ({error})",
+            allowed="a file written by this kit",
+            remedy=f"delete {path} and run the extraction again",
+        ) from error
+    return embeddings
+
+
+def read_shards(folder: Path) -> Iterator[Embeddings]:
+    """The shards shard-*.h5 of a folder, by name.
+
+    Raises:
+        MissingInput: there is none.
+        BadInput: one is truncated or foreign.
+    """
+    paths = sorted(folder.glob("shard-*.h5"))
+    if not paths:
+        raise MissingInput(
+            seen=f"no shard-*.h5 in {folder}", allowed="a folder of embeddings", remedy="run the extraction"
+        )
+    return map(read_embeddings, paths)

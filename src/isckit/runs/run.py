@@ -1,0 +1,69 @@
+"""One run = one name, one recipe, one set of weights and of what was fitted on train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from isckit import config
+from isckit.config.differences import recipe_differences
+from isckit.runs.artifacts import read_json, write_text
+from isckit.runs.workspace import Workspace
+from isckit.types import MissingInput, StaleArtifact
+
+
+@dataclass(frozen=True)
+class Run:
+    """A named run in a workspace; `cache` is where its embeddings lie, if not there."""
+
+    workspace: Workspace
+    name: str
+    recipe: config.Recipe
+    cache: Workspace | None = None
+
+    @property
+    def weights(self) -> Path:
+        """Weights of all members."""
+        return self.workspace.weights(self.name)
+
+    def folder(self, image_set: str, member: str) -> Path:
+        """Embedding shards of one member for one image set."""
+        return (self.cache or self.workspace).embeddings(self.name, image_set, member)
+
+
+def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
+    """Start a run, or go on with it: its recipe is written once and never changes.
+
+    Raises:
+        StaleArtifact: the run was begun with another recipe.
+    """
+    path = workspace.recipe(name)
+    if path.is_file():
+        stands = config.from_dict(read_json(path))
+        if stands != recipe:
+            differing = recipe_differences(config.to_dict(stands), config.to_dict(recipe))
+            raise StaleArtifact(
+                seen=f"run {name!r} was begun with another recipe: {'; '.join(differing[:4])}",
+                allowed="one recipe a run",
+                remedy=f"choose another --name, or remove {path.parent}",
+            )
+    else:
+        write_text(path, config.to_json(recipe))
+    return Run(workspace, name, recipe)
+
+
+def resume(workspace: Workspace, name: str) -> Run:
+    """Go on with a run that was begun.
+
+    Raises:
+        MissingInput: there is no such run.
+    """
+    path = workspace.recipe(name)
+    if not path.is_file():
+        there = sorted(p.parent.name for p in path.parent.parent.glob("*/recipe.json"))
+        raise MissingInput(
+            seen=f"no run {name!r} in {path.parent.parent}",
+            allowed=f"a run that was begun: {', '.join(there) or 'none yet'}",
+            remedy=f"begin it with: isckit train --name {name}",
+        )
+    return Run(workspace, name, config.from_dict(read_json(path)))

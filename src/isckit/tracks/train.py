@@ -1,0 +1,209 @@
+"""The torch half of a run: train its members, or install given weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isckit import config
+from isckit.data.doctor import broken_images
+from isckit.data.image_sets import ImageSet
+from isckit.data.images import stop_message
+from isckit.data.layouts import Disc, require
+from isckit.data.training import Material, material
+from isckit.engine.distributed import Place, deterministic
+from isckit.judge.rules.training import training_logs
+from isckit.models.members import Built, build, load, prefixed, read
+from isckit.runs.artifacts import file_digest, is_fresh, write_receipt, write_text
+from isckit.runs.checkpoints import write_weights
+from isckit.runs.meter import measured
+from isckit.runs.run import Run
+from isckit.runs.workspace import METRICS
+from isckit.types import BadInput, Role
+from isckit.views.faces import with_faces
+
+log = logging.getLogger(__name__)
+
+
+def install(run: Run, checkpoint: Path, *, place: Place) -> None:
+    """Take weights from a file instead of training, and the training logs where it is the file of a run.
+
+    Raises:
+        BadInput: the file does not fit the recipe, or is not safe to read.
+        StaleArtifact: the run already has other weights.
+    """
+    weights = read(run.recipe, checkpoint)
+    load(run.recipe, weights, device=place.device)
+    made_from = {"checkpoint": file_digest(checkpoint)}
+    if not is_fresh(run.weights, made_from) and place.first:
+        write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
+        for path in sorted((checkpoint.parent / "training").glob(f"*/{METRICS}")):
+            log_of = run.workspace.training(run.name, path.parent.name)
+            log_of.mkdir(parents=True, exist_ok=True)
+            write_text(log_of / METRICS, path.read_text(encoding="utf-8"))
+        write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every training of a run needs."""
+
+    run: Run
+    material: Material | None
+    place: Place
+    workers: int
+    witness: Path | None
+
+    def common(self, name: str) -> dict[str, Any]:
+        """Arguments that all kinds of training share, for the part of that name."""
+        return {
+            "seed": self.run.recipe.seed,
+            "folder": self.run.workspace.training(self.run.name, name),
+            "place": self.place,
+            "workers": self.workers,
+            "witness": self.witness,
+        }
+
+
+def train_members(
+    run: Run, images: Material | None, *, place: Place, workers: int, witness: Path | None = None
+) -> None:
+    """Train whatever the recipe trains: ensemble members in their order, its detector, its pair networks.
+
+    What is not trained keeps its initial weights. What the training loaders yield is written down in the file
+    `witness`, where one is given.
+    """
+    session = Session(run, images, place, workers, witness)
+    weights: dict[str, torch.Tensor] = {}
+    drawn = _draws(run)
+    with measured() as cost:
+        for member in run.recipe.members:
+            if not (isinstance(member, config.Network) and member.weights_of):
+                weights |= prefixed(member.name, _member(session, member, weights))
+        if run.recipe.detector is not None:
+            weights |= prefixed(run.recipe.detector.name, _detector(session, run.recipe.detector))
+        for network in run.recipe.pair_networks:
+            weights |= prefixed(network.name, _pair_network(session, network, weights))
+    if place.first:
+        write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
+        write_receipt(
+            run.weights,
+            made_from={"images": images.digest() if images else ""},
+            facts={
+                "trained_on": Role.TRAIN.value,
+                "device": str(place.device),
+                "threads": torch.get_num_threads(),
+                "cost": cost.record(images=_draws(run) - drawn),
+            },
+        )
+
+
+def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
+    """The images that a recipe trains on, each of them looked at first; None where it trains nothing.
+
+    Raises:
+        MissingInput: images that a stage needs are not there.
+        BadInput: broken images under the policy "stop", all of them listed.
+    """
+    if not run.recipe.learns:
+        return None
+    train = sound(require(disc, "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
+    found = material(disc, train, run.recipe.stages)
+    return with_faces(found, run.recipe.stages, path=run.workspace.faces(run.name), workers=workers)
+
+
+def _member(session: Session, member: config.Member, weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    recipe = session.run.recipe
+    if isinstance(member, config.Fisher):
+        from isckit.engine.fisher import fit_fisher
+
+        assert session.material is not None
+        folder = session.run.workspace.training(session.run.name, member.name)
+        return fit_fisher(
+            member,
+            session.material.train,
+            seed=recipe.seed,
+            folder=folder,
+            place=session.place,
+            workers=session.workers,
+        )
+    if not isinstance(member, config.Network) or not member.stages:
+        deterministic(recipe.seed)
+        return build(member).state_dict()
+    from isckit.engine.train import train  # heavy, and inference goes without
+
+    assert session.material is not None
+    anchor = _anchor(recipe, member, weights, device=session.place.device)
+    return train(member, session.material, anchor=anchor, **session.common(member.name))
+
+
+def _detector(session: Session, settings: config.Detector) -> Mapping[str, torch.Tensor]:
+    from isckit.engine.detector_training import train_detector
+
+    assert session.material is not None
+    return train_detector(settings, session.material, **session.common(settings.name))
+
+
+def _pair_network(
+    session: Session, network: config.PairNetwork, weights: Mapping[str, torch.Tensor]
+) -> Mapping[str, torch.Tensor]:
+    from isckit.engine.look_alikes import neighbours_of, start_of
+    from isckit.engine.pair_training import train_pairs
+
+    assert session.material is not None
+    neighbours = neighbours_of(
+        session.run, network, weights, session.material, place=session.place, workers=session.workers
+    )
+    start = start_of(session.run.recipe, network, weights)
+    return train_pairs(network, session.material, neighbours=neighbours, start=start, **session.common(network.name))
+
+
+def _anchor(
+    recipe: config.Recipe, member: config.Network, weights: Mapping[str, torch.Tensor], *, device: torch.device
+) -> Built | None:
+    """The member whose features this one learns, with its weights, where a stage of this one does.
+
+    Raises:
+        BadInput: no member of that name stands before it.
+    """
+    names = {stage.loss.anchor for stage in member.stages if isinstance(stage.loss, config.Compatibility)}
+    if not names:
+        return None
+    earlier = recipe.members[: recipe.members.index(member)]
+    found = [other for other in earlier if {other.name} == names]
+    if not found:
+        raise BadInput(
+            seen=f"member {member.name} learns the features of {', '.join(sorted(names))}",
+            allowed=f"one member that stands before it: {', '.join(m.name for m in earlier) or 'there is none'}",
+            remedy="correct loss.anchor, or the order of the members",
+        )
+    own = {key: value for key, value in weights.items() if key.startswith(f"{found[0].name}.")}
+    return load(config.replace(recipe, members=tuple(found)), own, device=device)[0]
+
+
+def _draws(run: Run) -> int:
+    """Images drawn by the epochs that the training logs hold so far."""
+    epochs = [epoch for log in training_logs(run.workspace.checkpoint(run.name)).values() for epoch in log]
+    return sum(drawn["draws"] for epoch in epochs for drawn in epoch["consumed"].values())
+
+
+def sound(images: ImageSet, *, on_broken: str, workers: int) -> ImageSet:
+    """The images that decode.
+
+    Raises:
+        BadInput: some do not, and the policy is "stop"; the message has the full list.
+    """
+    broken = broken_images(images, workers=max(1, workers))
+    if broken and on_broken == "stop":
+        raise stop_message(broken)
+    if broken:
+        names = [image for image, _ in broken]
+        log.warning("left out of training, as they do not decode: %s", ", ".join(names))
+        return images.subset(np.flatnonzero(~np.isin(images.ids, names)))
+    return images

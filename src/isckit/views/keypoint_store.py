@@ -1,0 +1,159 @@
+"""Points of an image set on disk: shards in order of the ids, read in blocks for voting, one by one for verifying."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from isckit.runs.artifacts import atomic, reserve
+from isckit.types import BadInput, MissingInput
+from isckit.views.keypoints import Points, mirrored
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points of several images, one image after the other.
+
+    Attributes:
+        ids: (images,) sorted text.
+        descriptors: (n, width) uint8.
+        frames: (n, 4) float32, see `Points`.
+        offsets: (images + 1,) int64, where the points of each image begin.
+        areas: (images,) int64 pixels.
+    """
+
+    ids: np.ndarray
+    descriptors: np.ndarray
+    frames: np.ndarray
+    offsets: np.ndarray
+    areas: np.ndarray
+
+    @staticmethod
+    def of(ids: np.ndarray, images: Sequence[Points]) -> Block:
+        """The points of these images, at least one image, in order."""
+        return Block(
+            ids,
+            np.concatenate([points.descriptors for points in images]),
+            np.concatenate([points.frames for points in images]),
+            np.concatenate([[0], np.cumsum([len(points) for points in images])]).astype(np.int64),
+            np.array([points.area for points in images], np.int64),
+        )
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """(n,) int32 image of each point."""
+        return np.repeat(np.arange(len(self.ids), dtype=np.int32), np.diff(self.offsets))
+
+    def part(self, first: int, last: int) -> Block:
+        """The images from `first` to before `last`."""
+        offsets = self.offsets[first : last + 1]
+        points = slice(offsets[0], offsets[-1])
+        images = slice(first, last)
+        return Block(
+            self.ids[images], self.descriptors[points], self.frames[points], offsets - offsets[0], self.areas[images]
+        )
+
+    def mirrored(self) -> Block:
+        """The same images mirrored, of SIFT points."""
+        mirror = mirrored(Points(self.descriptors, self.frames, 0))
+        return Block(self.ids, mirror.descriptors, mirror.frames, self.offsets, self.areas)
+
+    def points(self, image: int) -> Points:
+        """The points of one image."""
+        part = slice(*self.offsets[image : image + 2])
+        return Points(self.descriptors[part], self.frames[part], int(self.areas[image]))
+
+
+def write_block(path: Path, block: Block) -> None:
+    """Write a shard atomically, contiguous and uncompressed.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file["ids"] = np.strings.encode(block.ids, "utf-8")
+        for name in ("descriptors", "frames", "offsets", "areas"):
+            file[name] = getattr(block, name)
+    with atomic(path) as temporary:
+        reserve(temporary, image.getbuffer().nbytes)
+        temporary.write_bytes(image.getbuffer())
+
+
+class Store:
+    """The shards of one image set.
+
+    Attributes:
+        ids: (images,) sorted text, of all shards.
+        paths: of the shards.
+        flipped: whether single images and parts of shards are given mirrored.
+    """
+
+    def __init__(self, folder: Path, *, flipped: bool = False) -> None:
+        """Open a folder of shards.
+
+        Raises:
+            MissingInput: there is none.
+            BadInput: one is truncated or foreign.
+        """
+        self.paths, self.flipped = tuple(sorted(folder.glob("shard-*.h5"))), flipped
+        if not self.paths:
+            raise MissingInput(
+                seen=f"no shard-*.h5 in {folder}", allowed="a folder of keypoints", remedy="run the extraction"
+            )
+        self._blocks = [_open(path) for path in self.paths]
+        self._starts = np.concatenate([[0], np.cumsum([len(block.ids) for block in self._blocks])])
+        self.ids = np.concatenate([block.ids for block in self._blocks])
+
+    def start(self, number: int) -> int:
+        """Row of the first image of a shard in `ids`."""
+        return int(self._starts[number])
+
+    def block(self, number: int) -> Block:
+        """A shard as it is; its points stay on disk until they are looked at."""
+        return self._blocks[number]
+
+    def parts(self, points: int) -> Iterator[tuple[int, Block]]:
+        """All images, some at a time, at least one and at most so many points where several; the row of the first."""
+        for number, block in enumerate(self._blocks):
+            first = 0
+            while first < len(block.ids):
+                last = int(np.searchsorted(block.offsets, block.offsets[first] + points, side="right")) - 1
+                last = min(max(last, first + 1), len(block.ids))
+                part = block.part(first, last)
+                yield self.start(number) + first, part.mirrored() if self.flipped else part
+                first = last
+
+    def points(self, row: int) -> Points:
+        """The points of one image, by its row in `ids`. Threads may ask at the same time."""
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        points = self._blocks[number].points(row - self.start(number))
+        return mirrored(points) if self.flipped else points
+
+
+def _mapped(path: Path, name: str) -> np.ndarray:
+    """A contiguous dataset as it lies in its file, read when it is looked at."""
+    with h5py.File(path) as file:
+        data = file[name]
+        shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()
+    return np.memmap(path, dtype, "r", offset, shape) if offset is not None and shape[0] else np.zeros(shape, dtype)
+
+
+def _open(path: Path) -> Block:
+    try:
+        with h5py.File(path) as file:
+            ids, offsets, areas = (file[name][()] for name in ("ids", "offsets", "areas"))
+        names = np.strings.decode(ids, "utf-8").astype(str, copy=False)
+        return Block(names, _mapped(path, "descriptors"), _mapped(path, "frames"), offsets, areas)
+    except (OSError, KeyError, TypeError) as error:
+        raise BadInput(
+            seen=f"{path} is not a whole file of keypoints ({error})",
+            allowed="a file written by this kit",
+            remedy=f"delete {path} and run the extraction again",
+        ) from error
