@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from isckit.judge.audit.records import changed_parts, file_record, parts, receipt_changes
+from isckit.judge.audit.records import changed_parts, file_record, part_digests, receipt_changes
 from isckit.runs.artifacts import file_digest, write_receipt
 from isckit.types import BadInput
 
@@ -21,10 +21,10 @@ def files(tmp_path):
 
 
 def test_parts_are_tensors_arrays_and_lines(files):
-    assert set(parts(files / "w.safetensors")) == {"(header)", "a.weight", "b"}
-    assert set(parts(files / "p.npz")) == {"mean", "components"}
-    assert list(parts(files / "m.jsonl")) == ["line 1", "line 2"]
-    assert parts(files / "m.txt") == {}
+    assert set(part_digests(files / "w.safetensors")) == {"(header)", "a.weight", "b"}
+    assert set(part_digests(files / "p.npz")) == {"mean", "components"}
+    assert list(part_digests(files / "m.jsonl")) == ["line 1", "line 2"]
+    assert part_digests(files / "m.txt") == {}
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "p.npz", "m.jsonl"])
@@ -43,12 +43,12 @@ def test_any_changed_byte_is_told_or_leaves_every_part_as_it_was(files, name):
 
 def test_the_part_that_changed_is_named(files):
     path = files / "w.safetensors"
-    recorded, data = parts(path), bytearray(path.read_bytes())
+    recorded, data = part_digests(path), bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     assert changed_parts(path, recorded) == "1 changed: b"
     path = files / "m.jsonl"
-    recorded = parts(path)
+    recorded = part_digests(path)
     path.write_text('{"epoch": 0}\n{"epoch": 7}\n{"epoch": 2}\n')
     assert changed_parts(path, recorded) == "1 changed: line 2; 1 new: line 3"
     path.write_text('{"epoch": 0}\n')

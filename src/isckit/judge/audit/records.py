@@ -29,7 +29,7 @@ _DAMAGE = (
 
 
 def file_record(path: Path) -> dict[str, Any]:
-    """sha256, bytes, and where there are any, receipt and part_digests of a file.
+    """sha256, bytes, and where there are any, receipt and parts of a file.
 
     Raises:
         BadInput: a file of tensors or arrays is damaged, or a receipt is.
@@ -38,7 +38,7 @@ def file_record(path: Path) -> dict[str, Any]:
     return (
         {"sha256": file_digest(path), "bytes": path.stat().st_size}
         | ({"receipt": bare(read_json(receipt))} if receipt.is_file() else {})
-        | ({"part_digests": inner} if inner else {})
+        | ({"parts": inner} if inner else {})
     )
 
 
@@ -92,7 +92,7 @@ _READERS: dict[str, Callable[[Path], dict[str, str]]] = {".safetensors": _tensor
 
 
 def changed_parts(path: Path, recorded: dict[str, str]) -> str:
-    """Which part_digests of a file differ from those recorded, in words."""
+    """Which parts of a file differ from those recorded, in words."""
     try:
         now = part_digests(path)
     except BadInput as error:
