@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 from chain import files, run_phase, verbs
+from textbook import average_precision_textbook
 
 from isckit.cli.main import main
-from isckit.judge.score.curve import average_precision_textbook
 from isckit.recipes.catalogue import recipe
 from isckit.submission import read_descriptors, read_matches
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textbook import average_precision_textbook
 
-from isckit.judge.score.curve import average_precision_textbook, bootstrap, weighted_average_precision
-from isckit.judge.score.labels import Labelled, label
+from isckit.judge.score.curve import Labelled, average_precision_textbook, bootstrap, label, weighted_average_precision
 from isckit.judge.score.score import score_matches
 from isckit.types import GroundTruth, Matches
 

@@ -1,11 +1,11 @@
 """The curve's points, its operating point, its table and its picture."""
 
-import csv
-
 import numpy as np
 import pytest
+from textbook import average_precision_textbook
 
-from isckit.judge.score.curve import average_precision_textbook, plot_curve, trace, write_curve_csv
+from isckit.judge.score.curve import trace
+from isckit.judge.score.report import plot_curve
 
 SCORES = np.array([0.9, 0.8, 0.8, 0.7, 0.6])
 CORRECT = np.array([True, True, False, False, True])
@@ -42,16 +42,6 @@ def test_precision_of_exactly_nine_tenths_counts():
 def test_tied_true_rows_share_one_threshold_that_accepts_them_all():
     recall, threshold = trace(np.array([1.0, 1.0, 0.5]), np.array([True, True, False]), n_pos=2).operating_point()
     assert (recall, threshold) == (1.0, 1.0)
-
-
-def test_table_reads_back_exactly(tmp_path):
-    curve = trace(SCORES / 3, CORRECT, n_pos=7)
-    write_curve_csv(curve, tmp_path / "curve.csv")
-    with (tmp_path / "curve.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert [float(row["score"]) for row in rows] == curve.scores.tolist()
-    assert [float(row["precision"]) for row in rows] == curve.precision.tolist()
-    assert [float(row["recall"]) for row in rows] == curve.recall.tolist()
 
 
 @pytest.mark.parametrize("correct", [CORRECT, ~CORRECT, np.zeros(5, bool)], ids=["reached", "missed", "empty"])

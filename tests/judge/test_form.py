@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from isckit.judge.rules import form
-from isckit.judge.rules.faults import CODES
-from isckit.judge.rules.form import check_descriptors_form, check_matches_form
+from isckit.judge.rules.form import CODES, check_descriptors_form, check_matches_form
 from isckit.submission import write_descriptors, write_matches
 from isckit.types import Embeddings, Matches, Role
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textbook import average_precision_textbook
 
-from isckit.judge.score.curve import average_precision_textbook
 from isckit.judge.score.score import score_halves, score_matches
 from isckit.types import BadInput, GroundTruth, Matches
 

@@ -12,7 +12,7 @@ from isckit import config
 from isckit.augment.pipelines import find
 from isckit.engine.optimisers import factor
 from isckit.judge.rules.independence import dependences
-from isckit.judge.rules.sources import licence_class, refers_to, start_of
+from isckit.judge.rules.package import licence_class, refers_to, start_of
 from isckit.models.members import build
 from isckit.recipes import catalogue
 

@@ -2,37 +2,71 @@
 
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from isckit.runs import meter
 from isckit.runs.meter import machine, measured
 
-NOWHERE = "libno-such-library.so.1"
 MIB = 1 << 20
 
 
-def set_zone(powercap, zone, name, used, *, most=1_000_000_000):
-    folder = powercap / zone
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, value in (("name", name), ("energy_uj", used), ("max_energy_range_uj", most)):
-        (folder / file).write_text(f"{value}\n")
+@pytest.fixture(autouse=True)
+def without_nvml(monkeypatch):
+    """No nvidia-ml-py, whatever is installed."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
 
 
-def energy(powercap, *, after):
-    """Record of a block in which `after` happens to the counters of a powercap folder."""
-    with measured(powercap=powercap, nvml=NOWHERE) as cost:
+class NVMLError(Exception):
+    """What nvidia-ml-py raises."""
+
+
+class Nvml(SimpleNamespace):
+    """A stand-in for nvidia-ml-py: three GPUs, the second without an energy counter, 7000.5 J a look each."""
+
+    NVMLError = NVMLError
+
+    def __init__(self, *, driver=True):
+        super().__init__(driver=driver, opened=0, used=[1 << 40, None, 5], calls=0)
+
+    def nvmlInit(self):  # noqa: N802
+        if not self.driver:
+            raise NVMLError("no driver")
+        self.opened += 1
+
+    def nvmlShutdown(self):  # noqa: N802
+        self.opened -= 1
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        assert self.opened
+        return len(self.used)
+
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
+        return index
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, index):  # noqa: N802
+        if self.used[index] is None:
+            raise NVMLError("not supported")
+        self.used[index] += 7_000_500
+        return self.used[index]
+
+
+def energy(monkeypatch, nvml, *, after=lambda: None):
+    """Record of a block in which `after` happens."""
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    with measured() as cost:
         after()
+    assert nvml.opened == 0
     return cost.record(images=1)
 
 
-def test_seconds_are_those_of_the_block_and_images_are_per_second_of_it(tmp_path):
+def test_seconds_are_those_of_the_block_and_images_are_per_second_of_it():
     before = time.perf_counter()
-    with measured(powercap=tmp_path, nvml=NOWHERE) as cost:
+    with measured() as cost:
         inner = time.perf_counter()
         time.sleep(0.03)
         inner = time.perf_counter() - inner
@@ -44,116 +78,58 @@ def test_seconds_are_those_of_the_block_and_images_are_per_second_of_it(tmp_path
     assert record["images_per_second"] == pytest.approx(12 / record["seconds"])
 
 
-def test_a_block_that_fails_still_raises_its_own_fault(tmp_path):
-    with pytest.raises(KeyError, match="own"), measured(powercap=tmp_path, nvml=NOWHERE):
+def test_a_block_that_fails_still_raises_its_own_fault():
+    with pytest.raises(KeyError, match="own"), measured():
         raise KeyError("own")
 
 
-def test_energy_is_absent_where_nothing_reports_it(tmp_path):
-    record = energy(tmp_path / "none", after=lambda: None)
-    assert set(record) == {"seconds", "images", "images_per_second", "peak_memory_bytes"}
+def test_energy_is_absent_where_nothing_reports_it(monkeypatch):
+    with measured() as cost:
+        pass
+    figures = {"seconds", "images", "images_per_second", "peak_memory_bytes"}
+    assert set(cost.record(images=1)) == set(energy(monkeypatch, Nvml(driver=False))) == figures
 
 
-def test_energy_is_summed_over_cpu_packages_and_nothing_is_counted_twice(tmp_path):
-    zones = {"intel-rapl:0": "package-0", "intel-rapl:1": "package-1", "intel-rapl:0:0": "core", "intel-rapl:2": "psys"}
-
-    def show(values):
-        for (zone, name), used in zip(zones.items(), values, strict=True):
-            set_zone(tmp_path, zone, name, used)
-
-    show([5_000_000, 100, 0, 0])
-    record = energy(tmp_path, after=lambda: show([8_500_000, 250_100, 7_000_000, 9_000_000]))
-    assert record["energy_joules"] == pytest.approx(3.75)
-    assert record["energy_source"] == "CPU package (RAPL) x 2"
+def test_energy_is_summed_over_gpus_that_report_it(monkeypatch):
+    record = energy(monkeypatch, Nvml())
+    assert (record["energy_joules"], record["energy_source"]) == (pytest.approx(2 * 7000.5), "GPU (NVML) x 2")
     assert json.loads(json.dumps(record)) == record
 
 
-def test_a_counter_that_wraps_around_goes_on_counting(tmp_path):
-    set_zone(tmp_path, "intel-rapl:0", "package-0", 9_000_000, most=10_000_000)
-    after = lambda: set_zone(tmp_path, "intel-rapl:0", "package-0", 500_000, most=10_000_000)  # noqa: E731
-    assert energy(tmp_path, after=after)["energy_joules"] == pytest.approx(1.5)
-
-
-def test_a_long_block_misses_no_wrap_around(tmp_path, monkeypatch):
-    monkeypatch.setattr(meter, "_LOOK", 0.001)
-
-    def show(used):
-        set_zone(tmp_path / "new", "intel-rapl:0", "package-0", used, most=10_000_000)
-        (tmp_path / "new/intel-rapl:0/energy_uj").replace(tmp_path / "intel-rapl:0/energy_uj")
-
-    set_zone(tmp_path, "intel-rapl:0", "package-0", 0, most=10_000_000)
-    with measured(powercap=tmp_path, nvml=NOWHERE) as cost:
-        cost.look()
-        for used, total in ((8_000_000, 8), (3_000_000, 13), (2_000_000, 22), (9_000_000, 29)):
-            show(used)
-            deadline = time.monotonic() + 10
-            while cost.record(images=1)["energy_joules"] != pytest.approx(total) and time.monotonic() < deadline:
-                time.sleep(0.001)
-    assert cost.record(images=1)["energy_joules"] == pytest.approx(29)
-
-
-def test_a_package_that_may_not_be_read_is_not_counted_as_zero(tmp_path):
-    set_zone(tmp_path, "intel-rapl:0", "package-0", 0)
-    (tmp_path / "intel-rapl:0/energy_uj").unlink()
-    (tmp_path / "intel-rapl:0/energy_uj").mkdir()
-    assert "energy_joules" not in energy(tmp_path, after=lambda: None)
-    set_zone(tmp_path, "intel-rapl:1", "package-1", 0)
-    record = energy(tmp_path, after=lambda: set_zone(tmp_path, "intel-rapl:1", "package-1", 2_000_000))
-    assert (record["energy_joules"], record["energy_source"]) == (2.0, "CPU package (RAPL) x 1")
-
-
-def test_a_counter_that_stops_answering_is_given_up(tmp_path):
-    set_zone(tmp_path, "intel-rapl:0", "package-0", 0)
-    record = energy(tmp_path, after=lambda: shutil.rmtree(tmp_path / "intel-rapl:0"))
+def test_a_counter_that_stops_answering_is_given_up(monkeypatch):
+    nvml = Nvml()
+    record = energy(monkeypatch, nvml, after=lambda: nvml.used.__setitem__(0, None))
+    assert (record["energy_joules"], record["energy_source"]) == (pytest.approx(7000.5), "GPU (NVML) x 1")
+    nvml = Nvml()
+    record = energy(monkeypatch, nvml, after=lambda: nvml.__setattr__("used", [None] * 3))
     assert "energy_joules" not in record and "energy_source" not in record
 
 
-@pytest.fixture(scope="module")
-def two_gpus(tmp_path_factory):
-    """A library of NVML's interface: three GPUs, the second without an energy counter, 7000.5 J a look each."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to build a stand-in for NVML")
-    folder = tmp_path_factory.mktemp("nvml")
-    (folder / "nvml.c").write_text("""
-        #include <string.h>
-        #include <stdio.h>
-        typedef struct device *nvmlDevice_t;
-        static int open_; static struct device { unsigned long long used; int index; } devices[3];
-        int nvmlInit_v2(void) { open_++; return 0; }
-        int nvmlShutdown(void) { open_--; return 0; }
-        int nvmlDeviceGetCount_v2(unsigned *n) { *n = 3; return open_ ? 0 : 1; }
-        int nvmlDeviceGetHandleByIndex_v2(unsigned i, nvmlDevice_t *d) {
-            devices[i].index = i; *d = &devices[i]; return 0; }
-        int nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t d, unsigned long long *mj) {
-            if (d->index == 1) return 3;
-            if (!d->used) d->used = 1ULL << 40;
-            *mj = d->used; d->used += 7000500; return 0; }
-        int nvmlDeviceGetName(nvmlDevice_t d, char *s, unsigned n) { snprintf(s, n, "GPU %d", d->index); return 0; }
-        int nvmlSystemGetDriverVersion(char *s, unsigned n) { snprintf(s, n, "999.1"); return 0; }
-        int left_open(void) { return open_; }
-    """)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "nvml.so", folder / "nvml.c"], check=True)
-    return str(folder / "nvml.so")
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Put a program of that name first on the path; None for no such program anywhere."""
+
+    def put(script):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        if script is not None:
+            (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+            (tmp_path / "nvidia-smi").chmod(0o755)
+        meter._gpus.cache_clear()
+
+    yield put
+    meter._gpus.cache_clear()
 
 
-def test_energy_is_summed_over_gpus_that_report_it(two_gpus, tmp_path):
-    with measured(powercap=tmp_path, nvml=two_gpus) as cost:
-        pass
-    record = cost.record(images=1)
-    assert (record["energy_joules"], record["energy_source"]) == (pytest.approx(2 * 7000.5), "GPU (NVML) x 2")
+def test_gpus_are_named_as_nvidia_smi_does(nvidia_smi):
+    nvidia_smi('[ "$1" = --query-gpu=name,driver_version ] && echo "GPU A, B, 999.1" && echo "GPU C, 999.1"')
+    known = machine()
+    assert (known["gpus"], known["driver"]) == (["GPU A, B", "GPU C"], "999.1")
 
 
-def test_gpus_are_named_and_the_library_is_closed_again(two_gpus):
-    import ctypes
-
-    known = machine(nvml=two_gpus)
-    assert (known["gpus"], known["driver"]) == (["GPU 0", "GPU 1", "GPU 2"], "999.1")
-    assert ctypes.CDLL(two_gpus).left_open() == 0
-
-
-def test_without_nvml_a_machine_has_no_gpus_but_all_the_rest():
-    known = machine(nvml=NOWHERE)
+@pytest.mark.parametrize("script", [None, "echo 'No devices were found'; exit 6"], ids=["no program", "no driver"])
+def test_without_a_driver_a_machine_has_no_gpus_but_all_the_rest(nvidia_smi, script):
+    nvidia_smi(script)
+    known = machine()
     assert "gpus" not in known and "driver" not in known
     assert known["cores"] >= 1 and known["system"].startswith("Linux")
     assert known["memory_bytes"] > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -6,8 +6,7 @@ import pytest
 from spoiled import fit_further
 
 from isckit.cli.main import main
-from isckit.judge.audit.compare import descriptor_distance, match_distance
-from isckit.judge.audit.diff import _of_weights, explain
+from isckit.judge.audit.diff import _of_weights, descriptor_distance, explain, match_distance
 from isckit.judge.audit.manifest import write_manifest
 from isckit.judge.freeze import seal
 from isckit.runs.artifacts import file_digest, read_json, write_json, write_text

@@ -5,8 +5,7 @@ import pytest
 from spoiled import fit_further
 
 from isckit.cli.main import main
-from isckit.judge.audit.costs import costs, table
-from isckit.judge.audit.manifest import read_manifest, write_manifest
+from isckit.judge.audit.manifest import costs, read_manifest, table, write_manifest
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import code_files
@@ -29,6 +28,9 @@ def test_every_file_of_checkpoint_and_submission_is_in_it_with_digest_and_receip
             assert record["sha256"] == file_digest(folder / name) and record["bytes"] == (folder / name).stat().st_size
     assert manifest["checkpoint"]["bank.h5"]["receipt"]["facts"]["fitted_on"] == "train"
     assert any(name.startswith("network.") for name in manifest["checkpoint"]["weights.safetensors"]["parts"])
+    parts = {name: set(record["parts"]) for name, record in manifest["artifacts"].items()}
+    assert parts["descriptors.h5"] == {"query", "query_ids", "reference", "reference_ids"}
+    assert parts["matching.csv"] == {"query_id", "reference_id", "score"}
     assert set(manifest["embeddings"]) == {
         f"{s}/{m}" for s in ("train", "references", "queries") for m in ("network", "gist")
     }
@@ -72,12 +74,12 @@ def test_clocks_stand_in_costs_alone(done):
 def test_written_again_it_is_the_same_bytes_and_takes_image_digests_over(done, mini, tmp_path):
     root = shutil.copytree(done, tmp_path / "root")
     (root / "submissions/phase2/run/manifest.json").unlink()
-    names = [root / FOLDER / name for name in ("manifest.json", "fingerprints.npz")]
-    before = [path.read_bytes() for path in names]
+    path = root / FOLDER / "manifest.json"
+    before = path.read_bytes()
     write_manifest(root / FOLDER, data=mini)
-    assert [path.read_bytes() for path in names] == before
+    assert path.read_bytes() == before
     write_manifest(root / FOLDER)
-    assert [path.read_bytes() for path in names] == before
+    assert path.read_bytes() == before
     write_manifest(root / "submissions/phase2/run")
     later = read_manifest(root / "submissions/phase2/run")["images"]
     assert later["train"] == read_manifest(root / FOLDER)["images"]["train"]

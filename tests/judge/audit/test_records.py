@@ -1,12 +1,15 @@
 import json
 
+import h5py
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from isckit.judge.audit import records
 from isckit.judge.audit.records import changed_parts, file_record, part_digests, receipt_changes
 from isckit.runs.artifacts import file_digest, write_receipt
-from isckit.types import BadInput
+from isckit.submission import write_matches
+from isckit.types import BadInput, Matches
 
 
 @pytest.fixture
@@ -17,14 +20,68 @@ def files(tmp_path):
     )
     np.savez(tmp_path / "p.npz", mean=rng.random(4), components=rng.random((2, 4)))
     (tmp_path / "m.jsonl").write_text('{"epoch": 0}\n{"epoch": 1}\n')
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["vectors"], file["group/ids"] = rng.random((5, 3), np.float32), np.array(["a", "b"], "S1")
+        file["group/words"] = np.array(["one", "another"], object)
+        file["number"], file.attrs["role"] = 7, "train"
+    pairs = Matches(np.array(["Q00001", "Q00002"]), np.array(["R000001", "R000002"]), np.array([0.5, 0.25]))
+    write_matches(tmp_path / "matching.csv", pairs)
     return tmp_path
 
 
-def test_parts_are_tensors_arrays_and_lines(files):
+def test_parts_are_tensors_arrays_lines_datasets_and_columns(files):
     assert set(part_digests(files / "w.safetensors")) == {"(header)", "a.weight", "b"}
     assert set(part_digests(files / "p.npz")) == {"mean", "components"}
     assert list(part_digests(files / "m.jsonl")) == ["line 1", "line 2"]
-    assert part_digests(files / "m.txt") == {}
+    datasets = part_digests(files / "d.h5")
+    assert set(datasets) == {"vectors", "group/ids", "group/words", "number", "(attributes)"}
+    assert datasets["vectors"].startswith("5 x 3 float32 ") and datasets["number"].startswith(" int64 ")
+    assert set(part_digests(files / "matching.csv")) == {"query_id", "reference_id", "score"}
+    assert part_digests(files / "m.txt") == part_digests(files / "other.csv") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("vectors", np.float32(2)), ("group/ids", b"c"), ("group/words", "others"), ("number", 8)],
+)
+def test_a_dataset_that_changed_is_named_in_any_place_and_of_any_kind(files, name, value):
+    path = files / "d.h5"
+    recorded = part_digests(path)
+    assert changed_parts(path, recorded) == ""
+    with h5py.File(path, "r+") as file:
+        file[name][() if name == "number" else -1] = value
+    assert changed_parts(path, recorded) == f"1 changed: {name}"
+
+
+def test_blocks_of_a_dataset_do_not_matter(files, monkeypatch):
+    before = part_digests(files / "d.h5")["vectors"]
+    monkeypatch.setattr(records, "BLOCK", 2)
+    assert part_digests(files / "d.h5")["vectors"] == before
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Q00003,R000002,0.25", "1 changed: query_id"),
+        ("Q00002,R000003,0.25", "1 changed: reference_id"),
+        ("Q00002,R000002,0.125", "1 changed: score"),
+        ("Q00002,R000002,x", "changed, and cannot be read: 1 malformed lines: 3"),
+    ],
+)
+def test_a_column_that_changed_is_named(files, line, told):
+    path = files / "matching.csv"
+    recorded, lines = part_digests(path), path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line]) + "\n")
+    assert changed_parts(path, recorded) == told
+
+
+def test_the_order_of_rows_is_content(files):
+    path = files / "matching.csv"
+    recorded, (head, one, two) = part_digests(path), path.read_text().splitlines()
+    path.write_text("\n".join([head, two, one]))
+    assert changed_parts(path, recorded) == "3 changed: query_id, reference_id, score"
+    path.write_text("\r\n".join([head, one, two]))
+    assert changed_parts(path, recorded) == ""
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "p.npz", "m.jsonl"])

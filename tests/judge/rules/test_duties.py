@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from spoiled import case_of, caught_by, change_recipe
 
-from isckit.judge.rules.duties import dead_paths, recognise_licence, requirements, winners_duties
 from isckit.judge.rules.finding import CHECKOUT
+from isckit.judge.rules.package import dead_paths, recognise_licence, requirements, winners_duties
 from isckit.types import BadInput
 
 MIT = """MIT License

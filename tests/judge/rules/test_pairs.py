@@ -1,7 +1,7 @@
 import pytest
 from spoiled import case_of, caught_by, change_recipe, consume
 
-from isckit.judge.rules.pairs import public_pairs, seen_queries
+from isckit.judge.rules.training import public_pairs, seen_queries
 from isckit.types import BadInput
 
 

@@ -5,7 +5,7 @@ import pytest
 from spoiled import case_of, caught_by, change_recipe, consume
 
 from isckit import config
-from isckit.judge.rules.sources import external_data, licence_class
+from isckit.judge.rules.package import external_data, licence_class
 from isckit.recipes.catalogue import recipe
 from isckit.runs.artifacts import read_receipt, write_receipt
 from isckit.types import BadInput

@@ -1,109 +1,103 @@
-"""Two makings of the same thing, compared: bytes, vectors, scored rows."""
+"""Two makings of the same thing, compared: bytes, numbers in whatever kind of file, vectors, scored rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 from safetensors.numpy import load_file
 
-from isckit.data.ground_truth import id_codes
-from isckit.judge.arrays import file_gap, relative_gap
-from isckit.runs.artifacts import file_digest
-from isckit.submission import SIDES, open_descriptors, read_matches
+from isckit.runs.artifacts import file_digest, read_json
 from isckit.types import Embeddings, Matches
 
-IDENTICAL = "byte-identical"
+_SHOWN = 3
 _BLOCK = 16_384
 
 
-def descriptor_distance(there: Path, now: Path) -> list[str]:
-    """Two descriptor files: largest difference of a float and cosines, over the ids in common of each side.
+def relative_gap(before: np.ndarray | h5py.Dataset, after: np.ndarray | h5py.Dataset) -> float:
+    """Largest difference as a part of the root mean square of `before`, in blocks of rows.
 
-    Raises:
-        BadInput: one of them cannot be read.
+    Infinite where shapes or kinds of values differ; values that are no numbers are the same or infinitely far apart.
     """
-    if words := _same_or_lacking(there, now):
-        return [words]
-    with open_descriptors(there) as first, open_descriptors(now) as second:
-        return [_vectors(a, b) for a, b in zip(first, second, strict=True)]
+    if before.shape != after.shape or before.dtype.kind != after.dtype.kind:
+        return np.inf
+    if before.dtype.kind not in "fiub":
+        return 0.0 if bool(np.all(before[()] == after[()])) else np.inf
+    if not before.shape:
+        return _over([(before[()], after[()])])
+    return _over((before[k : k + _BLOCK], after[k : k + _BLOCK]) for k in range(0, len(before), _BLOCK))
 
 
-def match_distance(there: Path, now: Path) -> list[str]:
-    """Two matches files: pairs in common and in one only, and the largest difference of a score.
+def _over(blocks: Iterable[tuple[Any, Any]]) -> float:
+    largest, squares, count = 0.0, 0.0, 0
+    for block in blocks:
+        old, new = (np.asarray(values, np.float64) for values in block)
+        with np.errstate(invalid="ignore"):  # the difference of two infinities, which counts only where they differ
+            gaps = np.where((old == new) | (np.isnan(old) & np.isnan(new)), 0.0, np.abs(old - new))
+        largest = np.inf if np.isnan(gaps).any() else max(largest, float(gaps.max(initial=0)))
+        finite = old[np.isfinite(old)]
+        squares, count = squares + float(np.square(finite).sum()), count + finite.size
+    return largest / (float(np.sqrt(squares / max(1, count))) or 1.0)
 
-    Raises:
-        BadInput: one of them cannot be read.
+
+def file_gap(before: Path, after: Path) -> float:
+    """Largest `relative_gap` of the arrays of two files of one kind; 0 for equal bytes.
+
+    Infinite where one of them has an array that the other has not, and for other bytes of a kind that is not known.
     """
-    if words := _same_or_lacking(there, now):
-        return [words]
-    first, second = read_matches(there), read_matches(now)
-    queries = id_codes("Q", first.query_ids, second.query_ids)
-    references = id_codes("R", first.reference_ids, second.reference_ids)
-    span = 1 + max(int(codes.max(initial=0)) for codes in references)
-    common, i, j = np.intersect1d(
-        *(q * span + r for q, r in zip(queries, references, strict=True)), return_indices=True
-    )
-    words = f"{len(common):,} rows in common, {_only(len(first), len(second), len(common))}"
-    if not len(common):
-        return [words]
-    gaps = np.abs(first.scores[i] - second.scores[j])
-    k = int(gaps.argmax())
-    pair = f"{first.query_ids[i[k]]},{first.reference_ids[i[k]]}"
-    values = f"{first.scores[i[k]]} there, {second.scores[j[k]]} now"
-    largest = f"largest score difference {gaps[k]:.3g} ({pair}: {values})" if gaps[k] else "their scores are the same"
-    return [f"{words}; {largest}"]
+    if file_digest(before) == file_digest(after):
+        return 0.0
+    if before.suffix not in _READERS:
+        return np.inf
+    read = _READERS[before.suffix]
+    with read(before) as old, read(after) as new:
+        if set(old) != set(new):
+            return np.inf
+        return max((relative_gap(old[name], new[name]) for name in old), default=0.0)
 
 
-def _same_or_lacking(there: Path, now: Path) -> str:
-    if not there.is_file() or not now.is_file():
-        return "only there" if there.is_file() else "only now" if now.is_file() else "no file"
-    return IDENTICAL if file_digest(there) == file_digest(now) else ""
+def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return all datasets of an HDF5 file, in groups or not, by their path."""
+    found: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    return found
 
 
-def _only(there: int, now: int, common: int) -> str:
-    return f"{there - common:,} only there, {now - common:,} only now"
+@contextlib.contextmanager
+def _open_datasets(path: Path) -> Iterator[dict[str, h5py.Dataset]]:
+    with h5py.File(path, "r") as file:
+        yield datasets(file)
 
 
-def _vectors(first: Embeddings, second: Embeddings) -> str:
-    common, i, j = np.intersect1d(first.ids, second.ids, return_indices=True)
-    dims = first.vectors.shape[1], second.vectors.shape[1]
-    words = (
-        f"{len(common):,} {SIDES[first.role]} vectors in common, {_only(len(first.ids), len(second.ids), len(common))}"
-    )
-    if dims[0] != dims[1]:
-        return f"{words}; of {dims[0]} floats there, {dims[1]} now"
-    if not len(common):
-        return words
-    blocks = [_block(first, second, i[k : k + _BLOCK], j[k : k + _BLOCK]) for k in range(0, len(common), _BLOCK)]
-    gaps, cosines = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    if not gaps.any():
-        return f"{words}; they are the same"
-    far, low = int(gaps.argmax()), int(cosines.argmin())
-    return (
-        f"{words}; floats differ by at most {gaps[far]:.3g} ({common[far]}), "
-        f"cosine at least {cosines[low]:.6f} ({common[low]}), {cosines.mean():.6f} on average"
-    )
+def _values(path: Path) -> dict[str, np.ndarray]:
+    """Leaves of a JSON file, each an array of one value, by their place."""
+    found: dict[str, np.ndarray] = {}
+
+    def walk(place: str, value: Any) -> None:
+        if isinstance(value, dict | list):
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, inner in pairs:
+                walk(f"{place}.{key}", inner)
+        else:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            found[place] = np.asarray(float(value) if number else json.dumps(value))
+
+    walk("", read_json(path))
+    return found
 
 
-def _block(first: Embeddings, second: Embeddings, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Largest difference of a float and cosine, of each of some rows."""
-    a, b = (_rows(side, rows).astype(np.float64) for side, rows in ((first, i), (second, j)))
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = (a * b).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
-    return np.abs(a - b).max(axis=1), cosines
-
-
-def _rows(side: Embeddings, rows: np.ndarray) -> np.ndarray:
-    """Rows of an HDF5 dataset, whose ids ascend as a rule: read in one piece, as single rows would be slow."""
-    low = int(rows.min())
-    return np.asarray(side.vectors[low : int(rows.max()) + 1])[rows - low]
-
-
-_SHOWN = 3
-_BLOCK_compare = 65_536
+_READERS: Mapping[str, Callable[[Path], Any]] = {
+    ".h5": _open_datasets,
+    ".npz": lambda path: np.load(path, allow_pickle=False),
+    ".safetensors": lambda path: contextlib.nullcontext(load_file(path)),
+    ".json": lambda path: contextlib.nullcontext(_values(path)),
+}
 
 
 @dataclass(frozen=True)
@@ -174,17 +168,17 @@ def compare_descriptors(before: Embeddings, after: Embeddings) -> Comparison:
     rows = np.minimum(np.searchsorted(before.ids, after.ids), len(before.ids) - 1)
     known = before.ids[rows] == after.ids
     gaps, identical = np.zeros(len(after.ids)), True
-    for start in range(0, len(rows), _BLOCK_compare):
-        at, there = rows[start : start + _BLOCK_compare], known[start : start + _BLOCK_compare]
+    for start in range(0, len(rows), _BLOCK):
+        at, there = rows[start : start + _BLOCK], known[start : start + _BLOCK]
         first, last = int(at.min()), int(at.max()) + 1
         old = np.asarray(before.vectors[first:last])[at - first]
-        new = np.asarray(after.vectors[start : start + _BLOCK_compare])
+        new = np.asarray(after.vectors[start : start + _BLOCK])
         identical = identical and old.shape == new.shape and bool((old[there] == new[there]).all())
         if old.shape != new.shape:
-            gaps[start : start + _BLOCK_compare] = np.inf
+            gaps[start : start + _BLOCK] = np.inf
             continue
         lengths = np.maximum(np.linalg.norm(old, axis=1), 1e-12)
-        gaps[start : start + _BLOCK_compare] = np.where(there, np.linalg.norm(old - new, axis=1) / lengths, 0)
+        gaps[start : start + _BLOCK] = np.where(there, np.linalg.norm(old - new, axis=1) / lengths, 0)
     worst = np.argsort(-gaps)[:_SHOWN]
     return Comparison(
         f"{len(after.ids)} {before.role} vectors",

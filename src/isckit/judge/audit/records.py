@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import multiprocessing
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import h5py
 import numpy as np
 
 from isckit.config.differences import recipe_differences
 from isckit.data.containers import some
+from isckit.judge.audit.compare import datasets
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import WORDS, is_further_part, parts, receipt_of
-from isckit.runs.artifacts import file_digest, read_json
-from isckit.runs.workspace import query_set
+from isckit.runs.artifacts import file_digest, ids_digest, read_json
+from isckit.runs.workspace import MATCHES, query_set
+from isckit.submission import BLOCK, read_matches
 from isckit.types import BadInput
 
+T = TypeVar("T")
 _DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, EOFError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
@@ -29,10 +36,10 @@ _DAMAGE = (
 
 
 def file_record(path: Path) -> dict[str, Any]:
-    """sha256, bytes, and where there are any, receipt and parts of a file.
+    """Return sha256, bytes, and where there are any, receipt and parts of a file.
 
     Raises:
-        BadInput: a file of tensors or arrays is damaged, or a receipt is.
+        BadInput: a file of tensors, arrays or matches is damaged, or a receipt is.
     """
     receipt, inner = receipt_of(path), part_digests(path)
     return (
@@ -48,19 +55,24 @@ def bare(receipt: dict[str, Any]) -> dict[str, Any]:
 
 
 def part_digests(path: Path) -> dict[str, str]:
-    """sha256 of every tensor of a safetensors file, array of an npz, line of a jsonl; nothing of other files.
+    """Return sha256 of every part of a file by name, with the size before it where it may change.
+
+    Parts are tensors of a safetensors file, arrays of an npz, lines of a jsonl, datasets and attributes of an HDF5
+    file, columns of matching.csv. Other files have none.
 
     Raises:
         BadInput: it is damaged.
     """
-    read = _READERS.get(path.suffix)
+    read = _READERS.get(path.name) or _READERS.get(path.suffix)
     if read is None:
         return {}
     try:
         return read(path)
+    except BadInput:
+        raise
     except _DAMAGE as error:
         raise BadInput(
-            seen=f"{path.name} cannot be read ({type(error).__name__}: {error})",
+            seen=f"{path} cannot be read ({type(error).__name__}: {error})",
             allowed="a whole file written by this kit",
             remedy="take an intact copy, or run the step that makes it again",
         ) from error
@@ -88,21 +100,76 @@ def _lines(path: Path) -> dict[str, str]:
     return {f"line {number}": hashlib.sha256(line).hexdigest() for number, line in enumerate(lines, start=1)}
 
 
-_READERS: dict[str, Callable[[Path], dict[str, str]]] = {".safetensors": _tensors, ".npz": _arrays, ".jsonl": _lines}
+def _datasets(path: Path) -> dict[str, str]:
+    """An HDF5 file: every dataset, in blocks of rows, and the attributes of its root together."""
+    digests = {}
+    with h5py.File(path) as file:
+        for name, dataset in datasets(file).items():
+            sha, rows = hashlib.sha256(), dataset if dataset.shape else np.atleast_1d(dataset[()])
+            for start in range(0, len(rows), BLOCK):
+                block = rows[start : start + BLOCK]
+                sha.update((block.astype("S") if block.dtype.kind == "O" else block).tobytes())
+            digests[name] = f"{' x '.join(map(str, dataset.shape))} {dataset.dtype} {sha.hexdigest()}"
+        attributes = {key: np.asarray(value).astype(str).tolist() for key, value in file.attrs.items()}
+    return digests | ({"(attributes)": _digest(attributes)} if attributes else {})
 
 
-def changed_parts(path: Path, recorded: dict[str, str]) -> str:
-    """Which parts of a file differ from those recorded, in words."""
+def _columns(path: Path) -> dict[str, str]:
+    """A matches file, whose rows have an order."""
+    matches = read_matches(path)
+    digests = {
+        "query_id": ids_digest(matches.query_ids),
+        "reference_id": ids_digest(matches.reference_ids),
+        "score": hashlib.sha256(matches.scores.astype("<f8").tobytes()).hexdigest(),
+    }
+    return {name: f"{len(matches)} rows {digest}" for name, digest in digests.items()}
+
+
+_READERS: dict[str, Callable[[Path], dict[str, str]]] = {
+    ".safetensors": _tensors,
+    ".npz": _arrays,
+    ".jsonl": _lines,
+    ".h5": _datasets,
+    MATCHES: _columns,
+}
+"""By name or suffix of the file."""
+
+
+def changed_parts(path: Path, recorded: Mapping[str, str]) -> str:
+    """Return which parts of a file differ from those recorded, in words; "" where none does."""
     try:
-        now = part_digests(path)
+        now = apart(part_digests, path) if path.suffix == ".h5" else part_digests(path)
     except BadInput as error:
-        return f"changed, and {error.seen.removeprefix(f'{path.name} ')}"
+        why = error.seen.removeprefix(str(path)).lstrip(": ").removeprefix("cannot be read ")
+        return f"changed, and cannot be read: {why}"
+    common = [name for name in recorded if name in now and recorded[name] != now[name]]
     kinds = {
-        "changed": [name for name in recorded if name in now and recorded[name] != now[name]],
+        "changed": [name + _resized(recorded[name], now[name]) for name in common],
         "gone": [name for name in recorded if name not in now],
         "new": [name for name in now if name not in recorded],
     }
     return "; ".join(f"{len(names)} {kind}: {some(names)}" for kind, names in kinds.items() if names)
+
+
+def _resized(before: str, now: str) -> str:
+    """Another size of a part, in words, where sizes stand before the digests."""
+    sizes = before.rpartition(" ")[0], now.rpartition(" ")[0]
+    return f" ({sizes[0]} there, {sizes[1]} now)" if sizes[0] != sizes[1] else ""
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Return what a function of a module returns in a process of its own, as some damage to HDF5 files crashes it.
+
+    Raises:
+        BadInput: it crashed.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise BadInput(
+                seen="a file that crashes HDF5", allowed="whole HDF5 files", remedy="write or copy it again"
+            ) from error
 
 
 def receipt_changes(path: Path, recorded: dict[str, Any]) -> list[str]:

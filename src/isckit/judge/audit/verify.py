@@ -6,26 +6,38 @@ another machine, scores computed anew and files added later do not: they are tol
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from isckit import config
 from isckit.config.differences import recipe_differences
 from isckit.data.containers import some
-from isckit.data.layouts import open_disc
-from isckit.judge.audit.changed_files import changed_files, changed_images
-from isckit.judge.audit.manifest import SECTIONS, artifact_files, checkpoint_files, read_manifest
-from isckit.judge.audit.records import inconsistencies
+from isckit.data.layouts import open_disc, require
+from isckit.judge.audit.images import ImageDigests, changed, digest_images
+from isckit.judge.audit.manifest import (
+    SECTIONS,
+    artifact_files,
+    checkpoint_files,
+    image_sets,
+    kept_digests,
+    read_manifest,
+)
+from isckit.judge.audit.records import apart, changed_parts, inconsistencies, receipt_changes
 from isckit.judge.freeze import seal as seal_of
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import code_changes, code_files
-from isckit.runs.artifacts import environment, receipt_path
+from isckit.runs.artifacts import environment, file_digest, read_json, receipt_path
 from isckit.runs.meter import machine
 from isckit.runs.workspace import MANIFEST, Workspace
-from isckit.types import KitError
+from isckit.types import BadInput, KitError, MissingInput
 
 Manifest = dict[str, Any]
+_SHOWN = 5
+"""Images of one kind of change that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +93,9 @@ def verify(folder: Path, *, data: Path | None = None, seal: str | None = None, w
     if seal is not None and seal != read["seal"]:
         changes.append(f"{MANIFEST}: seal {seal} was deposited, this one has {read['seal']}")
     try:
-        changes += changed_files(case, manifest)
+        changes += _changed_files(case, manifest)
         changes += inconsistencies(case, manifest)
-        found, unseen, images = changed_images(case, manifest, workers=workers)
+        found, unseen, images = _images(case, manifest, workers=workers)
         notes = unseen + list(_notes(case, manifest))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if not changes:
@@ -115,9 +127,91 @@ def _unsealed(case: Case, manifest: Manifest) -> tuple[Manifest, list[str]]:
 def _made_again(case: Case, section: str) -> Any:
     """A section as it would be written now; None where what it is made from is damaged: that is told with the files."""
     try:
-        return SECTIONS[section](case)
+        if section in ("checkpoint", "artifacts"):
+            return apart(_section, dataclasses.replace(case, disc=None), section)
+        return _section(case, section)
     except (KitError, OSError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _section(case: Case, section: str) -> Any:
+    return SECTIONS[section](case)
+
+
+def _changed_files(case: Case, manifest: Manifest) -> Iterator[str]:
+    """Files of checkpoint and submission, and receipts of embeddings, that changed or are gone."""
+    for folder, section in ((case.checkpoint, "checkpoint"), (case.folder, "artifacts")):
+        for name, record in manifest[section].items():
+            yield from (f"{name}: {words}" for words in _changed_file(case, folder / name, record, manifest["recipe"]))
+    for key, receipt in manifest["embeddings"].items():
+        path = case.workspace.embeddings(case.name, *key.split("/", 1))
+        if receipt_path(path).is_file():
+            yield from (f"embeddings {key}: {words}" for words in receipt_changes(path, receipt))
+
+
+def _changed_file(case: Case, path: Path, record: Manifest, recipe: Manifest) -> Iterator[str]:
+    """Values of a recipe that changed; of another file the parts, or where it has none the digest; and its receipt."""
+    if not path.is_file():
+        yield "is gone"
+        return
+    if (digest := file_digest(path)) != record["sha256"]:
+        same = "other bytes, the same content"
+        if path == case.workspace.recipe(case.name):
+            try:
+                now = config.to_dict(config.from_dict(read_json(path)))
+                yield from [f"recipe value {value}" for value in recipe_differences(recipe, now)] or [same]
+            except BadInput as error:
+                yield f"changed, and cannot be read: {error.seen.removeprefix(f'{path} ')}"
+        elif "parts" in record:
+            yield changed_parts(path, record["parts"]) or same
+        else:
+            yield f"changed: sha256 {record['sha256'][:12]} there, {digest[:12]} now"
+    if "receipt" in record:
+        yield from receipt_changes(path, record["receipt"])
+
+
+def _images(case: Case, manifest: Manifest, *, workers: int) -> tuple[list[str], list[str], int]:
+    """Images that changed, changed places, came or went; all are read again, whatever their times say.
+
+    Returns:
+        Changes in words; what could not be looked at; images looked at.
+    """
+    changes, unseen, count = [], [], 0
+    for name in image_sets(case):
+        record = manifest["images"].get(name, {})
+        if "digest" not in record:
+            unseen.append(f"images: nothing is recorded of {name} ({record.get('absent', 'no record')})")
+        elif case.disc is None:
+            unseen.append(f"images: {name} not looked at, no --data")
+        else:
+            try:
+                with tempfile.TemporaryDirectory(prefix="isckit-") as folder:
+                    now = digest_images(require(case.disc, name), Path(folder), workers=workers, trust=False)
+            except (MissingInput, BadInput) as error:
+                changes.append(f"images: {error.seen}")
+                continue
+            count += len(now.ids)
+            if now.digest != record["digest"]:
+                changes += _changed_images(kept_digests(case, name, record["digest"]), now)
+    return changes, unseen, count
+
+
+def _changed_images(before: ImageDigests | None, now: ImageDigests) -> list[str]:
+    if before is None:
+        return [f"images: {now.name} changed; no digests were kept that tell which"]
+    found = changed(before, now)
+    swapped = {name for pair in found.swapped for name in pair}
+    kinds = {
+        "are swapped": [" and ".join(pair) for pair in found.swapped],
+        "changed": [name for name in found.changed if name not in swapped],
+        "is gone": found.missing,
+        "is new": found.added,
+    }
+    return [
+        f"images: {names} {kind}"
+        for kind, of_kind in kinds.items()
+        for names in [*of_kind[:_SHOWN], *([f"and {len(of_kind) - _SHOWN:,} more"] if of_kind[_SHOWN:] else [])]
+    ]
 
 
 def _notes(case: Case, manifest: Manifest) -> Iterator[str]:

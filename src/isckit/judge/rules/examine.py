@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from isckit.data.layouts import open_disc
 from isckit.judge.freeze import edits, read_freeze
-from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted, verify
+from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted
 from isckit.judge.rules.annotation import no_annotation
-from isckit.judge.rules.duties import winners_duties
-from isckit.judge.rules.finding import Case, Finding, Rule, judged
+from isckit.judge.rules.finding import CHECKOUT, Case, Fault, Finding, Probe, Rule, judged
 from isckit.judge.rules.fitting import fitted_on_train
-from isckit.judge.rules.form import limits_on_form
+from isckit.judge.rules.form import file_faults
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
-from isckit.judge.rules.pairs import public_pairs
-from isckit.judge.rules.sources import external_data
-from isckit.judge.rules.training import no_augmentation
+from isckit.judge.rules.package import external_data, winners_duties
+from isckit.judge.rules.training import no_augmentation, public_pairs
 from isckit.judge.state import WORDS, compare, state
-from isckit.runs.artifacts import file_digest
-from isckit.types import KitError
+from isckit.runs.artifacts import file_digest, write_json
+from isckit.runs.workspace import DESCRIPTORS, MATCHES, Workspace
+from isckit.runs.workspace import RULES as RULES_FILE
+from isckit.types import BadInput, KitError, MissingInput
 
 
 def frozen(case: Case) -> Finding:
@@ -51,10 +53,11 @@ def frozen(case: Case) -> Finding:
 
 
 def submission_count(case: Case) -> Finding:
-    """At most three hand-ins a track in phase 2, none of them removed, and the files as they were last handed in."""
+    """At most three hand-ins a track in phase 2, by the ledger, and the files as they were last handed in."""
     path = case.workspace.ledger
-    problems, handed = verify(path), hand_ins(entries(path))
-    if not handed and not problems:
+    problems: list[str] = []
+    handed = hand_ins(entries(path))
+    if not handed:
         return Finding("passed", "declared", "no hand-in recorded")
     for track in TRACKS:
         late = [entry.number for entry in handed if (entry.phase, entry.track) == (2, track)]
@@ -82,6 +85,20 @@ def _changed(case: Case, entry: Entry) -> list[str]:
     return []
 
 
+def limits_on_form(case: Case) -> Finding:
+    """Both files keep to the official formats and limits."""
+    faults = form_faults(case) if case.form is None else case.form
+    problems = [f"{name}: {fault}" for name, found in faults.items() for fault in found]
+    against = "the image sets at hand" if case.disc else "the ids of DISC21"
+    return judged(problems, "proven", f"every row of {' and '.join(faults)}, against {against}")
+
+
+def form_faults(case: Case) -> dict[str, list[Fault]]:
+    """Return the faults of each submission file that is there."""
+    paths = (case.workspace.descriptors(case.phase, case.name), case.workspace.matches(case.phase, case.name))
+    return {path.name: file_faults(path, phase=case.phase, disc=case.disc) for path in paths if path.is_file()}
+
+
 WIDTH = 120
 """Columns of the table."""
 RULES = (
@@ -105,7 +122,7 @@ def examine(case: Case) -> list[tuple[Rule, Finding]]:
 
 
 def guarded(program: Callable[[Case], Finding], case: Case) -> Finding:
-    """What a rule's program finds; a fault of the submission that stops it is a failure."""
+    """Return what a rule's program finds; a fault of the submission that stops it is a failure."""
     try:
         return program(case)
     except KitError as error:
@@ -113,7 +130,7 @@ def guarded(program: Callable[[Case], Finding], case: Case) -> Finding:
 
 
 def to_json(findings: list[tuple[Rule, Finding]]) -> list[dict[str, Any]]:
-    """Findings as plain values."""
+    """Return findings as plain values."""
     return [
         {"rule": rule.number, "title": rule.title, "statement": rule.statement} | asdict(finding)
         for rule, finding in findings
@@ -121,7 +138,7 @@ def to_json(findings: list[tuple[Rule, Finding]]) -> list[dict[str, Any]]:
 
 
 def table(findings: list[tuple[Rule, Finding]]) -> str:
-    """Findings as lines of text; what was found wrong, or is worth knowing, stands below what was examined."""
+    """Return findings as lines of text; what was found wrong, or is worth knowing, stands below what was examined."""
     lines = ["rules (evidence: proven, sampled, declared or none)"]
     for rule, found in findings:
         status = "FAILED" if found.status == "failed" else found.status
@@ -131,3 +148,69 @@ def table(findings: list[tuple[Rule, Finding]]) -> str:
             mark = " " * (len(head) - 3) + "-> "
             lines.append(fill(found.detail, WIDTH, initial_indent=mark, subsequent_indent=" " * len(head)))
     return "\n".join(lines)
+
+
+def check_folder(
+    folder: Path,
+    *,
+    phase: int | None = None,
+    data: Path | None = None,
+    against: Path | None = None,
+    project: Path | None = None,
+    probe: Probe | None = None,
+) -> tuple[str, bool]:
+    """Check a submission folder against every rule; write rules.json into it.
+
+    Args:
+        folder: submissions/phaseN/NAME.
+        phase: what the user takes it for; None where the folder is to say.
+        data: the images, for the form's ids and for experiments.
+        against: a freeze file deposited elsewhere.
+        project: the package that winners would publish; the kit's checkout by default.
+        probe: how to run the pipeline in experiments.
+
+    Returns:
+        Text for people, and whether no rule is broken.
+
+    Raises:
+        BadInput: it is no submission folder, or one of another phase.
+        MissingInput: it holds no submission.
+    """
+    workspace, own_phase, name = Workspace.locate(folder)
+    if phase not in (None, own_phase):
+        raise BadInput(seen=f"--phase {phase} for {folder}", allowed=f"phase {own_phase}", remedy="leave --phase away")
+    disc = open_disc(data) if data else None
+    case = Case(workspace, own_phase, name, disc, against, project or CHECKOUT, probe)
+    form = form_faults(case)
+    if not form:
+        raise MissingInput(
+            seen=f"{folder} holds neither {DESCRIPTORS} nor {MATCHES}",
+            allowed="a folder with at least one of them",
+            remedy="run isckit descriptor or isckit matching",
+        )
+    findings = examine(replace(case, form=form))
+    passed = unbroken(findings)
+    faults = {name: [asdict(fault) for fault in found] for name, found in form.items()}
+    write_json(folder / RULES_FILE, {"form": faults, "rules": to_json(findings), "passed": passed})
+    texts = [faults_text(folder / name, found) for name, found in form.items()]
+    return "\n".join([*texts, table(findings)]), passed
+
+
+def check_file(path: Path, *, phase: int | None = None, data: Path | None = None) -> tuple[str, bool]:
+    """Check the form of one file; return text for people, and whether it is without fault."""
+    disc = open_disc(data) if data else None
+    faults = file_faults(path, phase=phase, disc=disc)
+    return faults_text(path, faults), not faults
+
+
+def unbroken(findings: list[tuple[Rule, Finding]]) -> bool:
+    """Return whether no rule is broken, as far as can be seen."""
+    return all(finding.status != "failed" for _, finding in findings)
+
+
+def faults_text(path: Path, faults: list[Fault]) -> str:
+    """Return faults of form as lines of text."""
+    if not faults:
+        return f"{path}: form without fault"
+    lines = [f"  {fault}" for fault in faults]
+    return "\n".join([f"{path}: {len(faults)} kinds of fault", *lines])

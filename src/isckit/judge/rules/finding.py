@@ -10,7 +10,6 @@ from typing import Literal
 import isckit
 from isckit import config
 from isckit.data.layouts import Disc
-from isckit.judge.rules.faults import Fault
 from isckit.runs.artifacts import read_json
 from isckit.runs.workspace import Workspace
 
@@ -44,6 +43,28 @@ class Finding:
 def judged(problems: list[str], level: Level, examined: str, *, note: str = "") -> Finding:
     """Failed with all problems named, or passed with the note."""
     return Finding("failed" if problems else "passed", level, examined, "; ".join(problems) or note)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault.
+
+    Attributes:
+        code: stable code of `form.CODES`.
+        message: its meaning and what was seen.
+        rows: the first ten rows: line numbers of a CSV (the header is line 1), row indices from 0 of a dataset.
+        count: number of rows, or of things, at fault.
+    """
+
+    code: str
+    message: str
+    rows: tuple[int, ...] = ()
+    count: int = 1
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.rows) else ""
+        rows = f" (rows {', '.join(map(str, self.rows))}{more})" if self.rows else ""
+        return f"{self.code} {self.message}: {self.count:,}{rows}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from isckit.data.layouts import require
-from isckit.judge.arrays import file_gap, relative_gap
+from isckit.judge.audit.compare import file_gap, relative_gap
 from isckit.judge.rules.experiments.contestant import Drawn
 from isckit.judge.rules.experiments.trials import again, scratch
 from isckit.judge.rules.finding import Case, Finding, judged

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from isckit.data.layouts import Disc
-from isckit.judge.rules.examine import RULES
-from isckit.judge.rules.finding import Finding, Rule, judged
+from isckit.data.layouts import Disc, open_disc
+from isckit.judge.rules.examine import RULES, guarded, table, unbroken
+from isckit.judge.rules.finding import Case, Finding, Probe, Rule, judged
 from isckit.judge.rules.form import file_faults, ids_of
+from isckit.judge.rules.independence import independent_descriptors, independent_pairs
 from isckit.judge.rules.suspicion import Suspicion, row_keys, suspect_descriptors
 from isckit.judge.rules.suspicion_matches import REFERENCES, suspect_matches
 from isckit.runs.artifacts import rows_digest
+from isckit.runs.workspace import Workspace
 from isckit.submission import BLOCK, open_descriptors
-from isckit.types import KitError
+from isckit.types import BadInput, KitError, MissingInput
 
 MISSING = {
     "5.1": "training is not in the file; the training command, run under watch, would show what it augments",
@@ -35,6 +38,61 @@ ANYTHING = "the file alone does not show it; the pipeline, its parts and its rec
 
 _NOT_COMPARED = "weights, parameters and code are not in the files"
 _SHOWN = 5
+
+
+def check_foreign(
+    path: Path,
+    *,
+    phase: int | None = None,
+    data: Path | None = None,
+    against: Path | None = None,
+    probe: Probe | None = None,
+) -> tuple[str, bool]:
+    """Judge a file made by something else as far as can be: from the file alone, and by running its pipeline.
+
+    Args:
+        path: .csv of matches or .h5 of descriptors.
+        phase: 1 or 2, where known.
+        data: the images; experiments need them.
+        against: the same system's descriptor file of phase 1, for a descriptor file of phase 2.
+        probe: how to run the pipeline that made it; None to judge by the file alone.
+
+    Returns:
+        Text for people, and whether no rule is broken as far as can be seen.
+    """
+    if not path.is_file():
+        raise MissingInput(
+            seen=f"no file {path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="check it"
+        )
+    disc = open_disc(data) if data else None
+    findings = examine_file(path, phase=phase, disc=disc, against=against)
+    if probe is not None:
+        if disc is None or phase is None:
+            raise BadInput(
+                seen="--pipeline without --data and --phase",
+                allowed="experiments on images of a known phase",
+                remedy="pass --data DIR and --phase 1 or 2",
+            )
+        findings = _with_experiments(findings, path, phase, disc, probe)
+    return table(findings), unbroken(findings)
+
+
+def _with_experiments(
+    findings: list[tuple[Rule, Finding]], path: Path, phase: int, disc: Disc, probe: Probe
+) -> list[tuple[Rule, Finding]]:
+    """Put what the experiments found in the place of what the file alone could tell."""
+    with tempfile.TemporaryDirectory(prefix="isckit-") as folder:
+        workspace = Workspace(Path(folder))
+        csv = path.suffix == ".csv"
+        place = workspace.matches(phase, path.stem) if csv else workspace.descriptors(phase, path.stem)
+        place.parent.mkdir(parents=True)
+        place.symlink_to(path.resolve())
+        case = Case(workspace, phase, path.stem, disc, probe=probe)
+        number, program = ("5.4", independent_pairs) if csv else ("5.5", independent_descriptors)
+        found = guarded(program, case)
+    return [
+        (rule, found if rule.number == number and finding.status != "failed" else finding) for rule, finding in findings
+    ]
 
 
 def examine_file(

@@ -11,12 +11,13 @@ import numpy as np
 
 from isckit import config
 from isckit.data.ground_truth import read_ground_truth, read_query_list
-from isckit.data.layouts import Disc, open_disc
-from isckit.judge.rules.pairs import seen_queries
+from isckit.data.layouts import open_disc
+from isckit.judge.rules.form import ids_of
+from isckit.judge.rules.training import seen_queries
+from isckit.judge.score.curve import PRECISION, Curve
 from isckit.judge.score.curve import bootstrap as resample
-from isckit.judge.score.curve import plot_curve
 from isckit.judge.score.score import ScoreReport, descriptor_matches, score_halves, score_matches
-from isckit.runs.artifacts import file_digest, read_json, write_json, write_text
+from isckit.runs.artifacts import atomic, file_digest, read_json, write_json, write_text
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput
@@ -40,7 +41,7 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
     lines, values = [], {}
     recipe = config.from_dict(read_json(workspace.recipe(name)))
     seen = seen_queries(workspace.checkpoint(name))
-    known: dict[str, Any] = {"queries": _ids(disc, query_set(phase)), "references": _ids(disc, "references")}
+    known: dict[str, Any] = {"queries": ids_of(disc, query_set(phase)), "references": ids_of(disc, "references")}
     for track, file in TRACKS.items():
         path = folder / file
         if path.is_file():
@@ -62,7 +63,7 @@ def score_file(
             allowed="a ground truth CSV",
             remedy="pass --ground-truth CSV, or a submission folder with --data DIR",
         )
-    references = _ids(open_disc(data) if data else None, "references")
+    references = ids_of(open_disc(data) if data else None, "references")
     report = score(path, ground_truth, references=references, **options)
     if json:
         write_text(json, report.to_json())
@@ -136,12 +137,36 @@ def score(
     )
 
 
-def _ids(disc: Disc | None, image_set: str) -> np.ndarray | None:
-    images = getattr(disc, image_set) if disc else None
-    return images.ids if images is not None else None
-
-
 def _rule(protocol: str) -> Literal["global", "knn"]:
     if protocol not in ("global", "knn"):
         raise BadInput(seen=f"--protocol {protocol}", allowed="global or knn", remedy="choose one of them")
     return "global" if protocol == "global" else "knn"
+
+
+def plot_curve(curve: Curve, path: Path) -> None:
+    """Draw precision over recall, the 90 % line and the operating point, as PNG or what the suffix names."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(curve.recall, curve.precision, color="tab:blue", linewidth=1.5)
+    axes.axhline(PRECISION, color="grey", linestyle="--", linewidth=1, label="precision 0.9")
+    recall, threshold = curve.operating_point()
+    if threshold is not None:
+        at = int(np.searchsorted(curve.recall, recall))
+        axes.plot(
+            recall, curve.precision[at], "o", color="tab:red", label=f"recall {recall:.4f} at score ≥ {threshold:.6g}"
+        )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        xlabel="recall",
+        ylabel="precision",
+        title=f"µAP {curve.average_precision:.5f}, {curve.n_pos:,} true pairs",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")

@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from isckit.judge.score.curve import Curve, trace
-from isckit.judge.score.labels import HALVES, Labelled, in_slice, label, slice_of
+from isckit.judge.score.curve import HALVES, Curve, Labelled, in_slice, label, slice_of, trace
 from isckit.types import MAX_ROWS, BadInput, Embeddings, GroundTruth, Matches
 
 ROWS_PER_QUERY = 10

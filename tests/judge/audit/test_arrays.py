@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from isckit.judge import arrays
-from isckit.judge.arrays import file_gap, relative_gap
+from isckit.judge.audit import compare
+from isckit.judge.audit.compare import file_gap, relative_gap
 
 
 def test_the_gap_is_a_part_of_the_root_mean_square():
@@ -21,7 +21,7 @@ def test_blocks_do_not_matter(monkeypatch):
     before = rng.normal(size=(50, 3)).astype(np.float32)
     after = before + rng.normal(size=(50, 3)).astype(np.float32) / 100
     whole = relative_gap(before, after)
-    monkeypatch.setattr(arrays, "_BLOCK", 7)
+    monkeypatch.setattr(compare, "_BLOCK", 7)
     assert relative_gap(before, after) == pytest.approx(whole)
     assert whole == pytest.approx(
         np.abs(before - after).max() / np.sqrt(np.square(before, dtype=float).mean()), rel=1e-5
