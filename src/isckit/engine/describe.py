@@ -11,16 +11,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Order, Prepared, PreparedImages, Substitute, together, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
-from isckit.runs.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
+from isckit.engine.shards import write_in_shards
 from isckit.runs.embeddings import write_embeddings
-from isckit.runs.meter import measured
+from isckit.runs.steps import Advance, Output, Writer
 from isckit.types import Embeddings, Role
 from isckit.views.geometry import View
 from isckit.views.table import WHOLE_ONLY, Table, Wanted
@@ -146,35 +144,18 @@ def extract(
             Substitution in images that are no queries.
         StaleArtifact: a folder holds embeddings made from something else.
     """
-    if all(is_fresh(t.folder, t.made_from) and read_receipt(t.folder)["facts"]["complete"] for t in targets):
-        return
     assert table is not None or not any(target.wanted.finds for target in targets)
-    for target in targets:
-        target.folder.mkdir(parents=True, exist_ok=True)
-        write_receipt(target.folder, made_from=target.made_from, facts={"complete": False})
     extraction = _Extraction(targets, images, settings, place, workers, substitute, table)
-    with measured() as cost:
-        broken, described = extraction.write_shards()
-        broken = place.merged(broken)
-        described = sum(map(int, place.merged({str(place.rank): str(described)}).values()))
-    if broken and settings.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    if place.first:
-        kept = getattr(substitute, "kept", {}).keys()
-        facts = {
-            "complete": True,
-            "images": len(images),
-            "ids": ids_digest(images.ids),
-            "role": images.role.value,
-            "replaced": sorted(broken),
-            "substituted": len((kept & set(images.ids.tolist())) - set(broken)),
-            "cost": cost.record(images=described),
-            "device": str(place.device),
-            "threads": torch.get_num_threads(),
-        }
-        for target in targets:
-            write_receipt(target.folder, made_from=target.made_from, facts=facts)
-    place.barrier()
+    kept = getattr(substitute, "kept", {}).keys()
+    write_in_shards(
+        images,
+        [Output(target.folder, target.made_from, ".h5") for target in targets],
+        extraction.look,
+        title="describe",
+        settings=settings,
+        place=place,
+        more=lambda broken: {"substituted": len((kept & set(images.ids.tolist())) - set(broken))},
+    )
 
 
 @dataclass(frozen=True)
@@ -187,28 +168,13 @@ class _Extraction:
     substitute: Substitute | None
     table: Table | None
 
-    def write_shards(self) -> tuple[dict[str, str], int]:
-        """Write this process's shards that are not there yet: broken images with their reasons, images looked at."""
-        broken: dict[str, str] = {}
-        described = 0
-        size, place = self.settings.shard_images, self.place
-        bar = tqdm(total=len(self.images), desc=f"describe {self.images.name}", unit="img", disable=not place.first)
-        for number, start in enumerate(range(0, len(self.images), size)):
-            shard = np.arange(start, min(start + size, len(self.images)))
-            paths = [target.folder / f"shard-{number:05d}.h5" for target in self.targets]
-            if number % place.world != place.rank or all(path.is_file() for path in paths):
-                bar.update(len(shard))
-                continue
-            described_rows, reasons = self._describe(shard, bar)
-            broken |= reasons
-            described += len(shard)
-            if not reasons or self.settings.on_broken == "replace":
-                for path, rows in zip(paths, described_rows, strict=True):
-                    write_embeddings(path, rows.embeddings(self.images.role))
-        bar.close()
-        return broken, described
+    def look(self, shard: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
+        """Describe a shard, see `write_in_shards`."""
+        described, broken = self._describe(shard, advance)
+        parts = [rows.embeddings(self.images.role) for rows in described]
+        return [functools.partial(write_embeddings, embeddings=part) for part in parts], broken
 
-    def _describe(self, shard: np.ndarray, bar: tqdm) -> tuple[list[Rows], dict[str, str]]:
+    def _describe(self, shard: np.ndarray, advance: Advance) -> tuple[list[Rows], dict[str, str]]:
         """The rows of every target, and the broken images with their reasons."""
         names = tuple(dict.fromkeys(name for target in self.targets for name in target.wanted.names))
         ids = self.images.ids[shard]
@@ -225,7 +191,7 @@ class _Extraction:
                 for k, (target, rows) in enumerate(zip(self.targets, out, strict=True)):
                     self._embed(target.describer, batch, k, rows, start)
                 broken |= {str(ids[start + i]): reason for i, reason in enumerate(batch.reasons) if reason}
-                bar.update(stop - start)
+                advance(stop - start)
                 start = stop
         return out, broken
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
 
+from isckit.runs.executor import Local
 from isckit.types import BadInput
 
 
@@ -20,6 +21,7 @@ class Place:
     device: torch.device
     rank: int = 0
     world: int = 1
+    executor: Local = field(default_factory=Local)
 
     @property
     def first(self) -> bool:
@@ -39,14 +41,6 @@ class Place:
                 remedy=f"choose {what} divisible by {self.world}, or another number of processes",
             )
         return amount // self.world
-
-    def merged(self, found: dict[str, str]) -> dict[str, str]:
-        """The union of what all processes found."""
-        if self.world == 1:
-            return found
-        parts: list[dict[str, str]] = [{} for _ in range(self.world)]
-        dist.all_gather_object(parts, found)
-        return {key: value for part in parts for key, value in part.items()}
 
     def barrier(self) -> None:
         """Wait for all processes."""
@@ -68,7 +62,8 @@ def place() -> Iterator[Place]:
         return
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Place(device, dist.get_rank(), world)
+        store = dist.PrefixStore("units", dist.distributed_c10d._get_default_store())
+        yield Place(device, dist.get_rank(), world, Local(dist.get_rank(), world, store))
         # Without this barrier gloo may abort at exit after the work is done.
         dist.barrier()
     finally:

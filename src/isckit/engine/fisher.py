@@ -20,8 +20,10 @@ from isckit.data.datasets import Order, PreparedImages, together, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.models.fisher import SIFT, FisherDescriber
-from isckit.runs.artifacts import ids_digest, is_fresh, write_receipt, write_text
+from isckit.runs import made_from
+from isckit.runs.artifacts import ids_digest, write_text
 from isckit.runs.checkpoints import read_weights, write_weights
+from isckit.runs.steps import Output, make
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, RuleViolation
 from isckit.views.geometry import VIEW_SETS
@@ -53,12 +55,13 @@ def fit_fisher(
             remedy="pass train images",
         )
     path = folder / WEIGHTS
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
+    inputs = {
+        "settings": made_from.words(config.to_dict(settings)),
         "seed": str(seed),
         "images": images.listing_digest(),
     }
-    if place.first and not is_fresh(path, made_from):
+
+    def work() -> dict[str, Any]:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[: settings.fit_images])
         start = time.perf_counter()
         weights = _fitted(settings, images.subset(chosen), seed=seed, workers=workers, device=place.device)
@@ -70,7 +73,10 @@ def fit_fisher(
         line: dict[str, Any] = {"epoch": 0, "stage": "fit", "consumed": {images.role.value: record}}
         line |= {"seconds": seconds, "images_per_second": len(ids) / seconds}
         write_text(folder / METRICS, json.dumps(line, sort_keys=True) + "\n")
-        write_receipt(path, made_from=made_from, facts={"fitted_on": images.role.value, "images": len(ids)})
+        return {"fitted_on": images.role.value, "images": len(ids)}
+
+    if place.first:
+        make(Output(path, inputs), work)
     place.barrier()
     return read_weights(path)
 

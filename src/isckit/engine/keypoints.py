@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.shards import write_in_shards
+from isckit.runs.steps import Advance, Output, Writer
 from isckit.views.keypoint_store import Block, write_block
 from isckit.views.keypoints import Points, extract
 
@@ -60,16 +60,15 @@ def extract_keypoints(
         StaleArtifact: the folder holds keypoints made from something else.
     """
 
-    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
-        points, reasons = _described(_Pictures(images, rows, keypoints, take, flipped), workers, bar)
-        return lambda path: write_block(path, Block.of(images.ids[rows], points)), reasons
+    def look(rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
+        points, reasons = _described(_Pictures(images, rows, keypoints, take, flipped), workers, advance)
+        return [lambda path: write_block(path, Block.of(images.ids[rows], points))], reasons
 
-    write_in_shards(
-        images, folder, look, title="keypoints", suffix="h5", made_from=made_from, settings=settings, place=place
-    )
+    outputs = [Output(folder, made_from, ".h5")]
+    write_in_shards(images, outputs, look, title="keypoints", settings=settings, place=place)
 
 
-def _described(pictures: _Pictures, workers: int, bar: tqdm) -> tuple[list[Points], dict[str, str]]:
+def _described(pictures: _Pictures, workers: int, advance: Advance) -> tuple[list[Points], dict[str, str]]:
     """The points of every picture, and the broken images with their reasons."""
     found, broken = [], {}
     loader = DataLoader(pictures, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
@@ -77,5 +76,5 @@ def _described(pictures: _Pictures, workers: int, bar: tqdm) -> tuple[list[Point
         found.append(points)
         if reason:
             broken[str(pictures.images.ids[row])] = reason
-        bar.update()
+        advance(1)
     return found, broken

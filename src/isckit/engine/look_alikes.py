@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
@@ -19,9 +17,11 @@ from isckit.data.training import Material
 from isckit.engine.describe import Describer, Target, extract
 from isckit.engine.distributed import Place
 from isckit.models.members import load
-from isckit.runs.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs import made_from
+from isckit.runs.artifacts import write_array
 from isckit.runs.embeddings import read_shards
 from isckit.runs.run import Run
+from isckit.runs.steps import Advance, Output, Writer, make_shards, shards
 from isckit.types import BadInput
 
 BLOCK = 65_536
@@ -72,12 +72,17 @@ def look_alikes(
     )
     vectors = np.concatenate([part.vectors for part in read_shards(described)])
     lists = folder / f"nearest-{count}"
-    if not is_fresh(lists, made_from):
-        _write_lists(vectors, count, lists, place=place)
-        if place.first:
-            write_receipt(lists, made_from=made_from, facts={"images": len(vectors), "count": count})
-        place.barrier()
-    rows = np.concatenate([np.load(path, allow_pickle=False) for path in sorted(lists.glob("rows-*.npy"))])
+    output, parts = Output(lists, made_from, ".npy"), shards(len(vectors), BLOCK)
+    bank = torch.from_numpy(vectors).to(place.device)
+
+    def work(rows: range, advance: Advance) -> tuple[list[Writer], None]:
+        found = nearest_rows(bank, rows, count)
+        advance(len(rows))
+        return [lambda path: write_array(path, found)], None
+
+    facts = {"images": len(vectors), "count": count}
+    make_shards([output], parts, work, title="look-alikes", facts=lambda _: facts, executor=place.executor)
+    rows = np.concatenate([np.load(output.shard(number), allow_pickle=False) for number in range(len(parts))])
     return LookAlikes(rows, vectors)
 
 
@@ -88,19 +93,6 @@ def tensors_digest(weights: Mapping[str, torch.Tensor]) -> str:
         sha.update(key.encode())
         sha.update(weights[key].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return sha.hexdigest()
-
-
-def _write_lists(vectors: np.ndarray, count: int, folder: Path, *, place: Place) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    bank = torch.from_numpy(vectors).to(place.device)
-    starts = range(0, len(vectors), BLOCK)
-    for number, start in enumerate(tqdm(starts, "look-alikes", unit="block", disable=not place.first)):
-        path = folder / f"rows-{number:05d}.npy"
-        if number % place.world == place.rank and not path.is_file():
-            rows = nearest_rows(bank, range(start, min(start + BLOCK, len(vectors))), count)
-            with atomic(path) as temporary, temporary.open("wb") as file:
-                np.save(file, rows)
-    place.barrier()
 
 
 def nearest_rows(bank: torch.Tensor, rows: range, count: int) -> np.ndarray:
@@ -139,18 +131,18 @@ def neighbours_of(
     member = _member(run.recipe, network.neighbours, "neighbours")
     own = {key: value for key, value in weights.items() if key.startswith(f"{member.name}.")}
     built = load(config.replace(run.recipe, **_alone(member)), own, device=place.device)[0]
-    made_from = {
-        "member": json.dumps(config.to_dict(member), sort_keys=True),
-        "weights": tensors_digest(own),
-        "images": material.train.listing_digest(),
-        "extract": json.dumps(config.to_dict(run.recipe.extract), sort_keys=True),
-    }
+    inputs = made_from.embeddings(
+        member=config.to_dict(member),
+        weights=tensors_digest(own),
+        images=material.train.listing_digest(),
+        extract=config.to_dict(run.recipe.extract),
+    )
     return look_alikes(
         built,
         material.train,
         count=max(stage.group for stage in network.stages),
         folder=run.workspace.neighbours(run.name, member.name),
-        made_from=made_from,
+        made_from=inputs,
         settings=run.recipe.extract,
         place=place,
         workers=workers,

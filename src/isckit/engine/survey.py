@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.shards import write_in_shards
+from isckit.runs.steps import Advance, Output, Writer
 from isckit.types import Role
 from isckit.views.overlays import Box, open_overlays
 from isckit.views.proposals import propose
@@ -71,14 +71,13 @@ def survey(
     given = open_overlays(substitution) if substitution is not None and substitution.boxes else None
     surveyor = _Surveyor(images, sought, settings, place, workers, detector, given)
 
-    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
+    def look(rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
         table, reasons = surveyor.look(rows)
-        bar.update(len(rows))
-        return lambda path: write_table(path, table), reasons
+        advance(len(rows))
+        return [lambda path: write_table(path, table)], reasons
 
-    write_in_shards(
-        images, folder, look, title="survey", suffix="npz", made_from=made_from, settings=settings, place=place
-    )
+    outputs = [Output(folder, made_from, ".npz")]
+    write_in_shards(images, outputs, look, title="survey", settings=settings, place=place)
 
 
 class _Look(NamedTuple):

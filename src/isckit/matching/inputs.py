@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
 from isckit.types import BadInput, MissingInput, Role
 from isckit.vectors.described import substituted_from
@@ -68,18 +68,13 @@ def open_table(run: Run, image_set: str) -> Table:
         MissingInput: no extraction looked for anything in these images, or it is not finished.
     """
     folder = table_folder(run, image_set)
-    if not receipt_path(folder).is_file() or not read_receipt(folder)["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no complete table of the views of {image_set} in run {run.name!r}",
-            allowed="a finished extraction of a recipe that looks for some",
-            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
-        )
+    run.finished(folder)
     return read_table(folder)
 
 
 def table_folder(run: Run, image_set: str) -> Path:
     """Where the table of an image set lies."""
-    return (run.cache or run.workspace).views(run.name, image_set)
+    return run.described.views(run.name, image_set)
 
 
 def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Table | None:
@@ -133,7 +128,7 @@ def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
 
 def table_receipt(run: Run, image_set: str) -> str:
     """What the table of an image set was made from, in words."""
-    return json.dumps(read_receipt(table_folder(run, image_set))["made_from"], sort_keys=True)
+    return made_from.words(read_receipt(table_folder(run, image_set))["made_from"])
 
 
 def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
@@ -165,17 +160,15 @@ def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -
 
 def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
     recipe = run.recipe
-    parts = {
-        "images": images.listing_digest(),
-        "proposals": json.dumps(config.to_dict(sought.proposals), sort_keys=True) if sought.proposals else "",
-        "faces": str(sought.faces),
-        "extract": json.dumps(config.to_dict(recipe.extract), sort_keys=True),
-    }
+    parts = made_from.table(
+        images=images.listing_digest(),
+        proposals=config.to_dict(sought.proposals) if sought.proposals else None,
+        faces=sought.faces,
+        extract=config.to_dict(recipe.extract),
+    )
     if sought.boxes:
-        parts |= {
-            "detector": json.dumps(config.to_dict(recipe.detector), sort_keys=True) if recipe.detector else "",
-            "weights": file_digest(run.weights),
-        }
+        detector = config.to_dict(recipe.detector) if recipe.detector else None
+        parts |= made_from.detected(detector=detector, weights=file_digest(run.weights))
     return parts | substituted_from(sought.substitution, images.role)
 
 

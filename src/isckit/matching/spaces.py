@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from isckit import config
 from isckit.matching.cut import threshold
-from isckit.runs.artifacts import is_fresh, read_json, rows_digest, write_json, write_receipt
+from isckit.runs import made_from
+from isckit.runs.artifacts import read_json, rows_digest, write_json
 from isckit.runs.embeddings import read_embeddings, write_embeddings
-from isckit.runs.meter import measured
 from isckit.runs.run import Run
-from isckit.types import WHOLE, Embeddings, MissingInput
+from isckit.runs.steps import Output, make
+from isckit.types import WHOLE, Embeddings
 from isckit.vectors.described import bank, combined, described_from, ensembled, train_vectors
 from isckit.vectors.pca import Pca, fit_pca, identity, load_pca, project, save_pca
 
@@ -44,21 +44,19 @@ def places(recipe: config.Recipe) -> Iterator[Place]:
 def fit_spaces(run: Run) -> None:
     """Fit the projection of every space on train, and store the train vectors in it: the bank of its normalisation."""
     for place in places(run.recipe):
+        settings, train = config.to_dict(place.space), described_from(run, "train", place.members)
         folder = run.workspace.space(run.name, place.key)
-        made_from = {
-            "space": json.dumps(config.to_dict(place.space), sort_keys=True),
-            "train": described_from(run, "train", place.members),
-        }
-        if is_fresh(folder, made_from):
-            continue
-        with measured() as cost:
-            train = train_vectors(run, limit=place.space.fit_images, members=place.members, how="pca")
-            pca = fit_pca(train, dim=place.space.dim, whiten=place.space.whiten) if place.space.dim else identity(train)
-            save_pca(folder / "projection.npz", pca)
-            vectors = _projected(run, place, pca, "train", (WHOLE,))
-            write_embeddings(folder / "bank.h5", vectors)
-        facts = {"fitted_on": train.role.value, "images": len(vectors.ids), "cost": cost.record(images=len(train.ids))}
-        write_receipt(folder, made_from=made_from, facts=facts)
+        make(Output(folder, made_from.space(settings=settings, train=train)), partial(_fit_space, run, place, folder))
+
+
+def _fit_space(run: Run, place: Place, folder: Path) -> dict[str, Any]:
+    settings = place.space
+    train = train_vectors(run, limit=settings.fit_images, members=place.members, how="pca")
+    pca = fit_pca(train, dim=settings.dim, whiten=settings.whiten) if settings.dim else identity(train)
+    save_pca(folder / "projection.npz", pca)
+    vectors = _projected(run, place, pca, "train", (WHOLE,))
+    write_embeddings(folder / "bank.h5", vectors)
+    return {"fitted_on": train.role.value, "images": len(vectors.ids)}
 
 
 def space_bank(run: Run, key: str | None) -> Embeddings:
@@ -67,7 +65,7 @@ def space_bank(run: Run, key: str | None) -> Embeddings:
     Raises:
         MissingInput: the run was not fitted.
     """
-    return bank(run) if key is None else read_embeddings(_fitted(run, key) / "bank.h5")
+    return bank(run) if key is None else read_embeddings(run.fitted(run.workspace.space(run.name, key)) / "bank.h5")
 
 
 def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Sequence[str]) -> Embeddings:
@@ -80,7 +78,9 @@ def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Seque
     if key is None:
         return ensembled(run, image_set, views=names)
     place = next(place for place in places(run.recipe) if place.key == key)
-    return _projected(run, place, load_pca(_fitted(run, key) / "projection.npz"), image_set, names)
+    return _projected(
+        run, place, load_pca(run.fitted(run.workspace.space(run.name, key)) / "projection.npz"), image_set, names
+    )
 
 
 def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
@@ -95,15 +95,6 @@ def _projected(run: Run, place: Place, pca: Pca, image_set: str, names: tuple[st
     shards = combined(run, image_set, members=place.members, views=names)
     return Embeddings.joined([project(part, pca) for part in shards])
 
-
-def _fitted(run: Run, key: str) -> Path:
-    folder = run.workspace.space(run.name, key)
-    if not folder.is_dir():
-        raise MissingInput(seen=f"no {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
-    return folder
-
-
-log = logging.getLogger(__name__)
 
 Viewed = config.Views | config.Agreement
 
@@ -126,16 +117,13 @@ def fit_thresholds(run: Run, branch: Viewed) -> None:
             "norm_last": branch.norm_last,
         }
         path = run.workspace.threshold(run.name, key)
-        made_from = {"settings": json.dumps(settings, sort_keys=True), "bank": rows_digest(bank.ids, bank.vectors)}
-        if is_fresh(path, made_from):
-            continue
-        with measured() as cost:
-            value = threshold(bank, **settings)
-            write_json(path, {"threshold": value, **settings})
-        images = len(bank.ids)
-        facts = {"fitted_on": bank.role.value, "images": images, "cost": cost.record(images=images)}
-        write_receipt(path, made_from=made_from, facts=facts)
-        log.info("%s: a share of %g of unrelated pairs of train images scores %.4f", key, branch.cut.amount, value)
+        output = Output(path, made_from.threshold(settings=settings, bank=rows_digest(bank.ids, bank.vectors)))
+        make(output, partial(_fit_threshold, path, bank, settings))
+
+
+def _fit_threshold(path: Path, bank: Embeddings, settings: dict[str, Any]) -> dict[str, Any]:
+    write_json(path, {"threshold": threshold(bank, **settings), **settings})
+    return {"fitted_on": bank.role.value, "images": len(bank.ids)}
 
 
 def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None:
@@ -146,9 +134,7 @@ def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None
     """
     if branch.cut.by != "share":
         return None
-    path = run.workspace.threshold(run.name, f"{branch.name}.{member}" if member else branch.name)
-    if not path.is_file():
-        raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+    path = run.fitted(run.workspace.threshold(run.name, f"{branch.name}.{member}" if member else branch.name))
     return float(read_json(path)["threshold"])
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -45,7 +46,7 @@ def atomic(path: Path) -> Iterator[Path]:
         StorageFull: the disk filled up; whatever stood at `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{uuid.uuid4().hex[:12]}.part")  # unique among machines
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -83,6 +84,13 @@ def write_text(path: Path, text: str) -> Path:
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON atomically, keys sorted."""
     return write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_array(path: Path, array: np.ndarray) -> Path:
+    """Write an array atomically, as .npy."""
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, array, allow_pickle=False)
+    return path
 
 
 def read_json(path: Path) -> Any:

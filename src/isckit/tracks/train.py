@@ -20,6 +20,7 @@ from isckit.data.training import Material, material
 from isckit.engine.distributed import Place, deterministic
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
+from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, is_fresh, write_receipt, write_text
 from isckit.runs.checkpoints import write_weights
 from isckit.runs.meter import measured
@@ -40,14 +41,14 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
     """
     weights = read(run.recipe, checkpoint)
     load(run.recipe, weights, device=place.device)
-    made_from = {"checkpoint": file_digest(checkpoint)}
-    if not is_fresh(run.weights, made_from) and place.first:
+    inputs = made_from.weights(checkpoint=file_digest(checkpoint))
+    if not is_fresh(run.weights, inputs) and place.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         for path in sorted((checkpoint.parent / "training").glob(f"*/{METRICS}")):
             log_of = run.workspace.training(run.name, path.parent.name)
             log_of.mkdir(parents=True, exist_ok=True)
             write_text(log_of / METRICS, path.read_text(encoding="utf-8"))
-        write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
+        write_receipt(run.weights, made_from=inputs, facts={"source": checkpoint.name})
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def train_members(
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
             run.weights,
-            made_from={"images": images.digest() if images else ""},
+            made_from=made_from.weights(images=images.digest() if images else None),
             facts={
                 "trained_on": Role.TRAIN.value,
                 "device": str(place.device),

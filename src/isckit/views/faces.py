@@ -11,6 +11,7 @@ import functools
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,8 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode
 from isckit.data.training import Material
-from isckit.runs.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs.artifacts import atomic
+from isckit.runs.steps import Output, make
 from isckit.types import MissingInput
 
 LONGEST = 512
@@ -61,13 +63,14 @@ def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Pa
     """
     if not any(stage.data.faces for stage in stages):
         return material
-    made_from = {"images": material.train.listing_digest()}
-    if not is_fresh(path, made_from):
+
+    def work() -> dict[str, Any]:
         found = faces(material.train, workers=workers)
         with atomic(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, rows=found)
-        facts = {"role": material.train.role.value, "images": len(material.train), "faces": len(found)}
-        write_receipt(path, made_from=made_from, facts=facts)
+        return {"role": material.train.role.value, "images": len(material.train), "faces": len(found)}
+
+    make(Output(path, {"images": material.train.listing_digest()}), work)
     with np.load(path, allow_pickle=False) as file:
         return replace(material, faces=file["rows"])
 

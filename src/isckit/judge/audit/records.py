@@ -17,6 +17,7 @@ from isckit.config.differences import recipe_differences
 from isckit.data.containers import some
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import WORDS, is_further_part, parts, receipt_of
+from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, read_json
 from isckit.runs.workspace import query_set
 from isckit.types import BadInput
@@ -129,9 +130,10 @@ def inconsistencies(case: Case, manifest: Manifest) -> list[str]:
     files |= {file: file for file in recorded if is_further_part(workspace, name, file)}
     records = {part: recorded.get(file, {}) for part, file in files.items()}
     digests = {part: record.get("sha256") for part, record in records.items()}
-    fitted_from = {"recipe": _digest(manifest["recipe"]["ensemble"]), "train": _set_digest(manifest, "train")}
+    settings = manifest["recipe"]["ensemble"]
+    fitted_from = made_from.ensemble(settings=settings, train=_set_digest(manifest, "train"))
     sets = {name: _set_digest(manifest, name) for name in (query_set(case.phase), "references")}
-    submitted_from = {"recipe": manifest["recipe_digest"], **digests, **sets}
+    submitted_from = made_from.submission(recipe=manifest["recipe_digest"], parts=digests, sets=sets)
     wanted = [
         *(
             (f"embeddings {key}", receipt, _described_from(manifest, key, digests["weights"]))
@@ -146,10 +148,10 @@ def inconsistencies(case: Case, manifest: Manifest) -> list[str]:
     ]
 
 
-def _other(name: str, made_from: Manifest, wanted: Mapping[str, Any]) -> Iterator[str]:
+def _other(name: str, recorded: Manifest, wanted: Mapping[str, Any]) -> Iterator[str]:
     """Inputs that a receipt has otherwise; those unknown (None) or not in the receipt are passed over."""
     for key, digest in wanted.items():
-        if digest is not None and key in made_from and made_from[key] != digest:
+        if digest is not None and key in recorded and recorded[key] != digest:
             yield f"{name}: by its receipt made from another {key} than the one recorded"
 
 
@@ -157,16 +159,12 @@ def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[s
     """What the embeddings of a set by a member, or whatever else was described of it, are to be made from."""
     image_set, _, name = key.partition("/")
     recipe = manifest["recipe"]
-    images = {"images": manifest["images"].get(image_set, {}).get("listing")}
+    listing = manifest["images"].get(image_set, {}).get("listing")
     member = next((member for member in recipe["members"] if member["name"] == name), None)
     if member is None:
         # What a branch is fitted on may be a part of the train images, with a listing of its own.
-        return {} if image_set == "train" else images
-    return images | {
-        "weights": weights,
-        "member": json.dumps(member, sort_keys=True),
-        "extract": json.dumps(recipe["extract"], sort_keys=True),
-    }
+        return {} if image_set == "train" else {"images": listing}
+    return made_from.embeddings(member=member, weights=weights, images=listing, extract=recipe["extract"])
 
 
 def _further_from(manifest: Manifest, part: str) -> dict[str, Any]:
@@ -177,10 +175,7 @@ def _further_from(manifest: Manifest, part: str) -> dict[str, Any]:
     if kind != "spaces" or branch is None:
         return {}
     members = [member] if member else branch["members"]
-    return {
-        "space": json.dumps(branch["space"], sort_keys=True),
-        "train": _set_digest(manifest, "train", members),
-    }
+    return made_from.space(settings=branch["space"], train=_set_digest(manifest, "train", members))
 
 
 def _set_digest(manifest: Manifest, image_set: str, members: Sequence[str] = ()) -> str | None:
@@ -188,8 +183,8 @@ def _set_digest(manifest: Manifest, image_set: str, members: Sequence[str] = ())
     names = [member["name"] for member in manifest["recipe"]["members"] if not members or member["name"] in members]
     keys = [f"{image_set}/{name}" for name in names]
     receipts = manifest["embeddings"]
-    return _digest([receipts[key]["made_from"] for key in keys]) if all(key in receipts for key in keys) else None
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return (
+        made_from.described([receipts[key]["made_from"] for key in keys])
+        if all(key in receipts for key in keys)
+        else None
+    )

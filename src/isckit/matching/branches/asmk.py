@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from isckit.matching import asmk
 from isckit.matching.asmk import fit_codebook, read_array, write_arrays
 from isckit.matching.codes import Codes, read_code_shards, write_codes
 from isckit.matching.inputs import Scene
-from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, write_receipt
-from isckit.runs.meter import measured
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
-from isckit.types import BadInput, Matches, MissingInput, Role
+from isckit.runs.steps import Output, make
+from isckit.types import BadInput, Matches, Role
 
 if TYPE_CHECKING:
     pass
@@ -49,22 +51,20 @@ def fit_words(run: Run, branch: config.Asmk) -> None:
         BadInput: fewer features than words.
         StaleArtifact: it was fitted on others.
     """
-    sample = (run.cache or run.workspace).feature_sample(run.name, TRAIN, branch.name)
+    sample = run.described.feature_sample(run.name, TRAIN, branch.name)
     path = run.workspace.codebook(run.name, branch.name)
-    made_from = {"sample": file_digest(sample) if sample.is_file() else "", "words": branch.words}
-    if not sample.is_file() or is_fresh(path, made_from):
-        codebook(run, branch)  # raises where there is neither
+    if not sample.is_file():
+        codebook(run, branch)  # raises where there is none
         return
-    with measured() as cost:
+
+    def work() -> dict[str, Any]:
         features = read_array(sample, "features", remedy="run the extraction of train")
         words = fit_codebook(features, words=branch.words, seed=run.recipe.seed)
         write_arrays(path, {"words": words})
-    images = read_receipt(sample)["facts"]["images"]
-    facts = {"fitted_on": Role.TRAIN.value, "images": images, "cost": cost.record(images=images)}
-    write_receipt(path, made_from=made_from, facts=facts)
-    log.info(
-        "%s: %d visual words from %d features of %d train images", branch.name, *words.shape[:1], len(features), images
-    )
+        log.info("%s: %d visual words from %d features", branch.name, len(words), len(features))
+        return {"fitted_on": Role.TRAIN.value, "images": read_receipt(sample)["facts"]["images"]}
+
+    make(Output(path, made_from.codebook(sample=file_digest(sample), words=branch.words)), work)
 
 
 def fit(run: Run, branch: config.Asmk) -> None:
@@ -75,23 +75,21 @@ def fit(run: Run, branch: config.Asmk) -> None:
         BadInput: fewer train images than the rank that scores are normalised by.
     """
     fit_words(run, branch)
-    receipt = _receipt(run, TRAIN, branch)
-    folder = run.workspace.code_bank(run.name, branch.name)
-    made_from = {"codes": receipt["made_from"]}
-    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
-        return
+    receipt = run.finished(_folder(run, TRAIN, branch))
     if receipt["facts"]["images"] < branch.norm_rank:
         raise BadInput(
             seen=f"{receipt['facts']['images']} train images, scores normalised by the one at rank {branch.norm_rank}",
             allowed="at least as many train images",
             remedy=f"extract more train images, or set matching.branches.{branch.name}.norm_rank",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {"fitted_on": Role.TRAIN.value, "images": receipt["facts"]["images"]}
-    write_receipt(folder, made_from=made_from, facts=facts | {"complete": False})
-    for number, part in enumerate(_shards(run, TRAIN, branch)):
-        write_codes(folder / f"shard-{number:05d}.npz", part)
-    write_receipt(folder, made_from=made_from, facts=facts | {"complete": True})
+    bank = run.workspace.code_bank(run.name, branch.name)
+
+    def work() -> dict[str, Any]:
+        for number, part in enumerate(_shards(run, TRAIN, branch)):
+            write_codes(bank / f"shard-{number:05d}.npz", part)
+        return {"fitted_on": Role.TRAIN.value, "images": receipt["facts"]["images"]}
+
+    make(Output(bank, made_from.code_bank(codes=receipt["made_from"])), work)
 
 
 def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
@@ -131,28 +129,17 @@ def _usual(run: Run, branch: config.Asmk, queries: Codes) -> np.ndarray:
     """(queries,) what is subtracted from their scores."""
     if not branch.norm_factor:
         return np.zeros(len(queries.ids))
-    folder = run.workspace.code_bank(run.name, branch.name)
-    if not folder.exists() or not read_receipt(folder)["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no train codes in {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}"
-        )
+    folder = run.fitted(run.workspace.code_bank(run.name, branch.name))
     train = read_code_shards(folder)
     usual = asmk.background(queries, train, rank=branch.norm_rank, alpha=branch.alpha, threshold=branch.threshold)
     return branch.norm_factor * usual
 
 
 def _shards(run: Run, image_set: str, branch: config.Asmk) -> Iterator[Codes]:
-    _receipt(run, image_set, branch)
-    return read_code_shards((run.cache or run.workspace).codes(run.name, image_set, branch.name))
+    folder = _folder(run, image_set, branch)
+    run.finished(folder)
+    return read_code_shards(folder)
 
 
-def _receipt(run: Run, image_set: str, branch: config.Asmk) -> dict[str, Any]:
-    folder = (run.cache or run.workspace).codes(run.name, image_set, branch.name)
-    receipt = read_receipt(folder) if folder.exists() else None
-    if receipt is None or not receipt["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no complete codes of {image_set} for branch {branch.name} in run {run.name!r}",
-            allowed="a finished extraction",
-            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
-        )
-    return receipt
+def _folder(run: Run, image_set: str, branch: config.Asmk) -> Path:
+    return run.described.codes(run.name, image_set, branch.name)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,10 +19,11 @@ from isckit.matching.inputs import Scene, open_table, substitute_made_from, subs
 from isckit.matching.local import index
 from isckit.matching.local.verify import score
 from isckit.matching.local.vote import candidates
-from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
-from isckit.runs.meter import measured
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
 from isckit.runs.run import Run
-from isckit.types import Matches, MissingInput, Role
+from isckit.runs.steps import Output, make
+from isckit.types import Matches, Role
 from isckit.views.keypoint_store import Store
 from isckit.views.overlays import Box, pasted, substituted
 
@@ -78,18 +77,17 @@ def fit(run: Run, branch: config.Local) -> None:
         return
     assert branch.vote is not None
     path, folder = run.workspace.quantiser(run.name, branch.name), _folder(run, "train", branch, Role.TRAIN)
-    made_from = {"vote": _words(branch.vote), "train": _receipt(folder, run, "train")}
-    if is_fresh(path, made_from):
-        log.info("the index of %s is already fitted: %s", branch.name, path)
-        return
-    with measured() as cost:
+    vote, seed = branch.vote, run.recipe.seed
+    inputs = made_from.quantiser(vote=config.to_dict(vote), train=run.finished(folder)["made_from"])
+
+    def work() -> dict[str, Any]:
         train = Store(folder)
         descriptors = np.concatenate([train.block(number).descriptors for number in range(len(train.paths))])
-        rng = np.random.default_rng(run.recipe.seed)
-        drawn = rng.permutation(len(descriptors))[: index.sample_size(branch.vote)]
-        index.save(path, index.fit(index.vectors(descriptors[drawn]), branch.vote, seed=run.recipe.seed))
-    facts = {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
-    write_receipt(path, made_from=made_from, facts=facts | {"cost": cost.record(images=len(train.ids))})
+        drawn = np.random.default_rng(seed).permutation(len(descriptors))[: index.sample_size(vote)]
+        index.save(path, index.fit(index.vectors(descriptors[drawn]), vote, seed=seed))
+        return {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
+
+    make(Output(path, inputs), work)
 
 
 def matches(scene: Scene, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
@@ -146,18 +144,18 @@ def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: S
     """Pairs that vote, as numbers: query row times references plus reference row."""
     run, settings = scene.run, branch.vote
     assert settings is not None
-    quantiser, made_from = index.EVERYTHING, {"vote": _words(settings), "keypoints": _words(branch.keypoints)}
+    quantiser, cells = index.EVERYTHING, None
     if _fitted(branch):
-        path = run.workspace.quantiser(run.name, branch.name)
-        if not path.is_file():
-            raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
-        quantiser, made_from["quantiser"] = index.load(path), file_digest(path)
-    for name, role in ((scene.queries, Role.QUERY), (scene.references, Role.REFERENCE)):
-        made_from[name] = _receipt(_folder(run, name, branch, role), run, name)
-    folder = (run.cache or run.workspace).votes(run.name, scene.queries, branch.name)
-    if not is_fresh(folder, made_from):
+        path = run.fitted(run.workspace.quantiser(run.name, branch.name))
+        quantiser, cells = index.load(path), file_digest(path)
+    roles = {scene.queries: Role.QUERY, scene.references: Role.REFERENCE}
+    receipts = {name: run.finished(_folder(run, name, branch, role))["made_from"] for name, role in roles.items()}
+    keypoints = config.to_dict(branch.keypoints)
+    inputs = made_from.votes(vote=config.to_dict(settings), keypoints=keypoints, quantiser=cells, sides=receipts)
+    folder = run.described.votes(run.name, scene.queries, branch.name)
+    if not is_fresh(folder, inputs):
         folder.mkdir(parents=True, exist_ok=True)
-        write_receipt(folder, made_from=made_from, facts={"role": Role.QUERY.value})
+        write_receipt(folder, made_from=inputs, facts={"role": Role.QUERY.value})
     pairs = []
     for side in sides if settings.mirrored else sides[:1]:
         beside = folder / ("mirrored" if side is not sides[0] else "plain")
@@ -178,7 +176,7 @@ def _store(run: Run, image_set: str, branch: config.Local, role: Role, *, flippe
     """The keypoints of an image set, as they are or mirrored; ORB's were extracted from the mirrored pictures."""
     again = flipped and branch.keypoints.kind == "orb"
     folder = _folder(run, image_set, branch, role, flipped=again)
-    _receipt(folder, run, image_set)
+    run.finished(folder)
     return Store(folder, flipped=flipped and not again)
 
 
@@ -190,21 +188,21 @@ def _extractions(branch: config.Local, role: Role) -> tuple[bool, ...]:
 
 def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Path:
     """Where the keypoints of a set lie; branches with the same settings share them."""
-    kind = hashlib.sha256(_words(branch.keypoints).encode()).hexdigest()[:8]
+    kind = made_from.digest(config.to_dict(branch.keypoints))[:8]
     kind += _looks(run, branch, role) + ("-mirrored" if flipped else "")
-    return (run.cache or run.workspace).keypoints(run.name, image_set, kind)
+    return run.described.keypoints(run.name, image_set, kind)
 
 
 def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[str, str]:
-    made_from = {
-        "keypoints": _words(branch.keypoints),
-        "images": images.listing_digest(),
-        "extract": _words(run.recipe.extract),
-    }
+    found = made_from.keypoints(
+        settings=config.to_dict(branch.keypoints),
+        images=images.listing_digest(),
+        extract=config.to_dict(run.recipe.extract),
+    )
     looks = _looks(run, branch, images.role)
     if looks == OVERLAY:
-        made_from["overlays"] = table_receipt(run, images.name)
-    return made_from | (substitute_made_from(run, images) if looks == SUBSTITUTED else {})
+        found["overlays"] = table_receipt(run, images.name)
+    return found | (substitute_made_from(run, images) if looks == SUBSTITUTED else {})
 
 
 def _looks(run: Run, branch: config.Local, role: Role) -> str:
@@ -240,23 +238,3 @@ class Pasted:
 def _fitted(branch: config.Local) -> bool:
     """Whether the branch has an index that is fitted."""
     return branch.vote is not None and branch.vote.index != "exact"
-
-
-def _receipt(folder: Path, run: Run, image_set: str) -> str:
-    """What finished keypoints were made from, in words.
-
-    Raises:
-        MissingInput: there are none, or not all of them.
-    """
-    receipt = read_receipt(folder) if receipt_path(folder).is_file() else None
-    if receipt is None or not receipt["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no complete keypoints of {image_set} in run {run.name!r}",
-            allowed="a finished extraction",
-            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
-        )
-    return json.dumps(receipt["made_from"], sort_keys=True)
-
-
-def _words(settings: object) -> str:
-    return json.dumps(config.to_dict(settings), sort_keys=True)

@@ -12,6 +12,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.engine.pairs import score_pairs
 from isckit.matching.inputs import Scene
 from isckit.models.pair import PairClassifier, load_pair
+from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, ids_digest
 from isckit.runs.checkpoints import read_weights
 from isckit.types import Matches
@@ -95,7 +96,6 @@ def _scores(
     step: str,
 ) -> np.ndarray:
     queries, references = scene.opened(scene.queries), scene.opened(scene.references)
-    workspace = scene.run.cache or scene.run.workspace
     assert scene.place is not None
     return score_pairs(
         networks,
@@ -103,14 +103,14 @@ def _scores(
         references,
         asked,
         views=views,
-        folder=workspace.pair_scores(scene.run.name, scene.queries, branch.name) / step,
-        made_from={
-            "weights": file_digest(scene.run.weights),
-            "pairs": hashlib.sha256(np.ascontiguousarray(asked, "<i8").data).hexdigest(),
-            "images": [images.listing_digest() for images in (queries, references)],
-            "ids": [ids_digest(images.ids) for images in (queries, references)],
-            "views": [repr(view) for view in views],
-        },
+        folder=scene.run.described.pair_scores(scene.run.name, scene.queries, branch.name) / step,
+        made_from=made_from.pair_scores(
+            weights=file_digest(scene.run.weights),
+            pairs=hashlib.sha256(np.ascontiguousarray(asked, "<i8").data).hexdigest(),
+            images=[images.listing_digest() for images in (queries, references)],
+            ids=[ids_digest(images.ids) for images in (queries, references)],
+            views=[repr(view) for view in views],
+        ),
         settings=scene.run.recipe.extract,
         place=scene.place,
         workers=scene.workers,
