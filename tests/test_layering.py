@@ -10,7 +10,7 @@ LAYERS = [
     ["types", "config"],
     ["runs"],
     ["data"],
-    ["views", "augment"],
+    ["views", "augment", "features"],
     ["models", "synthetic"],
     ["losses"],
     ["engine", "vectors"],

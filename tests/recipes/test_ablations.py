@@ -128,9 +128,9 @@ def test_views_of_the_kits_own_matching_system_stand_alone_before_local_features
     recipe = catalogue.recipe("ours_matching")
     found = {row.label: config.override(recipe, row.settings).matching for row in rows("ours_matching")}
     assert [branch.kind for branch in found["whole"].branches] == ["views", "local"]
-    assert found["+ views"].branches == recipe.matching.viewed
+    assert found["+ views"].branches == tuple(b for b in recipe.matching.branches if b.compares_views)
     (whole,) = found["whole images"].branches
-    assert (whole.query_views, whole.reference_views, whole.cut) == ((), (), recipe.matching.viewed[0].cut)
+    assert (whole.query_views, whole.reference_views, whole.cut) == ((), (), recipe.matching.branches[0].cut)
     assert {found[label].fusion.kind for label in ("whole images", "+ views")} == {"best"}
 
 

@@ -15,6 +15,7 @@ from isckit.judge.rules.independence import dependences
 from isckit.judge.rules.sources import licence_class, refers_to, start_of
 from isckit.models.members import build
 from isckit.recipes import catalogue
+from isckit.types import Role
 
 SYSTEMS = [name for name in catalogue.RECIPES if not name.startswith(("baseline", "ours"))]
 """Everything that stands for others' work; the kit's own systems have nothing published to be held to."""
@@ -217,7 +218,12 @@ def test_a_mini_is_small_and_begins_from_nothing(name):
 
 
 def _looked_at(recipe: config.Recipe) -> set[str]:
-    return {view for branch in recipe.matching.viewed for view in (*branch.query_views, *branch.reference_views)}
+    return {
+        view
+        for branch in recipe.matching.branches
+        for role in (Role.QUERY, Role.REFERENCE)
+        for view in branch.view_sets(role)
+    }
 
 
 @pytest.mark.parametrize("name", MINIS)

@@ -81,8 +81,8 @@ def started(root, *branches):
 def fitted(root, *branches):
     run = started(root, *branches)
     fit(run)
-    fit_spaces(run)
     for branch in branches:
+        fit_spaces(run, branch)
         fit_thresholds(run, branch)
     return run
 
@@ -197,7 +197,7 @@ def test_thresholds_depend_on_neither_queries_nor_references(tmp_path):
             write_embeddings(path, shard.with_vectors(-shard.vectors))
     for run in (one, other):
         fit(run)
-        fit_spaces(run)
+        fit_spaces(run, run.recipe.matching.branches[0])
         fit_thresholds(run, branch)
     for member in MEMBERS:
         assert fitted_threshold(one, branch, member) == fitted_threshold(other, branch, member)

@@ -51,7 +51,7 @@ def new_run(root, **changes):
 
 def describe(run, *sets):
     for images in sets:
-        codes.describe(run, images, BRANCH, place=PLACE, workers=0)
+        asmk.describe(run, images, BRANCH, place=PLACE, workers=0)
 
 
 def scene(run, queries, references, rows=100_000):
@@ -232,12 +232,12 @@ def test_a_member_without_local_features_is_refused(sets, tmp_path):
     run = new_run(tmp_path)
     for member in ("other", "networks"):
         with pytest.raises(BadInput, match="takes local features of member"):
-            codes.describe(run, sets[0], config.replace(BRANCH, member=member), place=PLACE, workers=0)
+            asmk.describe(run, sets[0], config.replace(BRANCH, member=member), place=PLACE, workers=0)
 
 
 def test_too_few_train_images_for_the_rank_are_refused(sets, tmp_path):
     run, branch = new_run(tmp_path), config.replace(BRANCH, norm_rank=49)
-    codes.describe(run, sets[0], branch, place=PLACE, workers=0)
+    asmk.describe(run, sets[0], branch, place=PLACE, workers=0)
     with pytest.raises(BadInput, match="48 train images"):
         asmk.fit(run, branch)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isckit.config import Agreement, Ensemble, Gist, Matching, Recipe, Space, Views
-from isckit.matching.spaces import fit_spaces, places, space_bank, space_vectors, view_names
+from isckit.matching.spaces import fit_spaces, own_spaces, space_bank, space_vectors, view_names
 from isckit.runs.artifacts import read_receipt, write_receipt
 from isckit.runs.embeddings import read_shards, write_embeddings
 from isckit.runs.run import begin
@@ -48,13 +48,18 @@ def units(run, image_set, member, views):
 def fitted(root, *branches):
     run = started(root, *branches)
     fit(run)
-    fit_spaces(run)
+    for branch in branches:
+        fit_spaces(run, branch)
     return run
 
 
 def test_every_branch_with_a_space_has_one_and_an_agreement_one_a_member(tmp_path):
     run = started(tmp_path, PLAIN, OWN, AGREED)
-    assert [place.key for place in places(run.recipe)] == ["own", "agreed.a", "agreed.b"]
+    assert [own.key for branch in run.recipe.matching.branches for own in own_spaces(run.recipe, branch)] == [
+        "own",
+        "agreed.a",
+        "agreed.b",
+    ]
 
 
 def test_a_space_holds_the_weighted_members_of_its_branch_projected_by_a_pca_of_train(tmp_path):

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from isckit.config.base import STRICT, Count
-from isckit.config.branches import Agreement, Asmk, PairNetwork, Pairs, Views
+from isckit.config.branches import PairNetwork, Views
 from isckit.config.detecting import Detector, Overlays, Proposals, Substitution
 from isckit.config.matching import Matching
 from isckit.config.members import Fisher, Member, Network
@@ -81,8 +81,7 @@ class Recipe:
             raise ValueError(f"members, pair networks and detector need distinct names, none {RESERVED!r}, got {taken}")
         looked_at = {"the ensemble": self.ensemble.members}
         for branch in self.matching.branches:
-            if isinstance(branch, Views | Agreement | Asmk):
-                looked_at[f"branch {branch.name}"] = (branch.member,) if isinstance(branch, Asmk) else branch.members
+            looked_at[f"branch {branch.name}"] = branch.reads
         for network in self.pair_networks:
             looked_at[network.name] = tuple(filter(None, (network.neighbours, network.weights_of)))
         for who, wanted in looked_at.items():
@@ -112,8 +111,7 @@ class Recipe:
     @property
     def pair_networks(self) -> tuple[PairNetwork, ...]:
         """The networks of all branches that look at both images at once."""
-        branches = (branch for branch in self.matching.branches if isinstance(branch, Pairs))
-        return tuple(network for branch in branches for network in branch.networks)
+        return tuple(network for branch in self.matching.branches for network in branch.trains)
 
     @property
     def learns(self) -> bool:

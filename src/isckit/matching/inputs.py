@@ -136,14 +136,11 @@ def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
     from isckit.engine.survey import Sought
 
     sets = set(view_sets_of(recipe, role))
-    branches = [branch for branch in recipe.matching.branches if isinstance(branch, config.Agreement)]
-    query = role is Role.QUERY
-    substitution = recipe.substitution if query else None
-    boxes = OVERLAYS in sets or (substitution is not None and not substitution.boxes)
-    boxes |= query and any(b.of == "overlay" for b in recipe.matching.branches if isinstance(b, config.Local))
-    faces = role is Role.REFERENCE and any(branch.faceless for branch in branches)
-    sizes = query and any(branch.min_side for branch in branches)
-    if not (sets & {PROPOSALS, OVERLAYS} or boxes or faces or sizes):
+    needs = [branch.needs(role) for branch in recipe.matching.branches]
+    substitution = recipe.substitution if role is Role.QUERY else None
+    boxes = OVERLAYS in sets or (substitution is not None and not substitution.boxes) or any(n.boxes for n in needs)
+    faces = any(need.faces for need in needs)
+    if not (sets & {PROPOSALS, OVERLAYS} or boxes or faces or any(need.sizes for need in needs)):
         return None
     return Sought(recipe.proposals if PROPOSALS in sets else None, boxes, faces, substitution)
 
@@ -153,9 +150,9 @@ def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -
 
     Of train none: nothing is matched against crops of it.
     """
-    for branch in recipe.matching.viewed:
-        if member is None or not branch.members or member in branch.members:
-            yield from {Role.QUERY: branch.query_views, Role.REFERENCE: branch.reference_views}.get(role, ())
+    for branch in recipe.matching.branches:
+        if member is None or not branch.reads or member in branch.reads:
+            yield from branch.view_sets(role)
 
 
 def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:

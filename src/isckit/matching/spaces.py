@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from isckit import config
 from isckit.matching.cut import threshold
@@ -22,34 +22,20 @@ DYNAMIC = {"proposals": "proposal_*", "overlays": "overlay_*"}
 """View sets whose views differ from image to image, and what their views are called."""
 
 
-class Place(NamedTuple):
-    """A space of a branch: its key, unique in the recipe, and the members it is made of."""
-
-    key: str
-    members: tuple[str, ...]
-    space: config.Space
+def own_spaces(recipe: config.Recipe, branch: config.Branch) -> list[config.OwnSpace]:
+    """Return the spaces that a branch of a recipe has of its own."""
+    return list(branch.spaces(tuple(member.name for member in recipe.members)))
 
 
-def places(recipe: config.Recipe) -> Iterator[Place]:
-    """All spaces that the recipe's branches have of their own."""
-    every = tuple(member.name for member in recipe.members)
-    for branch in recipe.matching.viewed:
-        if isinstance(branch, config.Agreement):
-            for member in branch.members:
-                yield Place(f"{branch.name}.{member}", (member,), branch.space)
-        elif branch.space is not None:
-            yield Place(branch.name, branch.members or every, branch.space)
+def fit_spaces(run: Run, branch: config.Branch) -> None:
+    """Fit the projection of a branch's spaces on train, and store the train vectors in it: the bank to normalise by."""
+    for own in own_spaces(run.recipe, branch):
+        settings, train = config.to_dict(own.space), described_from(run, "train", own.members)
+        folder = run.workspace.space(run.name, own.key)
+        make(Output(folder, made_from.space(settings=settings, train=train)), partial(_fit_space, run, own, folder))
 
 
-def fit_spaces(run: Run) -> None:
-    """Fit the projection of every space on train, and store the train vectors in it: the bank of its normalisation."""
-    for place in places(run.recipe):
-        settings, train = config.to_dict(place.space), described_from(run, "train", place.members)
-        folder = run.workspace.space(run.name, place.key)
-        make(Output(folder, made_from.space(settings=settings, train=train)), partial(_fit_space, run, place, folder))
-
-
-def _fit_space(run: Run, place: Place, folder: Path) -> dict[str, Any]:
+def _fit_space(run: Run, place: config.OwnSpace, folder: Path) -> dict[str, Any]:
     settings = place.space
     train = train_vectors(run, limit=settings.fit_images, members=place.members, how="pca")
     pca = fit_pca(train, dim=settings.dim, whiten=settings.whiten) if settings.dim else identity(train)
@@ -77,7 +63,8 @@ def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Seque
     names = view_names(view_sets)
     if key is None:
         return ensembled(run, image_set, views=names)
-    place = next(place for place in places(run.recipe) if place.key == key)
+    every = (own for branch in run.recipe.matching.branches for own in own_spaces(run.recipe, branch))
+    place = next(own for own in every if own.key == key)
     return _projected(
         run, place, load_pca(run.fitted(run.workspace.space(run.name, key)) / "projection.npz"), image_set, names
     )
@@ -91,7 +78,7 @@ def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
     return (*(view.name for view in fixed), *(DYNAMIC[name] for name in view_sets if name in DYNAMIC))
 
 
-def _projected(run: Run, place: Place, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
+def _projected(run: Run, place: config.OwnSpace, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
     shards = combined(run, image_set, members=place.members, views=names)
     return Embeddings.joined([project(part, pca) for part in shards])
 
@@ -140,6 +127,5 @@ def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None
 
 def _spaces(branch: Viewed) -> dict[str, str | None]:
     """Key of each threshold of a branch, and of the space that it holds in."""
-    if isinstance(branch, config.Agreement):
-        return {key: key for key in (f"{branch.name}.{member}" for member in branch.members)}
-    return {branch.name: None if branch.space is None else branch.name}
+    own = [space.key for space in branch.spaces(())]
+    return {key: key for key in own} or {branch.name: None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from isckit.config import (
     Backbone,
     Ensemble,
@@ -139,8 +141,9 @@ def multigrain_mini() -> Recipe:
     """
     whole = multigrain()
     (network,) = whole.members
-    (views,) = whole.matching.viewed
-    assert isinstance(network, Network) and isinstance(views, Views)
+    views: Any
+    (views,) = whole.matching.branches
+    assert isinstance(network, Network)
     small = replace(
         network,
         backbone=Backbone(name="resnet10t", normalisation="imagenet"),

@@ -7,7 +7,7 @@ those of the same authors' other repositories, or proposals.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from isckit.config import (
     Agreement,
@@ -261,9 +261,6 @@ def _small(name: str, backbone: Backbone) -> Network:
 
 
 def _cut_by_share(recipe: Recipe, *, name: str, share: float) -> Recipe:
-    branches = tuple(
-        replace(branch, cut=Cut(by="share", amount=share))
-        for branch in recipe.matching.branches
-        if isinstance(branch, Agreement)
-    )
+    every: Any = recipe.matching.branches  # agreements
+    branches = tuple(replace(branch, cut=Cut(by="share", amount=share)) for branch in every)
     return replace(recipe, name=name, matching=replace(recipe.matching, branches=branches))

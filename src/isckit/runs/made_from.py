@@ -72,9 +72,10 @@ def threshold(*, settings: object, bank: str) -> MadeFrom:
     return {"settings": words(settings), "bank": bank}
 
 
-def keypoints(*, settings: object, images: str, extract: object) -> MadeFrom:
-    """Of the keypoints of an image set."""
-    return {"keypoints": words(settings), "images": images, "extract": words(extract)}
+def keypoints(*, settings: object, images: str, extract: object, weights: str) -> MadeFrom:
+    """Of the keypoints of an image set; `weights`: digest of those of a learned feature, "" of others."""
+    found = {"keypoints": words(settings), "images": images, "extract": words(extract)}
+    return found | ({"weights": weights} if weights else {})
 
 
 def quantiser(*, vote: object, train: object) -> MadeFrom:

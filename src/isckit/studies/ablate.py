@@ -88,8 +88,7 @@ def ablate(
 
 def _refuse_other_branches(row: Row, recipe: config.Recipe) -> None:
     for branch in recipe.matching.branches:
-        plain = isinstance(branch, config.Views | config.Agreement)
-        if not plain or (isinstance(branch, config.Agreement) and (branch.min_side or branch.faceless)):
+        if not branch.embeddings_only:
             raise BadInput(
                 seen=f"row {row.label!r}: branch {branch.name} of the Matching track needs more than embeddings",
                 allowed="rows whose branches compare views, and nothing else of an image",

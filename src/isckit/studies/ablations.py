@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from isckit import config
 from isckit.recipes import catalogue
@@ -180,7 +181,7 @@ def _d2lv(recipe: config.Recipe) -> tuple[Row, ...]:
     Whole images, crops of queries, parts of references, the other training sets, and the other scales with the whole
     recipe. Where a recipe has one set, or one scale, that row repeats the one before.
     """
-    *crops, parts = recipe.matching.viewed
+    *crops, parts = _viewed(recipe)
     trained = {member.name for member in recipe.trained}
     first, at_first_scale = crops[0], [branch for branch in crops if trained.issuperset(branch.members)]
     whole = config.replace(first, query_views=())
@@ -222,9 +223,14 @@ def _ours(recipe: config.Recipe) -> tuple[Row, ...]:
     )
 
 
+def _viewed(recipe: config.Recipe) -> list[Any]:
+    """Return the branches that compare embeddings of views."""
+    return [b for b in recipe.matching.branches if b.compares_views]
+
+
 def _ours_matching(recipe: config.Recipe) -> tuple[Row, ...]:
     """The branch of views by itself, on whole images and on all views; local features come with the whole recipe."""
-    (views,) = recipe.matching.viewed
+    (views,) = _viewed(recipe)
     alone = {
         "whole images": config.replace(views, query_views=(), reference_views=()),
         "+ views": views,

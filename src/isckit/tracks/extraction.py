@@ -10,6 +10,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place
 from isckit.matching.inputs import substitute_of, survey_set, table_folder, view_sets_of
+from isckit.matching.match import describe_branches
 from isckit.models.members import load
 from isckit.runs.artifacts import read_receipt
 from isckit.runs.checkpoints import read_weights
@@ -47,15 +48,7 @@ def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> No
         substitute=substitute_of(run, images),
         table=table,
     )
-    for branch in run.recipe.matching.branches:
-        if isinstance(branch, config.Local):
-            from isckit.matching.branches import local
-
-            local.describe(run, images, branch, place=place, workers=workers)
-        elif isinstance(branch, config.Asmk):
-            from isckit.matching.branches import codes
-
-            codes.describe(run, images, branch, place=place, workers=workers)
+    describe_branches(run, images, place=place, workers=workers)
 
 
 def _views_made_from(run: Run, images: ImageSet, views: Wanted) -> list[str]:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from isckit.features.points import Points
+from isckit.features.store import Block
 from isckit.matching.local.index import Hits
 from isckit.matching.local.vote import count_votes, winners
-from isckit.views.keypoint_store import Block
-from isckit.views.keypoints import Points
 
 
 def rule(votes, mean):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from isckit import config
+from isckit.data.image_sets import ImageSet
 from isckit.matching.inputs import Scene, open_table
 from isckit.matching.lists import Hits, of_views
-from isckit.matching.spaces import fitted_threshold, space_bank, space_vectors, view_names
+from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors, view_names
 from isckit.matching.views import member_list
+from isckit.runs.run import Run
 from isckit.types import WHOLE, BadInput, Embeddings, Matches
 from isckit.views.geometry import window
 from isckit.views.table import wanted
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
 
 
 class ViewPairs(NamedTuple):
@@ -64,6 +69,21 @@ def penalised(pairs: ViewPairs, query_free: np.ndarray, reference_free: np.ndarr
     """`penalty` less, once, for pairs of which not both views are free of it ((n,) and (m,) bool)."""
     free = query_free[pairs.query_rows] & reference_free[pairs.reference_rows]
     return pairs._replace(scores=pairs.scores - np.where(free, 0.0, penalty))
+
+
+def describe(run: Run, images: ImageSet, branch: config.Agreement, *, place: Place, workers: int) -> None:
+    """Write nothing: embeddings are all it looks at."""
+
+
+def fit(run: Run, branch: config.Agreement) -> None:
+    """Fit its spaces on train, and the thresholds of its cut.
+
+    Raises:
+        MissingInput: train was not extracted.
+        BadInput: too few train images for the share of its cut.
+    """
+    fit_spaces(run, branch)
+    fit_thresholds(run, branch)
 
 
 def matches(scene: Scene, branch: config.Agreement, found: Mapping[str, Matches]) -> Matches:

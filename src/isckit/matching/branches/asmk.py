@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from isckit import config
+from isckit.data.image_sets import ImageSet
 from isckit.matching import asmk
 from isckit.matching.asmk import fit_codebook, read_array, write_arrays
 from isckit.matching.codes import Codes, read_code_shards, write_codes
@@ -28,9 +29,34 @@ from isckit.types import BadInput, Matches, Role
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
+
 log = logging.getLogger(__name__)
 
 TRAIN = "train"
+
+
+def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, workers: int) -> None:
+    """Write the binary codes of an image set, in shards; of train also, before, the features for the codebook.
+
+    Args:
+        images: train first of all sets, since the codes are written in terms of what is fitted on it.
+
+    Raises:
+        MissingInput: another set than train, and no codebook yet.
+        BadInput: broken images under the policy "stop"; fewer features than words; a member that is no network.
+        StaleArtifact: there are codes made from something else.
+    """
+    from isckit.matching.branches.codes import Coder  # imports torch, which fitting and matching do without
+
+    coder = Coder(run, images, branch, place, workers)
+    if images.name == TRAIN and images.role.may_be_fitted_on:
+        if place.first and not run.workspace.codebook(run.name, branch.name).is_file():
+            coder.sample()
+            fit_words(run, branch)
+        place.barrier()
+    coder.write(codebook(run, branch))
 
 
 def codebook(run: Run, branch: config.Asmk) -> np.ndarray:

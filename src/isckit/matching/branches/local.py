@@ -15,6 +15,9 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import placeholder
+from isckit.features.kinds import feature_of
+from isckit.features.points import LocalFeature, none, vectors
+from isckit.features.store import Store
 from isckit.matching.inputs import Scene, open_table, substitute_made_from, substitute_of, table_receipt
 from isckit.matching.local import index
 from isckit.matching.local.verify import score
@@ -24,7 +27,6 @@ from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
 from isckit.types import Matches, Role
-from isckit.views.keypoint_store import Store
 from isckit.views.overlays import Box, pasted, substituted
 
 if TYPE_CHECKING:
@@ -77,14 +79,15 @@ def fit(run: Run, branch: config.Local) -> None:
         return
     assert branch.vote is not None
     path, folder = run.workspace.quantiser(run.name, branch.name), _folder(run, "train", branch, Role.TRAIN)
-    vote, seed = branch.vote, run.recipe.seed
+    vote, seed, feature = branch.vote, run.recipe.seed, feature_of(branch.keypoints)
     inputs = made_from.quantiser(vote=config.to_dict(vote), train=run.finished(folder)["made_from"])
 
     def work() -> dict[str, Any]:
         train = Store(folder)
         descriptors = np.concatenate([train.block(number).descriptors for number in range(len(train.paths))])
         drawn = np.random.default_rng(seed).permutation(len(descriptors))[: index.sample_size(vote)]
-        index.save(path, index.fit(index.vectors(descriptors[drawn]), vote, seed=seed))
+        points = vectors(descriptors[drawn], bits=feature.bits)
+        index.save(path, index.fit(points, vote, seed=seed, bits=feature.bits))
         return {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
 
     make(Output(path, inputs), work)
@@ -173,17 +176,26 @@ def _pairs(rows: Matches, query_ids: np.ndarray, reference_ids: np.ndarray) -> n
 
 
 def _store(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Store:
-    """The keypoints of an image set, as they are or mirrored; ORB's were extracted from the mirrored pictures."""
-    again = flipped and branch.keypoints.kind == "orb"
-    folder = _folder(run, image_set, branch, role, flipped=again)
+    """Return the keypoints of an image set, as they are or of the mirrored pictures."""
+    feature = feature_of(branch.keypoints)
+    anew = flipped and not _mirrors(feature)
+    folder = _folder(run, image_set, branch, role, flipped=anew)
     run.finished(folder)
-    return Store(folder, flipped=flipped and not again)
+    return Store(folder, bits=feature.bits, mirror=feature.mirror if flipped and not anew else None)
 
 
 def _extractions(branch: config.Local, role: Role) -> tuple[bool, ...]:
-    """Whether pictures are described as they are, mirrored, or both: ORB's bits know no mirror, and queries need it."""
+    """Return whether pictures are described as they are (False) and mirrored (True).
+
+    Mirrored queries are described anew where the points of a picture do not say those of the mirrored one.
+    """
     mirror = branch.verify.mirrored or (branch.vote is not None and branch.vote.mirrored)
-    return (False, True) if role is Role.QUERY and branch.keypoints.kind == "orb" and mirror else (False,)
+    anew = role is Role.QUERY and mirror and not _mirrors(feature_of(branch.keypoints))
+    return (False, True) if anew else (False,)
+
+
+def _mirrors(feature: LocalFeature) -> bool:
+    return feature.mirror(none(feature.width, 0, bits=feature.bits)) is not None
 
 
 def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Path:
@@ -198,6 +210,7 @@ def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[st
         settings=config.to_dict(branch.keypoints),
         images=images.listing_digest(),
         extract=config.to_dict(run.recipe.extract),
+        weights=feature_of(branch.keypoints).weights,
     )
     looks = _looks(run, branch, images.role)
     if looks == OVERLAY:

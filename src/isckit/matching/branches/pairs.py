@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,20 @@ from isckit.models.pair import PairClassifier, load_pair
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, ids_digest
 from isckit.runs.checkpoints import read_weights
+from isckit.runs.run import Run
 from isckit.types import Matches
 from isckit.views.geometry import View, view_set
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
+
+
+def describe(run: Run, images: ImageSet, branch: config.Pairs, *, place: Place, workers: int) -> None:
+    """Write nothing: it looks at pixels when it matches."""
+
+
+def fit(run: Run, branch: config.Pairs) -> None:
+    """Fit nothing: its networks are trained with the members."""
 
 
 def matches(scene: Scene, branch: config.Pairs, found: Mapping[str, Matches]) -> Matches:

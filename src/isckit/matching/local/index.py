@@ -36,11 +36,6 @@ class Hits(NamedTuple):
     distance: np.ndarray
 
 
-def vectors(descriptors: np.ndarray) -> np.ndarray:
-    """Descriptors as float32 vectors: RootSIFT as it is; ORB's bits, whose squared distance is Hamming's."""
-    return (descriptors if descriptors.shape[1] == 128 else np.unpackbits(descriptors, axis=1)).astype(np.float32)
-
-
 def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(n, d) and (m, d) float32 -> (n, m) float32; exact for whole numbers whose squared lengths are below 2^23."""
     distances = left @ (-2 * right).T
@@ -90,15 +85,15 @@ EVERYTHING = Quantiser(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
 """One cell: what an exact index has."""
 
 
-def fit(points: np.ndarray, settings: Vote, *, seed: int) -> Quantiser:
-    """Fit the cells on (n, d) float32 points of train images, at most `sample_size` of them."""
+def fit(points: np.ndarray, settings: Vote, *, seed: int, bits: bool = False) -> Quantiser:
+    """Fit the cells on (n, d) float32 points of train images, at most `sample_size` of them; `bits`: unpacked bits."""
     centroids, codebook = np.zeros((0, points.shape[1]), np.float32), np.zeros(0, np.float32)
     if settings.index != "exact" and len(points):
         cells = min(settings.lists, len(points))
         means = faiss.Kmeans(points.shape[1], cells, niter=_ROUNDS, seed=seed, min_points_per_centroid=1)
         means.train(points)
         # On a grid on which distances are exact in float32, so that no rounding decides between two cells.
-        grid = 1 if points.shape[1] == 128 else 256
+        grid = 256 if bits else 1
         assert means.centroids is not None
         centroids = (np.rint(means.centroids * grid) / grid).astype(np.float32)
     if settings.index == "ivf_pq":

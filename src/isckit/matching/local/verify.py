@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from isckit.config import Verify
-from isckit.matching.local.index import squared_distances, vectors
-from isckit.views.keypoints import Points
+from isckit.features.points import Points
+from isckit.matching.local.index import squared_distances
 
 _DRAWS = 1_000
 """Models that MAGSAC tries at most; its draws are those of a fixed seed."""
@@ -62,7 +62,7 @@ def match(query: Points, reference: Points, *, ratio: float) -> tuple[np.ndarray
     """
     if len(reference) < 1 or len(query) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    every = squared_distances(vectors(reference.descriptors), vectors(query.descriptors))
+    every = squared_distances(reference.vectors(), query.vectors())
     rows = np.arange(len(every))
     nearest = every.argmin(axis=1)
     first = every[rows, nearest]

@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from isckit.config import Vote
-from isckit.matching.local.index import Hits, Quantiser, nearest, vectors, within
+from isckit.features.store import Block, Store
+from isckit.matching.local.index import Hits, Quantiser, nearest, within
 from isckit.runs.artifacts import atomic
-from isckit.views.keypoint_store import Block, Store
 
 _TURNS = 24
 """Cells of the difference of two angles, 15 degrees each; a vote counts for the cell before its own too."""
@@ -143,7 +143,7 @@ def _shard_votes(queries: Store, references: Block, quantiser: Quantiser, settin
 
     def look(part: tuple[int, Block]) -> Votes:
         start, block = part
-        left, images = vectors(block.descriptors), len(block.ids)
+        left, images = block.vectors(), len(block.ids)
         most = _HITS if images > 1 else sys.maxsize
         probed = quantiser.cells(left, probes=settings.probes)
         hits = within(left, probed, right, cells, radius=settings.radius, most=most)
@@ -163,7 +163,7 @@ def _by_nearest(
     """imgFp's votes, which know no shards: the nearest point of all references is kept while they pass by."""
     parts = []
     for start, block in tqdm(list(queries.parts(_POINTS)), desc="vote", unit="part"):
-        left = vectors(block.descriptors)
+        left = block.vectors()
         probed = quantiser.cells(left, probes=settings.probes)
         best, images = np.full(len(left), np.inf, np.float32), np.full(len(left), -1, np.int64)
         for number in range(len(references.paths)):
@@ -186,7 +186,7 @@ def _by_nearest(
 
 def indexed(block: Block, quantiser: Quantiser) -> tuple[np.ndarray, np.ndarray]:
     """Points of references as they are compared, and the cell of each."""
-    points = vectors(block.descriptors)
+    points = block.vectors()
     cells = quantiser.cells(points, probes=1)[:, 0]
     return (quantiser.decode(quantiser.encode(points)) if len(quantiser.codebook) else points), cells
 

@@ -4,9 +4,17 @@ import pytest
 from scipy.spatial import cKDTree
 
 from isckit.config import Keypoints
+from isckit.features.kinds import feature_of
+from isckit.features.points import reduced
+from isckit.features.sift import RootSift, mirrored_descriptors, rootsift
 from isckit.matching.local.verify import match
 from isckit.synthetic.procedural import bundled_pictures, picture
-from isckit.views.keypoints import extract, mirrored, mirrored_descriptors, reduced, rootsift
+
+
+def extract(image, settings):
+    (points,) = feature_of(settings).detect([image])
+    return points
+
 
 SETTINGS = Keypoints(points=0)
 
@@ -39,7 +47,7 @@ def test_mirroring_twice_is_the_identity():
 def test_points_of_a_flipped_photograph_match_the_mirrored_ones_at_their_places(number):
     image = bundled_pictures()[number]
     plain, flipped = extract(image, SETTINGS), extract(np.ascontiguousarray(image[:, ::-1]), SETTINGS)
-    mirror = mirrored(plain)
+    mirror = RootSift(SETTINGS).mirror(plain)
     width = reduced(image[..., 0], SETTINGS.short_side).shape[1]
     left, right, _ = match(mirror, flipped, ratio=1.8)
     moved = mirror.frames[left, :2] + np.float32([width - 1, 0]) - flipped.frames[right, :2]

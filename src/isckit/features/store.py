@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from isckit.features.points import Points, vectors
 from isckit.runs.artifacts import atomic, reserve
 from isckit.types import BadInput, MissingInput
-from isckit.views.keypoints import Points, mirrored
+
+Mirror = Callable[[Points], Points | None]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Block:
         frames: (n, 4) float32, see `Points`.
         offsets: (images + 1,) int64, where the points of each image begin.
         areas: (images,) int64 pixels.
+        bits: of descriptors, see `Points`.
     """
 
     ids: np.ndarray
@@ -33,6 +36,7 @@ class Block:
     frames: np.ndarray
     offsets: np.ndarray
     areas: np.ndarray
+    bits: bool = False
 
     @staticmethod
     def of(ids: np.ndarray, images: Sequence[Points]) -> Block:
@@ -43,6 +47,7 @@ class Block:
             np.concatenate([points.frames for points in images]),
             np.concatenate([[0], np.cumsum([len(points) for points in images])]).astype(np.int64),
             np.array([points.area for points in images], np.int64),
+            images[0].bits,
         )
 
     @cached_property
@@ -55,19 +60,23 @@ class Block:
         offsets = self.offsets[first : last + 1]
         points = slice(offsets[0], offsets[-1])
         images = slice(first, last)
-        return Block(
-            self.ids[images], self.descriptors[points], self.frames[points], offsets - offsets[0], self.areas[images]
-        )
+        own = self.descriptors[points], self.frames[points], offsets - offsets[0]
+        return Block(self.ids[images], *own, self.areas[images], self.bits)
 
-    def mirrored(self) -> Block:
-        """The same images mirrored, of SIFT points."""
-        mirror = mirrored(Points(self.descriptors, self.frames, 0))
-        return Block(self.ids, mirror.descriptors, mirror.frames, self.offsets, self.areas)
+    def mirrored(self, mirror: Mirror) -> Block:
+        """Return the same images mirrored."""
+        points = mirror(Points(self.descriptors, self.frames, 0, self.bits))
+        assert points is not None
+        return Block(self.ids, points.descriptors, points.frames, self.offsets, self.areas, self.bits)
+
+    def vectors(self) -> np.ndarray:
+        """Return (n, d) float32 vectors of all points."""
+        return vectors(self.descriptors, bits=self.bits)
 
     def points(self, image: int) -> Points:
         """The points of one image."""
         part = slice(*self.offsets[image : image + 2])
-        return Points(self.descriptors[part], self.frames[part], int(self.areas[image]))
+        return Points(self.descriptors[part], self.frames[part], int(self.areas[image]), self.bits)
 
 
 def write_block(path: Path, block: Block) -> None:
@@ -92,22 +101,22 @@ class Store:
     Attributes:
         ids: (images,) sorted text, of all shards.
         paths: of the shards.
-        flipped: whether single images and parts of shards are given mirrored.
+        mirror: where given, single images and parts of shards are given mirrored by it.
     """
 
-    def __init__(self, folder: Path, *, flipped: bool = False) -> None:
+    def __init__(self, folder: Path, *, bits: bool = False, mirror: Mirror | None = None) -> None:
         """Open a folder of shards.
 
         Raises:
             MissingInput: there is none.
             BadInput: one is truncated or foreign.
         """
-        self.paths, self.flipped = tuple(sorted(folder.glob("shard-*.h5"))), flipped
+        self.paths, self.mirror = tuple(sorted(folder.glob("shard-*.h5"))), mirror
         if not self.paths:
             raise MissingInput(
                 seen=f"no shard-*.h5 in {folder}", allowed="a folder of keypoints", remedy="run the extraction"
             )
-        self._blocks = [_open(path) for path in self.paths]
+        self._blocks = [_open(path, bits=bits) for path in self.paths]
         self._starts = np.concatenate([[0], np.cumsum([len(block.ids) for block in self._blocks])])
         self.ids = np.concatenate([block.ids for block in self._blocks])
 
@@ -127,14 +136,16 @@ class Store:
                 last = int(np.searchsorted(block.offsets, block.offsets[first] + points, side="right")) - 1
                 last = min(max(last, first + 1), len(block.ids))
                 part = block.part(first, last)
-                yield self.start(number) + first, part.mirrored() if self.flipped else part
+                yield self.start(number) + first, part.mirrored(self.mirror) if self.mirror else part
                 first = last
 
     def points(self, row: int) -> Points:
         """The points of one image, by its row in `ids`. Threads may ask at the same time."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         points = self._blocks[number].points(row - self.start(number))
-        return mirrored(points) if self.flipped else points
+        shown = self.mirror(points) if self.mirror else points
+        assert shown is not None
+        return shown
 
 
 def _mapped(path: Path, name: str) -> np.ndarray:
@@ -145,12 +156,12 @@ def _mapped(path: Path, name: str) -> np.ndarray:
     return np.memmap(path, dtype, "r", offset, shape) if offset is not None and shape[0] else np.zeros(shape, dtype)
 
 
-def _open(path: Path) -> Block:
+def _open(path: Path, *, bits: bool) -> Block:
     try:
         with h5py.File(path) as file:
             ids, offsets, areas = (file[name][()] for name in ("ids", "offsets", "areas"))
         names = np.strings.decode(ids, "utf-8").astype(str, copy=False)
-        return Block(names, _mapped(path, "descriptors"), _mapped(path, "frames"), offsets, areas)
+        return Block(names, _mapped(path, "descriptors"), _mapped(path, "frames"), offsets, areas, bits)
     except (OSError, KeyError, TypeError) as error:
         raise BadInput(
             seen=f"{path} is not a whole file of keypoints ({error})",
