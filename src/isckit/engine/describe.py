@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.shards import write_in_shards
 from isckit.runs.embeddings import write_embeddings
-from isckit.runs.steps import Advance, Output, Writer
+from isckit.runs.steps import Advance, Output, Writer, shards
 from isckit.types import Embeddings, Role
 from isckit.views.geometry import View
 from isckit.views.table import WHOLE_ONLY, Table, Wanted
@@ -104,25 +103,41 @@ class DeviceCutter(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """One member's embeddings of one image set.
+    """What a member describes of an image set.
 
     Attributes:
-        describer: who computes them.
-        folder: where they go.
-        made_from: what decides their freshness.
+        describer: the member.
         wanted: the views described.
         blur: Gaussian radius in pixels of the image as it is, for all images but queries.
     """
 
     describer: Describer
-    folder: Path
-    made_from: Mapping[str, Any]
     wanted: Wanted = WHOLE_ONLY
     blur: float = 0.0
 
 
+def describe(
+    targets: Sequence[Target],
+    images: ImageSet,
+    *,
+    settings: config.Extract,
+    place: Place,
+    workers: int,
+    substitute: Substitute | None = None,
+    table: Table | None = None,
+) -> Iterator[tuple[list[Embeddings], dict[str, str]]]:
+    """Yield the embeddings of all targets, one each, some images at a time, and the broken ones with their reasons.
+
+    Nothing is written. Arguments as of `extract`.
+    """
+    extraction = _Extraction(targets, images, settings, place, workers, substitute, table)
+    for rows in shards(len(images), settings.shard_images):
+        yield extraction.describe(np.arange(rows.start, rows.stop), lambda _: None)
+
+
 def extract(
     targets: Sequence[Target],
+    outputs: Sequence[Output],
     images: ImageSet,
     *,
     settings: config.Extract,
@@ -136,6 +151,8 @@ def extract(
     A batch never crosses a shard, so an interrupted run ends in the same bytes as an uninterrupted one.
 
     Args:
+        targets: what is described, one decode of an image for all.
+        outputs: a folder for each.
         substitute: what takes the place of queries (`views.overlays.open_overlays`).
         table: what was found in the images, where targets want views that differ from image to image.
 
@@ -149,7 +166,7 @@ def extract(
     kept = getattr(substitute, "kept", {}).keys()
     write_in_shards(
         images,
-        [Output(target.folder, target.made_from, ".h5") for target in targets],
+        outputs,
         extraction.look,
         title="describe",
         settings=settings,
@@ -170,12 +187,11 @@ class _Extraction:
 
     def look(self, shard: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
         """Describe a shard, see `write_in_shards`."""
-        described, broken = self._describe(shard, advance)
-        parts = [rows.embeddings(self.images.role) for rows in described]
+        parts, broken = self.describe(shard, advance)
         return [functools.partial(write_embeddings, embeddings=part) for part in parts], broken
 
-    def _describe(self, shard: np.ndarray, advance: Advance) -> tuple[list[Rows], dict[str, str]]:
-        """The rows of every target, and the broken images with their reasons."""
+    def describe(self, shard: np.ndarray, advance: Advance) -> tuple[list[Embeddings], dict[str, str]]:
+        """Return the embeddings of every target, and the broken images with their reasons."""
         names = tuple(dict.fromkeys(name for target in self.targets for name in target.wanted.names))
         ids = self.images.ids[shard]
         found = [[self._found(target, row) for row in shard.tolist()] for target in self.targets]
@@ -193,7 +209,7 @@ class _Extraction:
                 broken |= {str(ids[start + i]): reason for i, reason in enumerate(batch.reasons) if reason}
                 advance(stop - start)
                 start = stop
-        return out, broken
+        return [rows.embeddings(self.images.role) for rows in out], broken
 
     def _loader(self, shard: np.ndarray) -> DataLoader:
         orders = []

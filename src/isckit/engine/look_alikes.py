@@ -64,7 +64,8 @@ def look_alikes(
         )
     described = folder / "embeddings"
     extract(
-        [Target(member, described, made_from)],
+        [Target(member)],
+        [Output(described, made_from, ".h5")],
         train,
         settings=settings,
         place=place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from isckit.runs.embeddings import read_embeddings, read_shards, write_embedding
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
 from isckit.types import WHOLE, Embeddings, Role
-from isckit.vectors.pca import combine, fit_projection, load_pca, project, save_pca
+from isckit.vectors.normalise import Normaliser, fit_normaliser
+from isckit.vectors.pca import Pca, combine, fit_projection, load_pca, project, save_pca
 from isckit.views.overlays import boxes_digest
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,24 @@ def bank(run: Run) -> Embeddings:
         MissingInput: the run was not fitted.
     """
     return read_embeddings(run.fitted(run.workspace.bank(run.name)))
+
+
+class Space(NamedTuple):
+    """The Descriptor track's space: what is fitted on train, and what normalises against it."""
+
+    pca: Pca
+    normaliser: Normaliser
+
+
+def space_of(run: Run) -> Space:
+    """Return the fitted space of a run.
+
+    Raises:
+        MissingInput: the run was not fitted.
+    """
+    return Space(
+        load_pca(run.fitted(run.workspace.ensemble(run.name))), fit_normaliser(bank(run), run.recipe.normalise)
+    )
 
 
 def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,)) -> Embeddings:
