@@ -13,6 +13,7 @@ from isckit.engine.distributed import Place
 from isckit.models.gist import GistDescriber
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.embeddings import read_shards
+from isckit.runs.steps import Output
 from isckit.types import BadInput, Embeddings, Role
 from isckit.views.geometry import view_set
 from isckit.views.table import Finding, Wanted, table_of
@@ -58,10 +59,11 @@ def pixels(images, k):
 
 
 def run(images, out, members, table, *, batch=3, shard=4, workers=0, wanted=(FOUND, FIXED), blur=(0.0, 0.0)):
-    targets = [Target(member, out / str(k), {"what": "test"}, wanted[k], blur[k]) for k, member in enumerate(members)]
+    targets = [Target(member, wanted[k], blur[k]) for k, member in enumerate(members)]
+    outputs = [Output(out / str(k), {"what": "test"}, ".h5") for k in range(len(members))]
     settings = Extract(batch_images=batch, shard_images=shard)
-    extract(targets, images, settings=settings, place=CPU, workers=workers, table=table)
-    return [Embeddings.joined(list(read_shards(target.folder))) for target in targets]
+    extract(targets, outputs, images, settings=settings, place=CPU, workers=workers, table=table)
+    return [Embeddings.joined(list(read_shards(output.path))) for output in outputs]
 
 
 def test_each_found_view_is_the_network_on_its_crop_of_the_canvas(images, table, network, tmp_path):
@@ -159,17 +161,16 @@ def test_broken_images_have_no_found_views(images, network, tmp_path):
     empty = Finding((64, 64), np.empty((0, 4)))
     table = table_of(spoiled.ids, [empty, Finding((55, 79), np.array([[0.0, 0.0, 0.5, 0.5]]))])
     settings = Extract(on_broken="replace")
-    targets = [
-        Target(network, tmp_path / "n", {}, FOUND),
-        Target(GistDescriber(), tmp_path / "g", {}, FOUND),
-    ]
-    extract(targets, spoiled, settings=settings, place=CPU, workers=0, table=table)
-    for target in targets:
-        (rows,) = read_shards(target.folder)
+    targets = [Target(network, FOUND), Target(GistDescriber(), FOUND)]
+    outputs = [Output(tmp_path / name, {}, ".h5") for name in "ng"]
+    extract(targets, outputs, spoiled, settings=settings, place=CPU, workers=0, table=table)
+    for output in outputs:
+        (rows,) = read_shards(output.path)
         assert rows.ids.tolist() == ["Q0", "Q0", "Q1", "Q1", "Q1"]
     with pytest.raises(BadInput, match="1 broken image"):
         extract(
-            [Target(network, tmp_path / "s", {}, FOUND)],
+            [Target(network, FOUND)],
+            [Output(tmp_path / "s", {}, ".h5")],
             spoiled,
             settings=Extract(),
             place=CPU,

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from isckit.augment.geometry import resize
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
-from isckit.models.how import local_features
+from isckit.models.backbone import as_map
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pooling import smoothed, strengths
 
 _ROWS = 1_024
 
@@ -51,6 +53,33 @@ def reduced(image: np.ndarray, longest: int) -> np.ndarray:
     return resize(image, height, width)
 
 
+def local_features(
+    network: EmbeddingNetwork, image: torch.Tensor, *, scales: Sequence[float], count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The strongest local features of one image over all scales; they are not set to unit length.
+
+    Args:
+        network: with a head that takes pooled features one by one, in evaluation mode.
+        image: (1, 3, H, W) uint8, on the network's device. One at a time: aspects stay, no image changes another.
+        scales: factors of its sides; resized without antialiasing, as published.
+        count: features kept, by strength.
+
+    Returns:
+        (n, dim) float32, and their strengths (n,), descending.
+    """
+    pixels = network.normalised(image)
+    features, found = [], []
+    for scale in scales:
+        size = [max(1, int(side * scale)) for side in pixels.shape[-2:]]
+        resized = pixels if scale == 1 else F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        raw = as_map(network.backbone, network.backbone.forward_features(resized))
+        features.append(smoothed(raw)[0].flatten(1).T)
+        found.append(strengths(raw).flatten())
+    ordered, order = torch.sort(torch.cat(found), descending=True, stable=True)
+    narrow, _ = network.head(torch.cat(features)[order[:count]])
+    return narrow.float(), ordered[:count]
+
+
 def describe_locally(
     network: EmbeddingNetwork,
     images: ImageSet,
@@ -68,7 +97,7 @@ def describe_locally(
     Args:
         network: in evaluation mode, on the device of `place`.
         rows: of `images`.
-        scales, count: see `models.how.local_features`.
+        scales, count: see `local_features`.
         longest: pixels that the longer side is reduced to, before the scales.
         substitute: what takes the place of queries.
     """

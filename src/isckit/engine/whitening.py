@@ -16,8 +16,8 @@ from isckit.data.training import StageImages
 from isckit.engine.distributed import Place
 from isckit.engine.loading import Epoch, loader
 from isckit.models.backbone import as_map
-from isckit.models.how import smoothed, strengths
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pooling import smoothed, strengths
 from isckit.types import BadInput
 
 IMAGES, FEATURES = 5_000, 1_000
