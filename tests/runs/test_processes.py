@@ -21,5 +21,7 @@ def test_two_processes_describe_to_the_same_bytes_as_one(done, mini, tmp_path):
     assert ended.returncode == 0, ended.stderr[-3000:]
     made, wanted = shards(tmp_path), shards(done)
     assert sum(name.startswith("train/network/") for name in made) == 3
-    assert made == {name: content for name, content in wanted.items() if not name.startswith(("final_queries", "images"))}
+    assert made == {
+        name: content for name, content in wanted.items() if not name.startswith(("final_queries", "images"))
+    }
     assert not list(tmp_path.rglob("*.part"))
