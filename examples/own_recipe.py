@@ -28,4 +28,4 @@ def recipe() -> config.Recipe:
 
 
 if __name__ == "__main__":
-    print(config.to_json(recipe()))
+    print(config.to_json(recipe()), end="")
