@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from isckit.engine.stage import Progress
 from isckit.engine.train import SAVE_SECONDS, Book
 from isckit.models.batch_norm import synchronised
 from isckit.models.detector import OverlayDetector
+from isckit.runs import made_from
 from isckit.runs.checkpoints import read_weights, write_weights
 from isckit.types import BadInput
 
@@ -66,12 +66,9 @@ def train_detector(
         raise BadInput(
             seen=f"{len(material.train)} train images", allowed="at least two", remedy="train on more images"
         )
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
-        "seed": seed,
-        "images": material.train.listing_digest(),
-    }
-    book = Book(folder, made_from, place.first)
+    listing = material.train.listing_digest()
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=listing)
+    book = Book(folder, inputs, place.first)
     state = book.open()
     if book.stage:
         return read_weights(folder / f"{STAGE}.safetensors")

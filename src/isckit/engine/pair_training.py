@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 import time
@@ -29,6 +28,7 @@ from isckit.engine.optimisers import factor, optimiser
 from isckit.engine.pair_steps import backward_group, group_statistics
 from isckit.engine.train import SAVE_SECONDS, STAGE_SEEDS, Book
 from isckit.models.pair import PairClassifier, begin_with
+from isckit.runs import made_from
 from isckit.runs.artifacts import ids_digest
 from isckit.runs.checkpoints import write_weights
 from isckit.types import BadInput
@@ -85,14 +85,9 @@ def train_pairs(
         BadInput: lists that are too short, a loss that is not finite.
     """
     assert (start is not None) == bool(settings.weights_of), "weights_of names the member whose weights `start` holds"
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
-        "seed": seed,
-        "images": material.digest(),
-        "neighbours": neighbours.digest(),
-        "start": tensors_digest(start or {}),
-    }
-    book = Book(folder, made_from, place.first)
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=material.digest())
+    inputs |= {"neighbours": neighbours.digest(), "start": tensors_digest(start or {})}
+    book = Book(folder, inputs, place.first)
     state = book.open()
     deterministic(seed)
     network = PairClassifier(settings)

@@ -29,6 +29,11 @@ def weights(*, images: str | None = None, checkpoint: str | None = None) -> Made
     return {"images": images or ""} if checkpoint is None else {"checkpoint": checkpoint}
 
 
+def training(*, settings: object, seed: int, images: str) -> MadeFrom:
+    """Of the state of a training that goes on."""
+    return {"settings": words(settings), "seed": seed, "images": images}
+
+
 def substituted(*, boxes: str, confidence: float) -> MadeFrom:
     """Of the pictures that take the place of queries, a part of what is made from them."""
     return {"boxes": boxes, "confidence": str(confidence)}
