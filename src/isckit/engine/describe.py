@@ -58,7 +58,7 @@ class Rows:
         self.vectors[places] = vectors
 
     def found_in(self, start: int, stop: int) -> Found:
-        """All found views of a range of images."""
+        """Return all found views of a range of images."""
         owners = [k for k, views in enumerate(self.found[start:stop]) for _ in views]
         views = [view for found in self.found[start:stop] for view in found]
         firsts = self.starts[start:stop] + len(self.fixed)
@@ -70,7 +70,7 @@ class Rows:
         self.vectors[places] = vectors
 
     def embeddings(self, role: Role) -> Embeddings:
-        """The rows keyed by (image id, view)."""
+        """Return the rows keyed by (image id, view)."""
         number = {name: k for k, name in enumerate(self.names)}
         fixed = [number[view.name] for view in self.fixed]
         views = [k for found in self.found for k in (*fixed, *(number[view.name] for view in found))]

@@ -40,7 +40,7 @@ class Curve:
         return float(falling[self.right].sum() / self.pictures)
 
     def above(self, confidence: float) -> tuple[float, float]:
-        """Precision and recall of the boxes above a confidence; precision 1 where there is none."""
+        """Return the precision and recall of the boxes above a confidence; precision 1 where there is none."""
         kept = self.right[self.confidences > confidence]
         return float(kept.mean()) if len(kept) else 1.0, float(kept.sum() / max(1, self.pictures))
 
@@ -73,7 +73,7 @@ def intersection_over_union(first: Box, second: Box) -> float:
 
 
 def _marked(found: Sequence[Box], true: Sequence[Box], overlap: float) -> list[tuple[float, bool]]:
-    """Confidence of each box of an image, and whether it is right."""
+    """Return the confidence of each box of an image, and whether it is right."""
     taken: set[int] = set()
     marked = []
     for box in sorted(found, key=lambda box: -box.confidence):

@@ -109,7 +109,7 @@ class DetectorRun:
             self.wrapped = DistributedDataParallel(self.detector, broadcast_buffers=False, find_unused_parameters=True)
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs to end in the same bytes."""
+        """Return all that a resumed training needs to end in the same bytes."""
         state = {"progress": vars(self.progress) | {}, "detector": self.detector.state_dict()}
         state |= {"optimiser": self.optimiser.state_dict()}
         return state | ({"ema": self.ema.state_dict()} if self.ema else {})
@@ -123,7 +123,7 @@ class DetectorRun:
             self.ema.load_state_dict(state["ema"])
 
     def result(self) -> dict[str, torch.Tensor]:
-        """The weights, of the moving average where there is one."""
+        """Return the weights, of the moving average where there is one."""
         detector = self.ema.module if self.ema else self.detector
         return {key: value.detach().clone() for key, value in detector.state_dict().items()}
 
@@ -164,7 +164,7 @@ class DetectorRun:
         return self._finish(epoch)
 
     def _draw(self) -> Epoch:
-        """The backgrounds of the epoch in progress, drawn as a stage on train images draws its anchors."""
+        """Return the backgrounds of the epoch in progress, drawn as a stage on train images draws its anchors."""
         settings = self.settings
         stage = config.Stage(images_per_epoch=settings.images_per_epoch, batch_images=settings.batch_images)
         return draw_epoch(stage, self.images, seed=self.seed, number=self.progress.epoch)

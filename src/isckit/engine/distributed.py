@@ -29,7 +29,7 @@ class Place:
         return self.rank == 0
 
     def share(self, amount: int, what: str) -> int:
-        """This process's part of a global quantity.
+        """Return this process's part of a global quantity.
 
         Raises:
             BadInput: it cannot be divided evenly.
@@ -50,7 +50,7 @@ class Place:
 
 @contextlib.contextmanager
 def place() -> Iterator[Place]:
-    """The place of this process: from torchrun's environment where it is set, else one process on the best device."""
+    """Yield place of this process: from torchrun's environment where it is set, else one process on the best device."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -79,7 +79,7 @@ def deterministic(seed: int) -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 is native, so that mixed precision is faster there."""
+    """Return True if bf16 is native, so that mixed precision is faster there."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported())

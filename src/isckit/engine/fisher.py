@@ -39,7 +39,7 @@ _RANK_TOLERANCE = 1e-9
 def fit_fisher(
     settings: config.Fisher, images: ImageSet, *, seed: int, folder: Path, place: Place, workers: int
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a `FisherDescriber`; they are left in `folder` with a log of the images, and not fitted again.
+    """Return tensors of a `FisherDescriber`; they are left in `folder` with a log of the images, and not fitted again.
 
     One process fits, the others read what it leaves.
 
@@ -119,7 +119,7 @@ def _fitted(
 
 
 def _points(describer: FisherDescriber, images: ImageSet, *, workers: int) -> torch.Tensor:
-    """(N, points, 132) uint8: what the describer prepares of every image that decodes."""
+    """Return (N, points, 132) uint8: what the describer prepares of every image that decodes."""
     dataset = PreparedImages(images, rows=np.arange(len(images)), orders=[Order(describer, VIEW_SETS["whole"])])
     batches = DataLoader(
         dataset, batch_size=_BATCH, num_workers=workers, worker_init_fn=worker_init, collate_fn=together
@@ -130,7 +130,7 @@ def _points(describer: FisherDescriber, images: ImageSet, *, workers: int) -> to
 
 @torch.inference_mode()
 def _vectors(describer: FisherDescriber, prepared: torch.Tensor) -> torch.Tensor:
-    """(N, words * reduced) float32: Fisher vectors of the whole images."""
+    """Return (N, words * reduced) float32: Fisher vectors of the whole images."""
     device = describer.mean.device
     views = VIEW_SETS["whole"]
     parts = (part.to(device) for part in prepared.split(_BATCH))
@@ -148,7 +148,7 @@ def _mixture(values: np.ndarray, *, words: int, seed: int) -> GaussianMixture:
 
 
 def _principal(covariance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) variances, largest first, and (d, count) directions, the largest part of each positive.
+    """Return (count,) variances, largest first, and (d, count) directions, the largest part of each positive.
 
     Raises:
         BadInput: fewer directions vary.

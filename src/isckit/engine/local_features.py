@@ -45,7 +45,7 @@ class _Whole(Dataset):
 
 
 def reduced(image: np.ndarray, longest: int) -> np.ndarray:
-    """(H, W, 3) with the longer side at most `longest` pixels, aspect kept; never enlarged."""
+    """Return (H, W, 3) with the longer side at most `longest` pixels, aspect kept; never enlarged."""
     factor = longest / max(image.shape[:2])
     if factor >= 1:
         return image
@@ -56,7 +56,7 @@ def reduced(image: np.ndarray, longest: int) -> np.ndarray:
 def local_features(
     network: EmbeddingNetwork, image: torch.Tensor, *, scales: Sequence[float], count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The strongest local features of one image over all scales; they are not set to unit length.
+    """Return the strongest local features of one image over all scales; they are not set to unit length.
 
     Args:
         network: with a head that takes pooled features one by one, in evaluation mode.
@@ -92,7 +92,7 @@ def describe_locally(
     workers: int,
     substitute: Substitute | None = None,
 ) -> Iterator[Described]:
-    """The local features of images, one after the other.
+    """Yield the local features of images, one after the other.
 
     Args:
         network: in evaluation mode, on the device of `place`.
@@ -110,7 +110,7 @@ def describe_locally(
 
 
 def nearest_words(features: torch.Tensor, codebook: torch.Tensor, *, k: int) -> np.ndarray:
-    """(n, k) int64, the k words of the least Euclidean distance from each feature, the nearest first.
+    """Return (n, k) int64, the k words of the least Euclidean distance from each feature, the nearest first.
 
     Args:
         features: (n, d) float32, of one image: what is computed together does not depend on other images.

@@ -88,7 +88,7 @@ def look_alikes(
 
 
 def tensors_digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """sha256 of a table of tensors, for `made_from`."""
+    """Return the sha256 of a table of tensors, for `made_from`."""
     sha = hashlib.sha256()
     for key in sorted(weights):
         sha.update(key.encode())
@@ -97,7 +97,9 @@ def tensors_digest(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 def nearest_rows(bank: torch.Tensor, rows: range, count: int) -> np.ndarray:
-    """(rows, count) int32: of each of these rows of the bank (n, d) those of largest product, itself in front."""
+    """Return (rows, count) int32: of each of these rows of the bank (n, d) those of largest product, itself in
+    front.
+    """
     found = []
     for start in range(rows.start, rows.stop, _TILE):
         tile = torch.arange(start, min(start + _TILE, rows.stop), device=bank.device)
@@ -153,7 +155,7 @@ def neighbours_of(
 def start_of(
     recipe: config.Recipe, network: config.PairNetwork, weights: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor] | None:
-    """The weights that a pair network begins with, where it names a member to take them from.
+    """Return the weights that a pair network begins with, where it names a member to take them from.
 
     Raises:
         BadInput: no such member.
@@ -176,5 +178,5 @@ def _member(recipe: config.Recipe, name: str, what: str) -> config.Member:
 
 
 def _alone(member: config.Member) -> dict:
-    """A recipe's fields with this member alone, whose branches ask for no other."""
+    """Return a recipe's fields with this member alone, whose branches ask for no other."""
     return {"members": (member,), "matching": config.Matching()}

@@ -121,7 +121,7 @@ class _Run:
         self.carried: dict[str, Any] = {"name": "", "state": {}}
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs to end in the same bytes."""
+        """Return all that a resumed training needs to end in the same bytes."""
         return {
             "progress": dict(vars(self.progress)),
             "network": self.network.state_dict(),
@@ -135,7 +135,7 @@ class _Run:
         self.carried = state["carried"]
 
     def _optimiser(self, optim: config.Optim) -> torch.optim.Optimizer:
-        """The optimiser of a stage, with the moments that one of its kind has left."""
+        """Return the optimiser of a stage, with the moments that one of its kind has left."""
         new = optimiser([self.network], optim)
         if self.carried["name"] == optim.name:
             new.load_state_dict({"state": self.carried["state"], "param_groups": new.state_dict()["param_groups"]})
@@ -258,5 +258,5 @@ class _Run:
 
 
 def _witness(path: Path, counted: int, log_groups: int, position: int) -> Witness:
-    """The witness of an item: its pass is the line of the log that it goes into."""
+    """Return the witness of an item: its pass is the line of the log that it goes into."""
     return Witness(path, counted + position // log_groups)

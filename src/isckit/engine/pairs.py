@@ -101,7 +101,7 @@ class _Scorer:
 
     @torch.inference_mode()
     def block(self, asked: np.ndarray, advance: Advance) -> np.ndarray:
-        """(m, networks) float32 for (m, 3) asked rows of a few queries."""
+        """Return (m, networks) float32 for (m, 3) asked rows of a few queries."""
         scores = np.empty((len(asked), len(self.networks)), np.float32)
         shown, slot = np.unique(asked[:, [0, 2]], axis=0, return_inverse=True)
         views = self._queries(shown)
@@ -139,7 +139,7 @@ class _Scorer:
         return self.settings.batch_images
 
     def _queries(self, shown: np.ndarray) -> list[torch.Tensor]:
-        """Described (query row, view) of each network, in the order of `shown`, which is by query row."""
+        """Return described (query row, view) of each network, in the order of `shown`, which is by query row."""
         rows, number = np.unique(shown[:, 0], return_inverse=True)
         parts: list[list[torch.Tensor]] = [[] for _ in self.networks]
         order: list[np.ndarray] = []
@@ -156,7 +156,7 @@ class _Scorer:
         return [torch.cat(part)[back.to(self.place.device)] if part else torch.empty(0) for part in parts]
 
     def _canvases(self, images: ImageSet, rows: np.ndarray) -> Iterator[torch.Tensor]:
-        """Batches (B, 3, C, C) uint8 on the device."""
+        """Return batches (B, 3, C, C) uint8 on the device."""
         loader = DataLoader(
             _Squares(images, rows, self.canvas, replace=self.settings.on_broken == "replace"),
             batch_size=REFERENCE_CHUNK,

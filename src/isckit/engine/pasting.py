@@ -36,7 +36,7 @@ class Labelled(NamedTuple):
     labels: list[torch.Tensor]
 
     def to(self, device: torch.device) -> Labelled:
-        """The batch on a device."""
+        """Return the batch on a device."""
         pixels, *lists = self.pixels.to(device), self.boxes, self.labels
         return Labelled(pixels, *([part.to(device) for part in parts] for parts in lists))
 
@@ -87,7 +87,7 @@ def paste_loader(
     witness: Path | None = None,
     counted: int = 0,
 ) -> DataLoader:
-    """Batches of this process, from step `skip` on; each process takes its part of each global batch.
+    """Return batches of this process, from step `skip` on; each process takes its part of each global batch.
 
     Args:
         epoch: what is drawn.
@@ -118,6 +118,6 @@ def paste_loader(
 
 
 def together(items: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Labelled:
-    """Items as the loader collates them: pictures stacked, boxes and labels in lists."""
+    """Return items as the loader collates them: pictures stacked, boxes and labels in lists."""
     pixels, boxes, labels = zip(*items, strict=True)
     return Labelled(torch.stack(pixels), list(boxes), list(labels))

@@ -124,7 +124,7 @@ class _Surveyor:
     given: Substitute | None
 
     def look(self, rows: np.ndarray) -> tuple[Table, dict[str, str]]:
-        """Findings of some images, and the broken ones with their reasons."""
+        """Return the findings of some images, and the broken ones with their reasons."""
         detector = self.detector if self.sought.boxes else None
         findings, broken = self._pass(rows, self.given, detector)
         table = table_of(self.images.ids[rows], findings)

@@ -151,7 +151,7 @@ def _begin(
     anchor: nn.Module | None,
     state: dict[str, Any] | None,
 ) -> StageRun:
-    """The book's stage at its beginning, or where its state says."""
+    """Return the book's stage at its beginning, or where its state says."""
     number = book.stage
     stage, stage_seed = settings.stages[number], seed + STAGE_SEEDS * number
     deterministic(stage_seed)
@@ -175,7 +175,7 @@ def _begin(
 
 
 def _weights_so_far(settings: config.Network, book: Book, seed: int) -> dict[str, torch.Tensor]:
-    """Weights that the stage in progress begins with."""
+    """Return the weights that the stage in progress begins with."""
     if book.stage:
         return read_weights(book.folder / f"{settings.stages[book.stage - 1].name}.safetensors")
     deterministic(seed)

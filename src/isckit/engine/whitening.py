@@ -64,7 +64,7 @@ def whiten(
 
 
 def whitening(sums: torch.Tensor, *, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (dim, C) and bias (dim,) of the whitening to the `dim` largest principal components.
+    """Return the weight (dim, C) and bias (dim,) of the whitening to the `dim` largest principal components.
 
     Args:
         sums: (C + 1, C + 1) float64, the sum of outer products of the features (C,) with a 1 behind them.

@@ -72,7 +72,7 @@ def none(width: int, area: int, *, bits: bool) -> Points:
 
 
 def reduced(luma: np.ndarray, short_side: int) -> np.ndarray:
-    """An (H, W) image with its shorter side reduced to `short_side` pixels, never enlarged."""
+    """Return an (H, W) image with its shorter side reduced to `short_side` pixels, never enlarged."""
     height, width = luma.shape
     part = short_side / min(height, width)
     if part >= 1:

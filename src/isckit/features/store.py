@@ -40,7 +40,7 @@ class Block:
 
     @staticmethod
     def of(ids: np.ndarray, images: Sequence[Points]) -> Block:
-        """The points of these images, at least one image, in order."""
+        """Return the points of these images, at least one image, in order."""
         return Block(
             ids,
             np.concatenate([points.descriptors for points in images]),
@@ -56,7 +56,7 @@ class Block:
         return np.repeat(np.arange(len(self.ids), dtype=np.int32), np.diff(self.offsets))
 
     def part(self, first: int, last: int) -> Block:
-        """The images from `first` to before `last`."""
+        """Return the images from `first` to before `last`."""
         offsets = self.offsets[first : last + 1]
         points = slice(offsets[0], offsets[-1])
         images = slice(first, last)
@@ -74,7 +74,7 @@ class Block:
         return vectors(self.descriptors, bits=self.bits)
 
     def points(self, image: int) -> Points:
-        """The points of one image."""
+        """Return the points of one image."""
         part = slice(*self.offsets[image : image + 2])
         return Points(self.descriptors[part], self.frames[part], int(self.areas[image]), self.bits)
 
@@ -121,15 +121,17 @@ class Store:
         self.ids = np.concatenate([block.ids for block in self._blocks])
 
     def start(self, number: int) -> int:
-        """Row of the first image of a shard in `ids`."""
+        """Return the row of the first image of a shard in `ids`."""
         return int(self._starts[number])
 
     def block(self, number: int) -> Block:
-        """A shard as it is; its points stay on disk until they are looked at."""
+        """Return a shard as it is; its points stay on disk until they are looked at."""
         return self._blocks[number]
 
     def parts(self, points: int) -> Iterator[tuple[int, Block]]:
-        """All images, some at a time, at least one and at most so many points where several; the row of the first."""
+        """Yield all images, some at a time, at least one and at most so many points where several; the row of the
+        first.
+        """
         for number, block in enumerate(self._blocks):
             first = 0
             while first < len(block.ids):
@@ -140,7 +142,7 @@ class Store:
                 first = last
 
     def points(self, row: int) -> Points:
-        """The points of one image, by its row in `ids`. Threads may ask at the same time."""
+        """Return the points of one image, by its row in `ids`. Threads may ask at the same time."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         points = self._blocks[number].points(row - self.start(number))
         shown = self.mirror(points) if self.mirror else points
@@ -149,7 +151,7 @@ class Store:
 
 
 def _mapped(path: Path, name: str) -> np.ndarray:
-    """A contiguous dataset as it lies in its file, read when it is looked at."""
+    """Return a contiguous dataset as it lies in its file, read when it is looked at."""
     with h5py.File(path) as file:
         data = file[name]
         shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()

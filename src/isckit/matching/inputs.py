@@ -47,7 +47,7 @@ class Scene:
     workers: int = 0
 
     def opened(self, name: str) -> ImageSet:
-        """An image set, for branches that look at pixels.
+        """Return an image set, for branches that look at pixels.
 
         Raises:
             MissingInput: matching was begun without images.
@@ -62,7 +62,7 @@ class Scene:
 
 
 def open_table(run: Run, image_set: str) -> Table:
-    """What was found in each image of a set.
+    """Return what was found in each image of a set.
 
     Raises:
         MissingInput: no extraction looked for anything in these images, or it is not finished.
@@ -73,7 +73,7 @@ def open_table(run: Run, image_set: str) -> Table:
 
 
 def table_folder(run: Run, image_set: str) -> Path:
-    """Where the table of an image set lies."""
+    """Return where the table of an image set lies."""
     return run.described.views(run.name, image_set)
 
 
@@ -106,7 +106,7 @@ def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Tab
 
 
 def substitute_of(run: Run, images: ImageSet) -> Substitute | None:
-    """What is looked at in place of queries: their overlays by a file of boxes, or by the recipe's own detector.
+    """Return what is looked at in place of queries: their overlays by a file of boxes, or by the recipe's own detector.
 
     Raises:
         MissingInput: nobody looked for overlays yet, or there is no such file.
@@ -118,7 +118,7 @@ def substitute_of(run: Run, images: ImageSet) -> Substitute | None:
 
 
 def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
-    """What decides on that, for receipts; nothing for other images, which stay as they are."""
+    """Return what decides on that, for receipts; nothing for other images, which stay as they are."""
     settings = run.recipe.substitution
     found = substituted_from(settings, images.role)
     if settings is not None and not settings.boxes and images.role is Role.QUERY:
@@ -127,12 +127,14 @@ def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
 
 
 def table_receipt(run: Run, image_set: str) -> str:
-    """What the table of an image set was made from, in words."""
+    """Return what the table of an image set was made from, in words."""
     return made_from.words(read_receipt(table_folder(run, image_set))["made_from"])
 
 
 def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
-    """What the branches, and the substitution, have to know of each image of this role; None where it is nothing."""
+    """Return what the branches, and the substitution, have to know of each image of this role; None where it is
+    nothing.
+    """
     from isckit.engine.survey import Sought
 
     sets = set(view_sets_of(recipe, role))
@@ -146,7 +148,7 @@ def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
 
 
 def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Iterator[str]:
-    """View sets that some branch compares of images of this role, by a member or by any.
+    """Return the view sets that some branch compares of images of this role, by a member or by any.
 
     Of train none: nothing is matched against crops of it.
     """
@@ -170,7 +172,7 @@ def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
 
 
 def detector_of(run: Run, *, place: Place) -> OverlayDetector:
-    """The trained detector of a run, on the place's device, in evaluation mode.
+    """Return the trained detector of a run, on the place's device, in evaluation mode.
 
     Raises:
         MissingInput: the run has no weights yet.

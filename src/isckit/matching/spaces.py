@@ -55,7 +55,7 @@ def space_bank(run: Run, key: str | None) -> Embeddings:
 
 
 def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Sequence[str]) -> Embeddings:
-    """The vectors of an image set in a space, of the whole images and of the views of some view sets.
+    """Return the vectors of an image set in a space, of the whole images and of the views of some view sets.
 
     Raises:
         MissingInput: the run was not fitted, or the images were not extracted.
@@ -71,7 +71,9 @@ def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Seque
 
 
 def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
-    """Names of the views of some sets, the whole image among them; those that differ from image to image end in "*"."""
+    """Return the names of the views of some sets, the whole image among them; those that differ from image to image
+    end in "*".
+    """
     from isckit.views.geometry import view_set  # imports torch
 
     fixed = view_set(tuple(name for name in view_sets if name not in DYNAMIC))
@@ -114,7 +116,7 @@ def _fit_threshold(path: Path, bank: Embeddings, settings: dict[str, Any]) -> di
 
 
 def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None:
-    """The threshold of a branch, of one of its members where each has its own; None for other cuts.
+    """Return the threshold of a branch, of one of its members where each has its own; None for other cuts.
 
     Raises:
         MissingInput: the run was not fitted.
@@ -126,6 +128,6 @@ def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None
 
 
 def _spaces(branch: Viewed) -> dict[str, str | None]:
-    """Key of each threshold of a branch, and of the space that it holds in."""
+    """Return the key of each threshold of a branch, and of the space that it holds in."""
     own = [space.key for space in branch.spaces(())]
     return {key: key for key in own} or {branch.name: None}

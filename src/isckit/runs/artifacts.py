@@ -113,18 +113,18 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
+    """Return the sha256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def ids_digest(ids: np.ndarray) -> str:
-    """sha256 of the ids, in order, one a line."""
+    """Return the sha256 of the ids, in order, one a line."""
     return hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()
 
 
 def rows_digest(ids: np.ndarray, vectors: np.ndarray) -> str:
-    """Order-free digest of a matrix: sha256 over rows sorted by id, raw little-endian float32.
+    """Return the order-free digest of a matrix: sha256 over rows sorted by id, raw little-endian float32.
 
     Kept apart from the file's digest because HDF5 metadata may differ between equal matrices.
     """
@@ -136,12 +136,12 @@ def rows_digest(ids: np.ndarray, vectors: np.ndarray) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions of the interpreter and of the packages that can change a result."""
+    """Return the versions of the interpreter and of the packages that can change a result."""
     return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in PACKAGES}
 
 
 def receipt_path(path: Path) -> Path:
-    """Where the receipt of an artifact (file or folder) lies."""
+    """Return where the receipt of an artifact (file or folder) lies."""
     return path / "receipt.json" if path.is_dir() else path.with_name(path.name + ".receipt.json")
 
 
@@ -164,7 +164,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 
 def is_fresh(path: Path, made_from: Mapping[str, Any]) -> bool:
-    """Whether the finished artifact at `path` was made from exactly `made_from`; False where there is none yet.
+    """Return True if the finished artifact at `path` was made from exactly `made_from`; False where there is none yet.
 
     Raises:
         StaleArtifact: it was made from something else; the message names the fields that changed.

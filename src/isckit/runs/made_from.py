@@ -25,35 +25,35 @@ def digest(value: object) -> str:
 
 
 def weights(*, images: str | None = None, checkpoint: str | None = None) -> MadeFrom:
-    """Of a run's weights: trained on these images, or installed from a file."""
+    """Return the `made_from` of a run's weights: trained on these images, or installed from a file."""
     return {"images": images or ""} if checkpoint is None else {"checkpoint": checkpoint}
 
 
 def training(*, settings: object, seed: int, images: str) -> MadeFrom:
-    """Of the state of a training that goes on."""
+    """Return the `made_from` of the state of a training that goes on."""
     return {"settings": words(settings), "seed": seed, "images": images}
 
 
 def substituted(*, boxes: str, confidence: float) -> MadeFrom:
-    """Of the pictures that take the place of queries, a part of what is made from them."""
+    """Return the `made_from` of the pictures that take the place of queries, a part of what is made from them."""
     return {"boxes": boxes, "confidence": str(confidence)}
 
 
 def embeddings(
     *, member: object, weights: str | None, images: str | None, extract: object, views: Sequence[str] | None = None
 ) -> MadeFrom:
-    """Of the embeddings of an image set by a member."""
+    """Return the `made_from` of the embeddings of an image set by a member."""
     found = {"member": words(member), "weights": weights, "images": images, "extract": words(extract)}
     return found if views is None else found | {"views": " ".join(views)}
 
 
 def table(*, images: str, proposals: object, faces: bool, extract: object) -> MadeFrom:
-    """Of what was found in each image of a set."""
+    """Return the `made_from` of what was found in each image of a set."""
     return {"images": images, "proposals": words(proposals), "faces": str(faces), "extract": words(extract)}
 
 
 def detected(*, detector: object, weights: str) -> MadeFrom:
-    """Of detected overlays, a part of a table's."""
+    """Return the `made_from` of detected overlays, a part of a table's."""
     return {"detector": words(detector), "weights": weights}
 
 
@@ -63,33 +63,37 @@ def described(receipts: Sequence[object]) -> str:
 
 
 def ensemble(*, settings: object, train: str | None) -> MadeFrom:
-    """Of the ensemble's projection, and of the bank of train vectors."""
+    """Return the `made_from` of the ensemble's projection, and of the bank of train vectors."""
     return {"recipe": digest(settings), "train": train}
 
 
 def space(*, settings: object, train: str | None) -> MadeFrom:
-    """Of a branch's own space."""
+    """Return the `made_from` of a branch's own space."""
     return {"space": words(settings), "train": train}
 
 
 def threshold(*, settings: object, bank: str) -> MadeFrom:
-    """Of the score that a cut by share lets through."""
+    """Return the `made_from` of the score that a cut by share lets through."""
     return {"settings": words(settings), "bank": bank}
 
 
 def keypoints(*, settings: object, images: str, extract: object, weights: str) -> MadeFrom:
-    """Of the keypoints of an image set; `weights`: digest of those of a learned feature, "" of others."""
+    """Return the `made_from` of the keypoints of an image set; `weights`: digest of those of a learned feature, "" of
+    others.
+    """
     found = {"keypoints": words(settings), "images": images, "extract": words(extract)}
     return found | ({"weights": weights} if weights else {})
 
 
 def quantiser(*, vote: object, train: object) -> MadeFrom:
-    """Of the cells of an index of local features."""
+    """Return the `made_from` of the cells of an index of local features."""
     return {"vote": words(vote), "train": words(train)}
 
 
 def votes(*, vote: object, keypoints: object, quantiser: str | None, sides: Mapping[str, object]) -> MadeFrom:
-    """Of the candidates that local features vote for; `sides`: image set to the receipt of its keypoints."""
+    """Return the `made_from` of the candidates that local features vote for; `sides`: image set to the receipt of its
+    keypoints.
+    """
     found: MadeFrom = {"vote": words(vote), "keypoints": words(keypoints)}
     found |= {} if quantiser is None else {"quantiser": quantiser}
     return found | {name: words(receipt) for name, receipt in sides.items()}
@@ -98,7 +102,7 @@ def votes(*, vote: object, keypoints: object, quantiser: str | None, sides: Mapp
 def local_features(
     *, member: object, weights: str, images: str, longest: int, features: int, on_broken: str
 ) -> MadeFrom:
-    """Of a network's local features, a part of codes and of the codebook's sample."""
+    """Return the `made_from` of a network's local features, a part of codes and of the codebook's sample."""
     return {
         "member": words(member),
         "weights": weights,
@@ -110,27 +114,29 @@ def local_features(
 
 
 def codebook(*, sample: str, words: int) -> MadeFrom:
-    """Of the visual words of an ASMK branch."""
+    """Return the `made_from` of the visual words of an ASMK branch."""
     return {"sample": sample, "words": words}
 
 
 def code_bank(*, codes: object) -> MadeFrom:
-    """Of the codes of train that scores are normalised against."""
+    """Return the `made_from` of the codes of train that scores are normalised against."""
     return {"codes": codes}
 
 
 def pair_scores(
     *, weights: str, pairs: str, images: Sequence[str], ids: Sequence[str], views: Sequence[str]
 ) -> MadeFrom:
-    """Of what pair networks make of candidates."""
+    """Return the `made_from` of what pair networks make of candidates."""
     return {"weights": weights, "pairs": pairs, "images": list(images), "ids": list(ids), "views": list(views)}
 
 
 def submission(*, recipe: str | None, parts: Mapping[str, str | None], sets: Mapping[str, str | None]) -> MadeFrom:
-    """Of a submission's file: the recipe's digest, those of fitted parts, and of how the image sets were described."""
+    """Return the `made_from` of a submission's file: the recipe's digest, those of fitted parts, and of how the image
+    sets were described.
+    """
     return {"recipe": recipe, **parts, **sets}
 
 
 def vectors(*, recipe: str, parts: Mapping[str, str], images: str, role: str) -> MadeFrom:
-    """Of a file of vectors of any folder."""
+    """Return the `made_from` of a file of vectors of any folder."""
     return {"recipe": recipe, **parts, "images": images, "role": role}

@@ -57,7 +57,7 @@ class Cost:
             self.look()
 
     def record(self, *, images: int) -> dict[str, Any]:
-        """Figures of a block that is over; energy only where a counter reports it.
+        """Return the figures of a block that is over; energy only where a counter reports it.
 
         "peak_memory_bytes" is the largest resident set so far of this process or of one finished child, not their sum.
         """
@@ -89,7 +89,9 @@ def measured(*, powercap: Path = POWERCAP, nvml: str = NVML) -> Iterator[Cost]:
 
 
 def machine(*, nvml: str = NVML) -> dict[str, Any]:
-    """What this computer is: cpu, cores (logical), memory_bytes, system, libc; gpus and driver where NVML has any."""
+    """Return what this computer is: cpu, cores (logical), memory_bytes, system, libc; gpus and driver where NVML has
+    any.
+    """
     known: dict[str, Any] = {
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -138,7 +140,7 @@ def _nvml(name: str) -> Readings:
 
 @contextlib.contextmanager
 def _gpus(name: str) -> Iterator[tuple[ctypes.CDLL | None, dict[int, ctypes.c_void_p]]]:
-    """The NVML library, and handles of all GPUs by number; none where there is no library or no driver."""
+    """Yield the NVML library, and handles of all GPUs by number; none where there is no library or no driver."""
     library = None
     with contextlib.suppress(OSError):
         library = ctypes.CDLL(name)
@@ -158,7 +160,7 @@ def _gpus(name: str) -> Iterator[tuple[ctypes.CDLL | None, dict[int, ctypes.c_vo
 
 
 def _text(function: Any, *arguments: ctypes.c_void_p) -> str:
-    """What an NVML function writes into a buffer."""
+    """Return what an NVML function writes into a buffer."""
     buffer = ctypes.create_string_buffer(96)
     function(*arguments, buffer, ctypes.c_uint(len(buffer)))
     return buffer.value.decode()

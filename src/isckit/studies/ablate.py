@@ -126,7 +126,7 @@ def _matching(variant: Variant, truth: GroundTruth, *, phase: int) -> ScoreRepor
 
 
 def table(scored: Sequence[Scored]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     tracks = ["descriptor", *(["matching"] if any(row.matching for row in scored) else [])]
     names = [f"{track} {figure}" if len(tracks) > 1 else figure for track in tracks for figure in ("uAP", "R@P90")]
     lines = [f"| row | {' | '.join(names)} | published |", f"|---|{'---:|' * len(names)}---|"]
@@ -138,7 +138,7 @@ def table(scored: Sequence[Scored]) -> str:
 
 
 def values(run: Run, scored: Sequence[Scored], *, phase: int) -> dict[str, Any]:
-    """All figures of all rows as plain values."""
+    """Return all figures of all rows as plain values."""
     return {
         "run": run.name,
         "recipe": config.digest(run.recipe),
@@ -158,7 +158,7 @@ def values(run: Run, scored: Sequence[Scored], *, phase: int) -> dict[str, Any]:
 
 
 def figures_beside(out: Path) -> Path:
-    """Where the figures of a table go.
+    """Return where the figures of a table go.
 
     Raises:
         BadInput: the table is itself named .json.

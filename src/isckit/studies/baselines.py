@@ -103,7 +103,7 @@ def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
 
 
 def figures(run: Run, *, phase: int) -> Row:
-    """A row from the scores and receipts of a finished run."""
+    """Return a row from the scores and receipts of a finished run."""
     folder = run.workspace.submission(phase, run.name)
     scores = read_json(folder / SCORE) if (folder / SCORE).is_file() else {}
     matched = _cost(run.workspace.matches(phase, run.name))
@@ -122,7 +122,7 @@ def figures(run: Run, *, phase: int) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as one Markdown table."""
+    """Return the rows as one Markdown table."""
     lines = [HEADER]
     for row in rows:
         tracks = [f"{value:.4f}" if row_has else "-" for row_has, value in _cells(row)]
@@ -144,7 +144,7 @@ def _cost(path: Path) -> dict[str, Any]:
 
 
 def _described(run: Run, image_set: str) -> list[dict[str, Any]]:
-    """Costs of what was described of an image set; all members are described in one pass."""
+    """Return the costs of what was described of an image set; all members are described in one pass."""
     members = {member.name for member in run.recipe.members}
     parts = sorted(path.parent for path in run.folder(image_set, "").glob("*/receipt.json"))
     facts = {part.name: read_receipt(part)["facts"] for part in parts}
@@ -154,7 +154,7 @@ def _described(run: Run, image_set: str) -> list[dict[str, Any]]:
 
 
 def _seconds(costs: Sequence[dict[str, Any]]) -> float:
-    """Seconds an image, of all parts together."""
+    """Return the seconds an image, of all parts together."""
     return sum(cost["seconds"] / max(1, cost["images"]) for cost in costs)
 
 

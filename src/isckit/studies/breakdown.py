@@ -26,14 +26,14 @@ TITLES = {"recall_at_p90": "recall at the threshold of precision 0.9", "recall_a
 
 
 def hardest_first(systems: Sequence[System]) -> list[str]:
-    """Kinds of edit by the mean of both recalls over all systems."""
+    """Return the kinds of edit by the mean of both recalls over all systems."""
     cells = {kind: [system.kinds[kind] for system in systems] for kind in systems[0].kinds}
     mean = {kind: np.mean([getattr(cell, f) for cell in own for f in FIGURES]) for kind, own in cells.items()}
     return sorted(mean, key=lambda kind: (mean[kind], kind))
 
 
 def markdown(systems: Sequence[System], *, picture: str, phase: int, labelled_queries: int, true_pairs: int) -> str:
-    """Tables of systems by kind and by number of edits."""
+    """Return the tables of systems by kind and by number of edits."""
     kinds = hardest_first(systems)
     counts = list(systems[0].counts)
     lines = [
@@ -74,7 +74,7 @@ def _by(
     what: str,
     figure: str,
 ) -> list[str]:
-    """One figure: a row a kind or number, a column a system."""
+    """Return one figure: a row a kind or number, a column a system."""
     body = (
         [row, f"{cells(systems[0])[row].pairs:,}", *(f"{getattr(cells(s)[row], figure):.3f}" for s in systems)]
         for row in rows
@@ -272,7 +272,7 @@ def _refuse_other_set(truth: GroundTruth, edits: Edits) -> None:
 
 
 def _named_files(paths: Iterable[Path]) -> dict[str, Path]:
-    """Submission files by what to call them: folder and track, with the whole path where names repeat."""
+    """Return the submission files by what to call them: folder and track, with the whole path where names repeat."""
     found: list[tuple[Path, Path]] = []
     for path in paths:
         files = [path / file for file in (MATCHES, DESCRIPTORS)] if path.is_dir() else [path]
@@ -303,7 +303,7 @@ def _query_ids(path: Path) -> np.ndarray:
 
 
 def _matches(path: Path, truth: GroundTruth) -> Matches:
-    """The pairs of a file; those of descriptors are searched as the contest does."""
+    """Return the pairs of a file; those of descriptors are searched as the contest does."""
     if path.suffix == ".csv":
         return read_matches(path)
     with open_descriptors(path) as (queries, references):

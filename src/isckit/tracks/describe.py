@@ -136,7 +136,7 @@ Writer = Callable[[Path, Iterator[Embeddings], int, Mapping[str, str]], int]
 
 
 def writer_of(out: Path) -> Writer:
-    """How a file of this suffix is written; all hold `vectors` (n, d) float32 and `ids`.
+    """Return how a file of this suffix is written; all hold `vectors` (n, d) float32 and `ids`.
 
     .h5 and .hdf5: a file of embeddings of the kit, contiguous, ids as fixed UTF-8 bytes, the rest as attributes;
     written block by block. .npz: ids as numpy text, the rest as arrays without dimension; made in memory.

@@ -25,7 +25,7 @@ from isckit.views.table import Wanted, wanted
 
 
 def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wanted:
-    """The views described of an image set, by a member: what the branches that look at it compare; None: by any.
+    """Return the views described of an image set, by a member: what the branches that look at it compare; None: by any.
 
     Of train only the whole image.
     """
@@ -102,7 +102,7 @@ def targets_of(recipe: config.Recipe, members: Sequence[Built], role: Role) -> l
 
 
 def _views_made_from(run: Run, images: ImageSet, views: Wanted) -> list[str]:
-    """What decides the views of a member, in words for its receipt."""
+    """Return what decides the views of a member, in words for its receipt."""
     words = [f"{view.name}{view.box}{view.turns}{view.mirror}" for view in views.fixed]
     words += [view.name for view in views.fixed if view.square_first]
     substitution = run.recipe.substitution if images.role is Role.QUERY else None

@@ -56,7 +56,7 @@ def scene_of(
     workers: int,
     every_pair: bool = False,
 ) -> Scene:
-    """What the branches of a run have at hand; `every_pair`: the list is not cut."""
+    """Return what the branches of a run have at hand; `every_pair`: the list is not cut."""
     ids = image_ids(run, queries), image_ids(run, references)
     settings = run.recipe.matching
     wanted = len(ids[0]) * len(ids[1]) if every_pair else min(settings.max_rows, settings.rows_per_query * len(ids[0]))

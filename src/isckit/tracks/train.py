@@ -62,7 +62,7 @@ class Session:
     witness: Path | None
 
     def common(self, name: str) -> dict[str, Any]:
-        """Arguments that all kinds of training share, for the part of that name."""
+        """Return the arguments that all kinds of training share, for the part of that name."""
         return {
             "seed": self.run.recipe.seed,
             "folder": self.run.workspace.training(self.run.name, name),
@@ -106,7 +106,7 @@ def train_members(
 
 
 def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
-    """The images that a recipe trains on, each of them looked at first; None where it trains nothing.
+    """Return the images that a recipe trains on, each of them looked at first; None where it trains nothing.
 
     Raises:
         MissingInput: images that a stage needs are not there.
@@ -168,7 +168,7 @@ def _pair_network(
 def _anchor(
     recipe: config.Recipe, member: config.Network, weights: Mapping[str, torch.Tensor], *, device: torch.device
 ) -> Built | None:
-    """The member whose features this one learns, with its weights, where a stage of this one does.
+    """Return the member whose features this one learns, with its weights, where a stage of this one does.
 
     Raises:
         BadInput: no member of that name stands before it.
@@ -189,13 +189,13 @@ def _anchor(
 
 
 def _draws(run: Run) -> int:
-    """Images drawn by the epochs that the training logs hold so far."""
+    """Return the images drawn by the epochs that the training logs hold so far."""
     epochs = [epoch for log in training_logs(run.workspace.checkpoint(run.name)).values() for epoch in log]
     return sum(drawn["draws"] for epoch in epochs for drawn in epoch["consumed"].values())
 
 
 def sound(images: ImageSet, *, on_broken: str, workers: int) -> ImageSet:
-    """The images that decode.
+    """Return the images that decode.
 
     Raises:
         BadInput: some do not, and the policy is "stop"; the message has the full list.

@@ -69,7 +69,7 @@ def fit(run: Run) -> None:
 
 
 def bank(run: Run) -> Embeddings:
-    """The ensembled train vectors.
+    """Return the ensembled train vectors.
 
     Raises:
         MissingInput: the run was not fitted.
@@ -96,7 +96,9 @@ def space_of(run: Run) -> Space:
 
 
 def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,)) -> Embeddings:
-    """The ensemble's vectors of an image set, projected shard by shard; of the whole images, or of other views too."""
+    """Return the ensemble's vectors of an image set, projected shard by shard; of the whole images, or of other views
+    too.
+    """
     pca = load_pca(run.workspace.ensemble(run.name))
     settings = run.recipe.ensemble
     parts = combined(run, image_set, members=settings.members, views=views, how=settings.how)
@@ -106,7 +108,7 @@ def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,)) -> Embed
 def combined(
     run: Run, image_set: str, *, members: Sequence[str] = (), views: ViewNames = (WHOLE,), how: How = "pca"
 ) -> Iterator[Embeddings]:
-    """The vectors of some members (() all) as one, shard by shard, of the views that are asked for (None: all).
+    """Yield the vectors of some members (() all) as one, shard by shard, of the views that are asked for (None: all).
 
     Raises:
         MissingInput: a member was not extracted.
@@ -124,7 +126,7 @@ def combined(
 def train_vectors(
     run: Run, *, limit: int | None = None, members: Sequence[str] = (), how: How | None = None
 ) -> Embeddings:
-    """What a space is fitted on: train images by its members, at most `limit`, drawn by the recipe's seed.
+    """Return what a space is fitted on: train images by its members, at most `limit`, drawn by the recipe's seed.
 
     Without arguments that of the Descriptor track's ensemble.
     """
@@ -142,7 +144,7 @@ def train_vectors(
 
 
 def image_ids(run: Run, image_set: str) -> np.ndarray:
-    """Sorted text ids of an image set that was extracted."""
+    """Return sorted text ids of an image set that was extracted."""
     shards = read_shards(run.folder(image_set, run.recipe.members[0].name))
     return np.unique(np.concatenate([part.ids for part in shards]))
 

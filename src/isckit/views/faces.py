@@ -34,7 +34,7 @@ _CASCADE = "haarcascade_frontalface_alt.xml"
 
 
 def shows_face(image: np.ndarray) -> bool:
-    """Whether a (H, W, 3) uint8 RGB image shows an upright, frontal face; a function of its pixels alone.
+    """Return True if a (H, W, 3) uint8 RGB image shows an upright, frontal face; a function of its pixels alone.
 
     One at a time in a process: the cascade keeps a state.
 
@@ -52,7 +52,7 @@ def shows_face(image: np.ndarray) -> bool:
 
 
 def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Path, workers: int) -> Material:
-    """The material with the rows of train that show a face, where a stage asks for them; looked for once.
+    """Return the material with the rows of train that show a face, where a stage asks for them; looked for once.
 
     Args:
         path: where the rows are kept.
@@ -76,7 +76,7 @@ def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Pa
 
 
 def faces(images: ImageSet, *, workers: int) -> np.ndarray:
-    """Rows of the images that show a face, ascending; broken images show none.
+    """Return rows of the images that show a face, ascending; broken images show none.
 
     Args:
         images: of any role.

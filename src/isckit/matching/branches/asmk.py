@@ -60,7 +60,7 @@ def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, w
 
 
 def codebook(run: Run, branch: config.Asmk) -> np.ndarray:
-    """The visual words (words, d) float32.
+    """Return the visual words (words, d) float32.
 
     Raises:
         MissingInput: train was not extracted before.
@@ -152,7 +152,7 @@ def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
 
 
 def _usual(run: Run, branch: config.Asmk, queries: Codes) -> np.ndarray:
-    """(queries,) what is subtracted from their scores."""
+    """Return (queries,) what is subtracted from their scores."""
     if not branch.norm_factor:
         return np.zeros(len(queries.ids))
     folder = run.fitted(run.workspace.code_bank(run.name, branch.name))

@@ -31,7 +31,7 @@ from isckit.types import BadInput, Role
 
 
 def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member, EmbeddingNetwork]:
-    """The branch's network with its weights.
+    """Return the branch's network with its weights.
 
     Raises:
         BadInput: no member of that name, or one without local features.
@@ -131,7 +131,7 @@ class Coder:
     def _encoded(
         self, rows: np.ndarray, words: torch.Tensor, advance: Advance
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, str]]:
-        """Words and codes of each image, and the broken images with their reasons."""
+        """Return the words and codes of each image, and the broken images with their reasons."""
         table, parts, broken = words.cpu().numpy(), [], {}
         for row, features, reason in self._described(rows, self.branch.scales):
             assigned = nearest_words(features, words, k=self._assigned)

@@ -94,7 +94,7 @@ def fit(run: Run, branch: config.Local) -> None:
 
 
 def matches(scene: Scene, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
-    """The verified pairs: those that the branch's own points vote for, and those of its candidate branches.
+    """Return the verified pairs: those that the branch's own points vote for, and those of its candidate branches.
 
     Raises:
         MissingInput: keypoints of one of the sets, or the index, are not there.
@@ -123,7 +123,7 @@ def verified(
     *,
     workers: int,
 ) -> np.ndarray:
-    """The score of each pair of rows, the best over the sides of its query: (n,) float64.
+    """Return the score of each pair of rows, the best over the sides of its query: (n,) float64.
 
     Args:
         query, reference: (n,) rows, ordered by query.
@@ -144,7 +144,7 @@ def verified(
 
 
 def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
-    """Pairs that vote, as numbers: query row times references plus reference row."""
+    """Return pairs that vote, as numbers: query row times references plus reference row."""
     run, settings = scene.run, branch.vote
     assert settings is not None
     quantiser, cells = index.EVERYTHING, None
@@ -169,7 +169,7 @@ def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: S
 
 
 def _pairs(rows: Matches, query_ids: np.ndarray, reference_ids: np.ndarray) -> np.ndarray:
-    """Pairs of another branch as numbers."""
+    """Return pairs of another branch as numbers."""
     return np.searchsorted(query_ids, rows.query_ids) * len(reference_ids) + np.searchsorted(
         reference_ids, rows.reference_ids
     )
@@ -199,7 +199,7 @@ def _mirrors(feature: LocalFeature) -> bool:
 
 
 def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Path:
-    """Where the keypoints of a set lie; branches with the same settings share them."""
+    """Return where the keypoints of a set lie; branches with the same settings share them."""
     kind = made_from.digest(config.to_dict(branch.keypoints))[:8]
     kind += _looks(run, branch, role) + ("-mirrored" if flipped else "")
     return run.described.keypoints(run.name, image_set, kind)
@@ -219,7 +219,7 @@ def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[st
 
 
 def _looks(run: Run, branch: config.Local, role: Role) -> str:
-    """What is looked at of images of a role: OVERLAY, SUBSTITUTED, or "" for the images as they are."""
+    """Return what is looked at of images of a role: OVERLAY, SUBSTITUTED, or "" for the images as they are."""
     if role is not Role.QUERY or branch.of == "original":
         return ""
     if branch.of == "overlay":
@@ -228,7 +228,7 @@ def _looks(run: Run, branch: config.Local, role: Role) -> str:
 
 
 def _taken(run: Run, images: ImageSet, branch: config.Local) -> Substitute | None:
-    """What is looked at in place of an image; None where it is the image itself."""
+    """Return what is looked at in place of an image; None where it is the image itself."""
     looks = _looks(run, branch, images.role)
     if looks == OVERLAY:
         table = open_table(run, images.name)
@@ -244,10 +244,10 @@ class Pasted:
     boxes: Mapping[str, Box]
 
     def __call__(self, name: str, image: np.ndarray) -> np.ndarray:
-        """The pixels of an (H, W, 3) image in its box."""
+        """Return the pixels of an (H, W, 3) image in its box."""
         return substituted(image, self.boxes[name]) if name in self.boxes else placeholder()
 
 
 def _fitted(branch: config.Local) -> bool:
-    """Whether the branch has an index that is fitted."""
+    """Return True if the branch has an index that is fitted."""
     return branch.vote is not None and branch.vote.index != "exact"

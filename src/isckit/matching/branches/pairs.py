@@ -62,7 +62,7 @@ def first_pass(
     *,
     views: Sequence[View],
 ) -> np.ndarray:
-    """(m, 3) distinct rows of query, reference and view, ordered: all candidates whole, and their halves."""
+    """Return (m, 3) distinct rows of query, reference and view, ordered: all candidates whole, and their halves."""
     number = {view.name: at for at, view in enumerate(views)}
     wanted = [(name, "whole") for name in branch.candidates] + [(half.branch, half.side) for half in branch.halves]
     parts = [np.empty((0, 3), np.int64)]
@@ -76,7 +76,8 @@ def first_pass(
 
 
 def selected(pairs: np.ndarray, scores: np.ndarray, *, floor: float, keep: int) -> np.ndarray:
-    """(k, 2) pairs that go on, ordered: of each pair its best score, at least `floor`, the `keep` best of each query.
+    """Return (k, 2) pairs that go on, ordered: of each pair its best score, at least `floor`, the `keep` best of each
+    query.
 
     Args:
         pairs: (m, 2) rows of query and reference, equal ones together.

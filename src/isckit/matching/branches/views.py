@@ -34,7 +34,7 @@ def fit(run: Run, branch: config.Views) -> None:
 
 
 def matches(scene: Scene, branch: config.Views, found: Mapping[str, Matches]) -> Matches:
-    """The pairs of images that the branch lists, each with the score of its best pair of views.
+    """Return the pairs of images that the branch lists, each with the score of its best pair of views.
 
     Raises:
         MissingInput: the run was not fitted, or the images were not extracted.

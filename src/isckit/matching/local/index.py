@@ -71,7 +71,7 @@ class Quantiser:
         return self._product(points.shape[1]).compute_codes(points)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """What codes stand for, in whole numbers: (n, d) float32."""
+        """Return what codes stand for, in whole numbers: (n, d) float32."""
         product: Any = self._product(len(self.codebook) // 256)  # faiss wraps its methods when it is loaded
         return np.rint(product.decode(codes))
 
@@ -105,7 +105,7 @@ def fit(points: np.ndarray, settings: Vote, *, seed: int, bits: bool = False) ->
 
 
 def sample_size(settings: Vote) -> int:
-    """Points of train that are enough for fitting."""
+    """Return the points of train that are enough for fitting."""
     return _PER_CENTROID * max(settings.lists, 256)
 
 
@@ -130,7 +130,7 @@ class Tile(NamedTuple):
 
 
 def tiles(query: np.ndarray, query_cells: np.ndarray, reference: np.ndarray, cells: np.ndarray) -> Iterator[Tile]:
-    """All pairs of points that share a cell, each once.
+    """Yield all pairs of points that share a cell, each once.
 
     Args:
         query, reference: (n, d) and (m, d) float32.
@@ -159,7 +159,9 @@ def within(
     radius: float,
     most: int = sys.maxsize,
 ) -> Hits | None:
-    """All pairs of points that share a cell and are at most `radius` apart (squared distance); None if above `most`."""
+    """Return all pairs of points that share a cell and are at most `radius` apart (squared distance); None if above
+    `most`.
+    """
     count, found = 0, [Hits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for tile in tiles(query, query_cells, reference, cells):
         left, right = np.nonzero(tile.distances <= radius)
@@ -175,7 +177,8 @@ def within(
 def nearest(
     query: np.ndarray, query_cells: np.ndarray, reference: np.ndarray, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distance (inf for none) and row of the nearest reference point of each query point; of equals the first.
+    """Return the squared distance (inf for none) and row of the nearest reference point of each query point; of equals
+    the first.
 
     Only points that share a cell are looked at.
     """

@@ -30,7 +30,7 @@ class Votes(NamedTuple):
 
 
 def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool, least: int) -> Votes:
-    """Votes of each pair of images, as far as there are at least `least`.
+    """Return the votes of each pair of images, as far as there are at least `least`.
 
     A point votes at most once a pair of images, and is voted for at most once: for the nearest there, of equals the
     first. So a letter or an eye that occurs many times on both sides counts as often as on the side that has fewer.
@@ -52,7 +52,7 @@ def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool,
 
 
 def _first_of_each(pair: np.ndarray, hits: Hits, side: str) -> np.ndarray:
-    """Rows of the nearest hit of each pair of images and point of one side."""
+    """Return rows of the nearest hit of each pair of images and point of one side."""
     point, other = (hits.query, hits.reference)[:: 1 if side == "query" else -1]
     order = np.lexsort((other, hits.distance, point, pair))
     pair, point = pair[order], point[order]
@@ -60,7 +60,7 @@ def _first_of_each(pair: np.ndarray, hits: Hits, side: str) -> np.ndarray:
 
 
 def _fullest(at: np.ndarray, pairs: int, query: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Votes in the fullest window of two by two cells of turn and scale, of each pair."""
+    """Return the votes in the fullest window of two by two cells of turn and scale, of each pair."""
     turn = ((query[:, 3] - reference[:, 3]) % 360 * (_TURNS / 360)).astype(np.int64) % _TURNS
     size = np.floor(2 * np.log2(query[:, 2] / reference[:, 2])).astype(np.int64) + _SIZES // 2
     size = size.clip(0, _SIZES - 1)
@@ -110,7 +110,8 @@ _HITS = 2**23
 def candidates(
     queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, folder: Path, workers: int
 ) -> Votes:
-    """Pairs of rows of both stores that are worth verifying, by query and reference, each once, with its most votes.
+    """Return pairs of rows of both stores that are worth verifying, by query and reference, each once, with its most
+    votes.
 
     Args:
         folder: where the pairs of finished shards lie; shards that are there are not looked at again.
@@ -185,7 +186,7 @@ def _by_nearest(
 
 
 def indexed(block: Block, quantiser: Quantiser) -> tuple[np.ndarray, np.ndarray]:
-    """Points of references as they are compared, and the cell of each."""
+    """Return the points of references as they are compared, and the cell of each."""
     points = block.vectors()
     cells = quantiser.cells(points, probes=1)[:, 0]
     return (quantiser.decode(quantiser.encode(points)) if len(quantiser.codebook) else points), cells
