@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
-from isckit.runs.workspace import FINGERPRINTS, Workspace
+from isckit.runs.workspace import Workspace
 
 
 @guarded
@@ -90,7 +90,7 @@ def manifest(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
     path = write_manifest(folder, data=data, workers=workers)
     values = read_manifest(folder)
     absent = [image_set for image_set, record in values["images"].items() if "digest" not in record]
-    typer.echo(f"{written(path)}\n{written(folder / FINGERPRINTS)}\ncosts\n{table(values['costs'])}")
+    typer.echo(f"{written(path)}\ncosts\n{table(values['costs'])}")
     if absent:
         typer.echo(f"no digests of the images of {', '.join(absent)}: pass --data")
     typer.echo(

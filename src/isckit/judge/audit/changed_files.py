@@ -1,47 +1,35 @@
-"""Which files and images are not those that a manifest tells of, in words that name the row, value or id."""
+"""Which files and images are not those that a manifest tells of, in words that name the rows, value or id."""
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from isckit import config
 from isckit.config.differences import recipe_differences
 from isckit.data.layouts import require
-from isckit.judge.audit.changed_rows import MOST, changed_pairs, changed_vectors
-from isckit.judge.audit.fingerprints import BANK, Fingerprints, Rows, hashed_bank, hashed_descriptors, read_fingerprints
 from isckit.judge.audit.images import ImageDigests, changed, digest_images, read_digests
 from isckit.judge.audit.manifest import image_sets
 from isckit.judge.audit.records import changed_parts, receipt_changes
 from isckit.judge.rules.finding import Case
 from isckit.runs.artifacts import file_digest, read_json, receipt_path
-from isckit.runs.workspace import FINGERPRINTS, PHASES
-from isckit.submission import HEADER, parse_matches
+from isckit.runs.workspace import PHASES
 from isckit.types import BadInput, MissingInput
 
 Manifest = dict[str, Any]
+MOST = 5
+"""Images named of each kind of change."""
 SAME = "other bytes, the same content"
 
 
 def changed_files(case: Case, manifest: Manifest) -> Iterator[str]:
     """Files of checkpoint and submission, and receipts of embeddings, that changed or are gone."""
-    fingerprints = None
-    try:
-        if file_digest(case.folder / FINGERPRINTS) == manifest["fingerprints"]["sha256"]:
-            fingerprints = read_fingerprints(case.folder)
-        else:
-            yield f"{FINGERPRINTS}: changed, so that no row can be named"
-    except FileNotFoundError:
-        yield f"{FINGERPRINTS}: is gone, so that no row can be named"
     for folder, section in ((case.checkpoint, "checkpoint"), (case.folder, "artifacts")):
         for name, record in manifest[section].items():
             path = folder / name
-            for words in _changed_file(case, path, record, manifest, fingerprints):
+            for words in _changed_file(case, path, record, manifest):
                 yield f"{name}: {words}"
     for key, receipt in manifest["embeddings"].items():
         path = case.workspace.embeddings(case.name, *key.split("/", 1))
@@ -49,58 +37,23 @@ def changed_files(case: Case, manifest: Manifest) -> Iterator[str]:
             yield from (f"embeddings {key}: {words}" for words in receipt_changes(path, receipt))
 
 
-def _changed_file(
-    case: Case, path: Path, record: Manifest, manifest: Manifest, fingerprints: Fingerprints | None
-) -> list[str]:
+def _changed_file(case: Case, path: Path, record: Manifest, manifest: Manifest) -> list[str]:
     if not path.is_file():
         return ["is gone"]
-    words = []
-    if file_digest(path) != record["sha256"]:
-        try:
-            words = _named(case, path, record, manifest, fingerprints)
-        except BadInput as error:
-            words = [f"changed, and cannot be read: {error.seen.removeprefix(f'{path} ')}"]
+    words = [] if file_digest(path) == record["sha256"] else _named(case, path, record, manifest)
     return words + (receipt_changes(path, record["receipt"]) if "receipt" in record else [])
 
 
-def _named(
-    case: Case, path: Path, record: Manifest, manifest: Manifest, fingerprints: Fingerprints | None
-) -> list[str]:
-    """What changed within a file whose digest did. Raises BadInput where it cannot be read any more."""
-    workspace, name = case.workspace, case.name
-    if path == workspace.recipe(name):
-        now = config.to_dict(config.from_dict(read_json(path)))
-        words = [f"recipe value {difference}" for difference in recipe_differences(manifest["recipe"], now)]
-    elif fingerprints and path == workspace.matches(case.phase, name) and fingerprints.matches is not None:
-        parsed = parse_matches(path)
-        words = [] if parsed.header == HEADER else [f"header changed: {parsed.header[:40]!r}"]
-        words += changed_pairs(fingerprints.matches, parsed)
-    elif fingerprints and path == workspace.descriptors(case.phase, name):
-        words = _vectors(fingerprints, _apart(hashed_descriptors, path))
-    elif fingerprints and path == workspace.bank(name):
-        words = _vectors(fingerprints, _apart(hashed_bank, path))
-    else:
-        return [changed_parts(path, record.get("parts", {})) or "changed"]
-    return words or [SAME]
-
-
-def _apart(read: Callable[[Path], dict[str, Rows]], path: Path) -> dict[str, Rows]:
-    """Rows of an HDF5 file that changed, read in a process of its own: some damage crashes HDF5."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+def _named(case: Case, path: Path, record: Manifest, manifest: Manifest) -> list[str]:
+    """Return what changed within a file whose digest did."""
+    if path == case.workspace.recipe(case.name):
         try:
-            return process.submit(read, path).result()
-        except BrokenProcessPool as error:
-            raise BadInput(
-                seen=f"{path} crashes HDF5", allowed="a whole HDF5 file", remedy="write or copy it again"
-            ) from error
-
-
-def _vectors(fingerprints: Fingerprints, now: dict[str, Rows]) -> list[str]:
-    return [
-        words
-        for side, rows in now.items()
-        for words in changed_vectors(fingerprints.vectors[side], rows, side="" if side == BANK else f"{side} ")
-    ]
+            now = config.to_dict(config.from_dict(read_json(path)))
+        except BadInput as error:
+            return [f"changed, and cannot be read: {error.seen.removeprefix(f'{path} ')}"]
+        return [f"recipe value {difference}" for difference in recipe_differences(manifest["recipe"], now)] or [SAME]
+    parts = record.get("parts")
+    return [changed_parts(path, parts) or SAME] if parts else ["changed"]
 
 
 def changed_images(case: Case, manifest: Manifest, *, workers: int) -> tuple[list[str], list[str], int]:

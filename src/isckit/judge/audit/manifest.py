@@ -12,15 +12,14 @@ from typing import Any
 from isckit import config
 from isckit.data.layouts import open_disc, require
 from isckit.judge.audit.costs import costs
-from isckit.judge.audit.fingerprints import take, write_fingerprints
 from isckit.judge.audit.images import digest_images, write_digests
 from isckit.judge.audit.records import bare, file_record
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import code_digest, code_files, commit, described
-from isckit.runs.artifacts import environment, file_digest, read_json, read_receipt, receipt_path, write_json
+from isckit.runs.artifacts import environment, read_json, read_receipt, receipt_path, write_json
 from isckit.runs.meter import machine
-from isckit.runs.workspace import FINGERPRINTS, MANIFEST, PHASES, RULES, SCORE, Workspace, query_set
+from isckit.runs.workspace import MANIFEST, PHASES, RULES, SCORE, Workspace, query_set
 from isckit.types import BadInput, MissingInput, StaleArtifact
 
 FORMAT = 1
@@ -28,7 +27,7 @@ TRACK_SUFFIXES = (".csv", ".h5")
 
 
 def write_manifest(folder: Path, *, data: Path | None = None, workers: int = 1) -> Path:
-    """Write manifest.json and fingerprints.npz of a submission folder and return the former's path.
+    """Write manifest.json of a submission folder and return its path.
 
     Equal inputs give equal bytes: no clock is read, and those that receipts recorded stand in "costs" alone.
 
@@ -42,7 +41,6 @@ def write_manifest(folder: Path, *, data: Path | None = None, workers: int = 1) 
         StaleArtifact: the images are not those that were described.
     """
     case = Case(*Workspace.locate(folder), disc=open_disc(data) if data else None)
-    write_fingerprints(folder, take(case))
     manifest = {"format": FORMAT} | {key: make(case) for key, make in SECTIONS.items()}
     manifest["images"] = _images(case, workers)
     return write_json(folder / MANIFEST, manifest | {"seal": seal(manifest)})
@@ -168,7 +166,6 @@ SECTIONS: dict[str, Callable[[Case], Any]] = {
     "devices": _devices,
     "checkpoint": lambda case: {name: file_record(path) for name, path in checkpoint_files(case).items()},
     "artifacts": lambda case: {name: file_record(path) for name, path in artifact_files(case).items()},
-    "fingerprints": lambda case: {"sha256": file_digest(case.folder / FINGERPRINTS)},
     "embeddings": _embeddings,
     "costs": costs,
     "results": _results,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import multiprocessing
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from isckit.config.differences import recipe_differences
@@ -22,6 +26,8 @@ from isckit.runs.artifacts import file_digest, read_json
 from isckit.runs.workspace import query_set
 from isckit.types import BadInput
 
+_ROWS = 1_024
+"""Rows that a change in a table or matrix is named by."""
 _DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, EOFError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
@@ -49,7 +55,7 @@ def bare(receipt: dict[str, Any]) -> dict[str, Any]:
 
 
 def part_digests(path: Path) -> dict[str, str]:
-    """sha256 of every tensor of a safetensors file, array of an npz, line of a jsonl; nothing of other files.
+    """Return the sha256 of every tensor, array, line or block of rows of a file; nothing of other kinds of files.
 
     Raises:
         BadInput: it is damaged.
@@ -84,20 +90,53 @@ def _arrays(path: Path) -> dict[str, str]:
         }
 
 
+def _datasets(path: Path) -> dict[str, str]:
+    """Return the digests of an HDF5 file's attributes, and of the rows of every dataset, `_ROWS` at a time."""
+    with h5py.File(path) as file:
+        attributes = repr(sorted((key, np.asarray(value).tolist()) for key, value in file.attrs.items()))
+        found = {"(attributes)": hashlib.sha256(attributes.encode()).hexdigest()}
+        for name in sorted(file):
+            data = file[name]
+            for start in range(0, len(data), _ROWS):
+                rows = np.ascontiguousarray(data[start : start + _ROWS])
+                found[f"{name} rows {start}-{start + len(rows) - 1}"] = hashlib.sha256(rows.tobytes()).hexdigest()
+    return found
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Return the digests of a CSV's header and of its rows, `_ROWS` at a time, whatever ends its lines."""
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    blocks = {f"rows {k}-{k + len(rows[k : k + _ROWS]) - 1}": rows[k : k + _ROWS] for k in range(0, len(rows), _ROWS)}
+    named = {"header": [header], **blocks}
+    return {name: hashlib.sha256("\n".join(lines).encode()).hexdigest() for name, lines in named.items()}
+
+
 def _lines(path: Path) -> dict[str, str]:
     lines = path.read_bytes().splitlines()
     return {f"line {number}": hashlib.sha256(line).hexdigest() for number, line in enumerate(lines, start=1)}
 
 
-_READERS: dict[str, Callable[[Path], dict[str, str]]] = {".safetensors": _tensors, ".npz": _arrays, ".jsonl": _lines}
+_READERS: dict[str, Callable[[Path], dict[str, str]]] = {
+    ".safetensors": _tensors,
+    ".npz": _arrays,
+    ".jsonl": _lines,
+    ".h5": _datasets,
+    ".csv": _table,
+}
 
 
 def changed_parts(path: Path, recorded: dict[str, str]) -> str:
-    """Which parts of a file differ from those recorded, in words."""
-    try:
-        now = part_digests(path)
-    except BadInput as error:
-        return f"changed, and {error.seen.removeprefix(f'{path.name} ')}"
+    """Return which parts of a file differ from those recorded, in words; "" where none does.
+
+    It is read in a process of its own: some damage crashes HDF5.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        try:
+            now = process.submit(part_digests, path).result()
+        except BrokenProcessPool:
+            return "changed, and cannot be read: it crashes HDF5"
+        except BadInput as error:
+            return f"changed, and {error.seen.removeprefix(f'{path.name} ')}"
     kinds = {
         "changed": [name for name in recorded if name in now and recorded[name] != now[name]],
         "gone": [name for name in recorded if name not in now],
