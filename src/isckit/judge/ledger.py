@@ -1,6 +1,7 @@
 """The ledger of submissions: what was handed in, when, and what the leaderboard said of it.
 
-Source: rule 5.10 of the competition: 3 submissions a track in phase 2; no limit of phase 1 is documented.
+It is its owner's word: who can write the file can rewrite it. Source: rule 5.10 of the competition: 3 submissions a
+track in phase 2; no limit of phase 1 is documented.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -19,107 +19,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from isckit.runs.artifacts import file_digest, read_json, receipt_path, write_receipt, write_text
+from isckit.runs.artifacts import file_digest, read_json, write_text
 from isckit.runs.workspace import SCORE, Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time look at a chain and add to it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def append(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Add a line, with its number and the digest of the line before, and return it. Call it while `locked`.
-
-    Raises:
-        BadInput: the chain is broken already.
-        StorageFull: no space left; nothing was changed.
-    """
-    faults = chain_faults(path)
-    if faults:
-        raise BadInput(
-            seen=f"{path} is broken: {'; '.join(faults)}",
-            allowed="the file as the kit wrote it",
-            remedy="put it back from a copy; nothing was added",
-        )
-    lines = _lines(path)
-    entry = dict(values) | {"number": len(lines) + 1, "previous": _digest(lines[-1]) if lines else ""}
-    lines.append(json.dumps(entry, sort_keys=True))
-    write_text(path, "\n".join(lines) + "\n")
-    write_receipt(path, made_from={}, facts={"lines": len(lines), "last": _digest(lines[-1])})
-    return entry
-
-
-def read_chain(path: Path) -> list[dict[str, Any]]:
-    """The lines of a chain, in order; none where there is no file yet.
-
-    Raises:
-        BadInput: lines that are no entries; they are named.
-    """
-    entries, unreadable = [], []
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            entry = json.loads(line)
-            assert isinstance(entry["number"], int) and isinstance(entry["previous"], str)
-            entries.append(entry)
-        except (ValueError, KeyError, TypeError, AssertionError):
-            unreadable.append(number)
-    if unreadable:
-        raise BadInput(
-            seen=f"{path}: no entries are in line {', '.join(map(str, unreadable[:10]))}",
-            allowed="one JSON object a line, as the kit wrote it",
-            remedy="put the file back from a copy",
-        )
-    return entries
-
-
-def chain_faults(path: Path) -> list[str]:
-    """What is wrong with a chain, in words: entries that were removed, edited, moved or written twice.
-
-    Raises:
-        BadInput: lines that are no entries.
-    """
-    entries, end = read_chain(path), _end(path)
-    if end is None:
-        gone = f"no {receipt_path(path).name} of the kit, so that entries may be missing at the end"
-        return [gone] if entries else []
-    numbers = [entry["number"] for entry in entries]
-    whole = range(1, max(len(numbers), end["lines"]) + 1)
-    faults = [f"entry {number} was removed" for number in whole if number not in numbers]
-    faults += [f"entry {n} is there {numbers.count(n)} times" for n in sorted(set(numbers)) if numbers.count(n) > 1]
-    faults += [f"entry {number} is none of {len(whole)}" for number in numbers if number not in whole]
-    if numbers != sorted(numbers):
-        faults.append(f"entries were moved: they stand as {', '.join(map(str, numbers))}")
-    claims = {entry["number"] - 1: entry["previous"] for entry in entries} | {end["lines"]: end["last"]}
-    digests = {entry["number"]: _digest(line) for entry, line in zip(entries, _lines(path), strict=True)}
-    return faults + [
-        f"entry {number} was edited" for number, digest in digests.items() if claims.get(number, digest) != digest
-    ]
-
-
-def _end(path: Path) -> dict[str, Any] | None:
-    """Count and last digest by the receipt, which is a line behind where writing was interrupted between both files."""
-    receipt = read_json(receipt_path(path)) if receipt_path(path).is_file() else {}
-    facts = receipt.get("facts") if isinstance(receipt, dict) else None
-    known = isinstance(facts, dict) and isinstance(facts.get("lines"), int) and isinstance(facts.get("last"), str)
-    return facts if known else None
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-
-
-def _digest(line: str) -> str:
-    return hashlib.sha256(line.encode()).hexdigest()
-
 
 PHASE_2_LIMIT = 3
 """Submissions a track may hand in during phase 2."""
@@ -140,7 +42,6 @@ class Entry:
         sha256, bytes: of the file handed in.
         reported, recall: uAP and Recall@P90, as the leaderboard said.
         note: anything.
-        previous: sha256 of the line before; empty in the first.
     """
 
     number: int = 0
@@ -154,7 +55,6 @@ class Entry:
     reported: Share | None = None
     recall: Share | None = None
     note: str = ""
-    previous: str = ""
 
 
 def record(
@@ -171,7 +71,7 @@ def record(
 
     Raises:
         MissingInput: there is no such file.
-        BadInput: another track, a score outside of 0 to 1, a ledger that was tampered with.
+        BadInput: another track, a score outside of 0 to 1, a ledger with faults.
         RuleViolation: the track has had its hand-ins of phase 2.
     """
     path = submitted(workspace, phase, name, track=track)
@@ -179,7 +79,7 @@ def record(
         raise MissingInput(seen=f"no {path}", allowed="a submission file", remedy=f"write it with: isckit {track}")
     values = {"phase": phase, "track": track, "name": name, "sha256": file_digest(path), "bytes": path.stat().st_size}
     said = {"reported": reported, "recall": recall, "note": note}
-    with locked(workspace.ledger):
+    with _locked(workspace.ledger):
         used = [e.number for e in hand_ins(entries(workspace.ledger)) if (e.phase, e.track) == (2, track)]
         if phase == 2 and len(used) >= PHASE_2_LIMIT:
             raise RuleViolation(
@@ -196,9 +96,9 @@ def report(
     """Write down, as a new line, what the leaderboard said of a hand-in.
 
     Raises:
-        BadInput: there is no hand-in of that number, a score outside of 0 to 1, a ledger that was tampered with.
+        BadInput: there is no hand-in of that number, a score outside of 0 to 1, a ledger with faults.
     """
-    with locked(workspace.ledger):
+    with _locked(workspace.ledger):
         known = {entry.number: entry for entry in hand_ins(entries(workspace.ledger))}
         if number not in known:
             raise BadInput(
@@ -223,22 +123,40 @@ def submitted(workspace: Workspace, phase: int, name: str, *, track: str) -> Pat
 
 
 def entries(path: Path) -> list[Entry]:
-    """All lines of a ledger, in order; none where there is no file yet. `verify` says whether they are all.
+    """Return all lines of a ledger, in order; none where there is no file yet.
 
     Raises:
-        BadInput: lines that are no entries.
+        BadInput: lines that are no entries; they are named.
     """
-    return [_entry(values, path) for values in read_chain(path)]
+    found, unreadable = [], []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            assert isinstance(values, dict)
+        except (ValueError, AssertionError):
+            unreadable.append(number)
+            continue
+        found.append(_entry(values, path))
+    if unreadable:
+        raise BadInput(
+            seen=f"{path}: no entries are in line {', '.join(map(str, unreadable[:10]))}",
+            allowed="one JSON object a line, as the kit wrote it",
+            remedy="put the file back from a copy",
+        )
+    return found
 
 
 def verify(path: Path) -> list[str]:
-    """What is wrong with a ledger, in words: entries that were removed, edited or moved.
+    """Return what is wrong with a ledger, in words: entries that are missing, moved or there twice.
 
     Raises:
         BadInput: lines that are no entries.
     """
-    entries(path)
-    return chain_faults(path)
+    numbers = [entry.number for entry in entries(path)]
+    if numbers == list(range(1, len(numbers) + 1)):
+        return []
+    return [f"entries are numbered {_listed(numbers)}, not from 1 to {len(numbers)}"]
 
 
 def hand_ins(lines: list[Entry]) -> list[Entry]:
@@ -281,9 +199,32 @@ def _row(workspace: Workspace, entry: Entry) -> tuple[str, ...]:
     return (*who, *shown, entry.note)
 
 
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time look at the ledger and add to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _append(path: Path, values: dict[str, Any]) -> Entry:
-    now = {"time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return _entry(append(path, dataclasses.asdict(_entry(values | now, path))), path)
+    """Add a line with its number and the time; the file is replaced as a whole, or not at all."""
+    if faults := verify(path):
+        raise BadInput(
+            seen=f"{path}: {faults[0]}",
+            allowed="the file as the kit wrote it",
+            remedy="put it back from a copy; nothing was added",
+        )
+    known = entries(path)
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = _entry(values | {"number": len(known) + 1, "time": time}, path)
+    lines = [json.dumps(dataclasses.asdict(line), sort_keys=True) for line in (*known, entry)]
+    write_text(path, "\n".join(lines) + "\n")
+    return entry
 
 
 def _entry(values: dict[str, Any], path: Path) -> Entry:
