@@ -147,7 +147,7 @@ def test_lines_that_are_no_entries_are_named(workspace, line):
     one, _, three = fill(workspace, 3)
     rewrite(workspace, [one, line, three])
     for look in (verify, entries):
-        with pytest.raises(BadInput, match="line 2|entry 2"):
+        with pytest.raises(BadInput, match=r"line 2|entry 2"):
             look(workspace.ledger)
 
 

@@ -185,7 +185,7 @@ def ledger_report(
 
 @guarded
 def ledger_show(root: Root = HERE) -> None:
-    """Show all hand-ins, local scores beside reported ones. Exit code 1 where the ledger was tampered with."""
+    """Show all hand-ins, local scores beside reported ones. Exit code 1 where lines are missing or moved."""
     from isckit.judge.ledger import table, verify
 
     workspace = Workspace(root)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from isckit.judge.ledger import append, record, report
+from isckit.judge.ledger import record, report
 from isckit.judge.rules.examine import submission_count
 from isckit.judge.rules.finding import Case
 from isckit.runs.artifacts import write_text
@@ -50,8 +50,9 @@ def test_a_fourth_phase_2_hand_in_written_past_the_kit_fails(case):
     for _ in range(3):
         entry = hand_in(case, "descriptor")
         hand_in(case, "matching")
-    values = {"time": entry.time, "phase": 2, "track": "descriptor", "name": "run"}
-    append(case.workspace.ledger, values | {"sha256": entry.sha256, "bytes": entry.bytes})
+    lines = case.workspace.ledger.read_text().splitlines()
+    fourth = json.loads(lines[0]) | {"number": 7, "time": entry.time}
+    case.workspace.ledger.write_text("\n".join([*lines, json.dumps(fourth)]) + "\n")
     assert judge(case) == (
         "failed", "4 phase-2 hand-ins of the descriptor track (entries 1, 3, 5, 7), 3 are allowed"
     )  # fmt: skip
@@ -61,16 +62,7 @@ def test_a_removed_hand_in_fails(case):
     hand_in(case)
     hand_in(case)
     case.workspace.ledger.write_text(case.workspace.ledger.read_text().splitlines()[1] + "\n")
-    assert judge(case) == ("failed", "entry 1 was removed")
-    case.workspace.ledger.unlink()
-    assert judge(case) == ("failed", "entry 1 was removed; entry 2 was removed")
-
-
-def test_an_edited_hand_in_fails(case):
-    hand_in(case)
-    line = json.loads(case.workspace.ledger.read_text())
-    case.workspace.ledger.write_text(json.dumps(line | {"time": "2021"}, sort_keys=True) + "\n")
-    assert judge(case) == ("failed", "entry 1 was edited")
+    assert judge(case) == ("failed", "entries are numbered 2, not from 1 to 1")
 
 
 def test_an_unreadable_ledger_is_refused(case):
