@@ -186,7 +186,7 @@ def merge(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     """Return the recipe with nested values in place of its own.
 
     Mappings are merged key by key, and a mapping over a list names the elements that it changes, as in `override`.
-    Anything else replaces what stands there, and so does a mapping of another `kind`: it begins from that kind's defaults.
+    Anything else replaces what stands there. So does a mapping of another `kind`: it begins from that kind's defaults.
 
     Raises:
         BadInput: an unknown key or element (with the nearest right one), a wrong value.

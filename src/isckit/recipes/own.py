@@ -129,8 +129,9 @@ def _running(path: Path) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        place = f"{path}, line {lines[-1]}" if lines else str(path)
         raise BadInput(
-            seen=f"{path}{f', line {lines[-1]}' if lines else ''}: {type(error).__name__}: {' '.join(str(error).split())}",
+            seen=f"{place}: {type(error).__name__}: {' '.join(str(error).split())}",
             allowed="a program whose recipe() returns an isckit.config.Recipe",
             remedy="correct the file; the settings are those of isckit.config",
         ) from error
