@@ -49,7 +49,7 @@ _verb(material.sheet, "data sheet --data data/mini --out sheet.png", group=data)
 _verb(material.pack, "data pack --data DISC21 --out packs --sets references", group=data)
 
 _verb(runs.train, "train --name first --data DISC21 --recipe lyakaap", panel=RUN)
-_verb(runs.extract, "extract --name first --data DISC21 --sets train --sets references", panel=RUN)
+_verb(runs.extract, "extract --name first --data DISC21 --sets train", panel=RUN)
 _verb(runs.fit, "fit --name first", panel=RUN)
 _verb(runs.infer, "infer --queries SUSPECTS --references ORIGINALS --out FOUND", panel=RUN)
 _verb(tools.describe, "describe FOLDER --out vectors.h5", panel=RUN)
@@ -95,6 +95,8 @@ def _always(
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("isckit").setLevel(logging.INFO)
+    # It warns that it builds its cache, once on a new machine.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def main(argv: list[str] | None = None) -> int:
