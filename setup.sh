@@ -1,5 +1,5 @@
 # Sourced by every entry script, with $here set to this folder. isckit_setup makes .venv beside this file and installs the
-# pinned requirements, once; isckit and everywhere run a verb.
+# pinned requirements, once; isckit_usage prints the head of the script; isckit and everywhere run a verb.
 # Uses uv where it is present, else pip. Set ISCKIT_PYTHON to choose the interpreter.
 
 isckit_setup() { # requirements file
@@ -23,6 +23,8 @@ isckit_setup() { # requirements file
     fi
     cat "$here/$requirements" "$here/pyproject.toml" >"$stamp"
 }
+
+isckit_usage() { sed -n -e '1d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"; }
 
 isckit() { "$here/.venv/bin/isckit" "$@"; }
 

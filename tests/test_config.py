@@ -63,6 +63,7 @@ def test_a_misspelt_key_fails_with_the_nearest_right_one(setting, nearest):
         "members.gist.weight=-1",
         "matching.max_rows=500001",
         "extract.on_broken=ignore",
+        "normalise=[{kind: subtract}",
     ],
 )
 def test_a_wrong_value_is_refused(setting):

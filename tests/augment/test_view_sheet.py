@@ -5,7 +5,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from isckit.augment.pipelines import find, view_rng
-from isckit.cli.tools import augment_show
+from isckit.cli.material import augment_show
 from isckit.synthetic.sheets import write_view_sheet
 from isckit.types import BadInput, MissingInput
 

@@ -1,4 +1,4 @@
-"""Verbs that look and judge: doctor, score, check."""
+"""Verbs that judge a submission and keep account of it: check, score, manifest, audit, ledger."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ import typer
 
 from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
 from isckit.runs.workspace import Workspace
-
-
-@guarded
-def doctor(
-    data: Data,
-    decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
-    sample: int = 200,
-    workers: Workers = CPUS,
-) -> None:
-    """Say what a data folder holds, what is broken or missing, and what can be run with it."""
-    from isckit.data.doctor import examine, render
-    from isckit.data.layouts import open_disc
-
-    typer.echo(render(examine(open_disc(data), decode=decode, sample=sample, workers=workers)))
 
 
 @guarded

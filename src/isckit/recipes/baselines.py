@@ -29,7 +29,7 @@ def pdq() -> Recipe:
 
     Command: ./run_phase1.sh --recipe pdq --data DISC21
     Cost: about 4 ms of one core an image of 512 x 384 pixels.
-    Published: nothing on DISC21. Two pictures are taken for copies up to a distance of 31 bits.
+    Published: the hash, and no score on DISC21. Two pictures are taken for copies up to a distance of 31 bits.
     Source: facebook/ThreatExchange, pdq/cpp.
     Not reproduced: pictures of more than 512 pixels are averaged down, where the authors' program takes the nearest.
     """
@@ -47,7 +47,7 @@ def phash() -> Recipe:
 
     Command: ./run_phase1.sh --recipe phash --data DISC21
     Cost: about 1 ms of one core an image of 512 x 384 pixels.
-    Published: nothing on DISC21.
+    Published: the hash, and no score on DISC21.
     Source: JohannesBuchner/imagehash, phash().
     Not reproduced: frequencies below a hundredth of a grey level count as 0, so that flat pictures get one hash.
     """
