@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from isckit import config
 from isckit.data.ground_truth import read_ground_truth
 from isckit.data.layouts import Disc, require
@@ -18,6 +20,7 @@ from isckit.runs.artifacts import write_json, write_text
 from isckit.runs.run import Run
 from isckit.runs.workspace import query_set
 from isckit.studies.ablations import Row
+from isckit.studies.tables import markdown
 from isckit.studies.variants import Variant, Variants, row_recipe, weights_after
 from isckit.tracks.matching import scene_of
 from isckit.types import BadInput, GroundTruth, MissingInput
@@ -128,13 +131,15 @@ def _matching(variant: Variant, truth: GroundTruth, *, phase: int) -> ScoreRepor
 def table(scored: Sequence[Scored]) -> str:
     """Return the rows as a Markdown table."""
     tracks = ["descriptor", *(["matching"] if any(row.matching for row in scored) else [])]
-    names = [f"{track} {figure}" if len(tracks) > 1 else figure for track in tracks for figure in ("uAP", "R@P90")]
-    lines = [f"| row | {' | '.join(names)} | published |", f"|---|{'---:|' * len(names)}---|"]
-    for one in scored:
-        reports = [getattr(one, track) for track in tracks]
-        figures = [f"{value:.4f}" for report in reports for value in (report.average_precision, report.recall_at_p90)]
-        lines.append(f"| {' | '.join([one.row.label, *figures, one.row.published])} |")
-    return "\n".join(lines) + "\n"
+    columns: dict[str, list[str] | list[float]] = {"row": [one.row.label for one in scored]}
+    for track in tracks:
+        reports = [getattr(one, track) for one in scored]
+        prefix = f"{track} " if len(tracks) > 1 else ""
+        columns[f"{prefix}uAP"] = [report.average_precision for report in reports]
+        columns[f"{prefix}R@P90"] = [report.recall_at_p90 for report in reports]
+    formats = dict.fromkeys(list(columns)[1:], "{:.4f}")
+    columns["published"] = [one.row.published for one in scored]
+    return markdown(pd.DataFrame(columns), formats)
 
 
 def values(run: Run, scored: Sequence[Scored], *, phase: int) -> dict[str, Any]:

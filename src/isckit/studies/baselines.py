@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from isckit import config
 from isckit.data.layouts import open_disc, require
 from isckit.judge.score.report import score_folder
 from isckit.runs.artifacts import read_json, read_receipt
 from isckit.runs.run import Run, begin
 from isckit.runs.workspace import SCORE, Workspace, query_set
+from isckit.studies.tables import markdown
 
 log = logging.getLogger(__name__)
 
 BASELINES = ("phash", "pdq", "gist", "orb", "multigrain.mini", "triplet.mini", "deeprank.mini")
 """What runs without weights from outside; those of the full recipes are the user's to fetch."""
-HEADER = (
-    "| system | descriptor uAP | R@P90 | matching uAP | R@P90 | s / query | s / reference | peak memory |\n"
-    "|---|---|---|---|---|---|---|---|"
-)
+COLUMNS = ("system", "descriptor uAP", "R@P90", "matching uAP", "R@P90", "s / query", "s / reference", "peak memory")
+FORMATS = dict.fromkeys(COLUMNS[1:-1], "{:.4f}") | {"peak memory": "{:,.0f} MiB"}
 
 
 @dataclass(frozen=True)
@@ -123,16 +124,19 @@ def figures(run: Run, *, phase: int) -> Row:
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as one Markdown table."""
-    lines = [HEADER]
-    for row in rows:
-        tracks = [f"{value:.4f}" if row_has else "-" for row_has, value in _cells(row)]
-        seconds = f"{row.query_seconds:.4f} | {row.reference_seconds:.4f}"
-        lines.append(f"| {row.system} | {' | '.join(tracks)} | {seconds} | {row.peak_bytes / 2**20:,.0f} MiB |")
-    return "\n".join(lines)
-
-
-def _cells(row: Row) -> list[tuple[bool, float]]:
-    return [(track is not None, value) for track in (row.descriptor, row.matching) for value in track or (0.0, 0.0)]
+    absent = (float("nan"), float("nan"))
+    cells = [
+        (
+            row.system,
+            *(row.descriptor or absent),
+            *(row.matching or absent),
+            row.query_seconds,
+            row.reference_seconds,
+            row.peak_bytes / 2**20,
+        )
+        for row in rows
+    ]
+    return markdown(pd.DataFrame(cells, columns=COLUMNS), FORMATS).removesuffix("\n")
 
 
 def _figures(report: dict[str, Any] | None) -> tuple[float, float] | None:
