@@ -58,3 +58,11 @@ def assert_refused(capsys):
             assert text in error, f"{text!r} is not in: {error[-2000:]}"
 
     return check
+
+
+@pytest.fixture
+def generator():
+    """generator(seed=0): a fresh Generator."""
+    import numpy as np
+
+    return lambda seed=0: np.random.Generator(np.random.PCG64(seed))

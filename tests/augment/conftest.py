@@ -19,9 +19,3 @@ def _photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 def photo() -> Callable[..., np.ndarray]:
     """photo(height, width, seed=0): colourful, with smooth areas, a strong edge and some grain."""
     return _photo
-
-
-@pytest.fixture
-def generator() -> Callable[..., np.random.Generator]:
-    """generator(seed=0): a fresh Generator."""
-    return lambda seed=0: np.random.Generator(np.random.PCG64(seed))
