@@ -16,7 +16,7 @@ from isckit.runs.embeddings import read_shards
 from isckit.runs.steps import Output
 from isckit.types import BadInput, Embeddings, Role
 from isckit.views.geometry import view_set
-from isckit.views.table import Finding, Wanted, table_of
+from isckit.views.table import ImageFinding, Wanted, table_of
 
 CPU = Place(torch.device("cpu"))
 SMALL = config.Network(backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=64, stages=())
@@ -38,7 +38,7 @@ def images(tmp_path_factory):
 def table(images):
     rng = np.random.default_rng(1)
     found = [
-        Finding((50, 70), np.concatenate([rng.uniform(0, 0.5, (n, 2)), rng.uniform(0.1, 0.5, (n, 2))], axis=1))
+        ImageFinding((50, 70), np.concatenate([rng.uniform(0, 0.5, (n, 2)), rng.uniform(0.1, 0.5, (n, 2))], axis=1))
         for n in COUNTS
     ]
     return table_of(images.ids, found)
@@ -158,8 +158,8 @@ def test_broken_images_have_no_found_views(images, network, tmp_path):
     (folder / "Q0.png").write_bytes(b"no picture")
     (folder / "Q1.png").write_bytes((images.shelves[0].source / "Q1.png").read_bytes())
     spoiled = open_folder(folder, Role.QUERY)
-    empty = Finding((64, 64), np.empty((0, 4)))
-    table = table_of(spoiled.ids, [empty, Finding((55, 79), np.array([[0.0, 0.0, 0.5, 0.5]]))])
+    empty = ImageFinding((64, 64), np.empty((0, 4)))
+    table = table_of(spoiled.ids, [empty, ImageFinding((55, 79), np.array([[0.0, 0.0, 0.5, 0.5]]))])
     settings = Extract(on_broken="replace")
     targets = [Target(network, FOUND), Target(GistDescriber(), FOUND)]
     outputs = [Output(tmp_path / name, {}, ".h5") for name in "ng"]

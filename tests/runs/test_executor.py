@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 
-from isckit.runs.executor import Local
+from isckit.runs.executor import LocalExecutor
 
 
 def test_one_process_does_the_units_in_order():
     seen = []
-    assert Local().map(lambda unit: seen.append(unit) or unit * 2, [3, 1, 2]) == [6, 2, 4] and seen == [3, 1, 2]
+    assert LocalExecutor().map(lambda unit: seen.append(unit) or unit * 2, [3, 1, 2]) == [6, 2, 4] and seen == [3, 1, 2]
 
 
 def _process(rank, world, port, out):
     store = dist.TCPStore("127.0.0.1", port, world, is_master=rank == 0, timeout=timedelta(seconds=60))
-    executor = Local(rank, world, store)
+    executor = LocalExecutor(rank, world, store)
 
     def work(unit):
         time.sleep(0.6 if unit == 0 else 0.02)  # the first unit takes as long as all others together

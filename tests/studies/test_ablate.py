@@ -17,7 +17,7 @@ from isckit.runs.checkpoints import write_weights
 from isckit.runs.run import begin
 from isckit.runs.workspace import Workspace
 from isckit.studies import ablate as ablating
-from isckit.studies.ablations import Row, rows_of
+from isckit.studies.ablations import AblationRow, rows_of
 from isckit.tracks.descriptor import descriptor_track
 from isckit.tracks.extraction import extract_set
 from isckit.tracks.matching import matching_track
@@ -43,12 +43,12 @@ RECIPE = config.Recipe(
     matching=config.Matching(branches=(config.Views(query_views=("mirror",), reference_views=("centre",)),)),
 )
 ROWS = (
-    Row("untrained", ("normalise=[]",), stages=0, published="0.1"),
-    Row("after a", ("normalise=[]",), stages=1),
-    Row("not normalised", ("normalise=[]",)),
-    Row("whole", published="0.5"),
-    Row("heavier", ("members.net.weight=4",)),
-    Row("mirrored", ("members.net.flip=true", "members.net.canvas=56")),
+    AblationRow("untrained", ("normalise=[]",), stages=0, published="0.1"),
+    AblationRow("after a", ("normalise=[]",), stages=1),
+    AblationRow("not normalised", ("normalise=[]",)),
+    AblationRow("whole", published="0.5"),
+    AblationRow("heavier", ("members.net.weight=4",)),
+    AblationRow("mirrored", ("members.net.flip=true", "members.net.canvas=56")),
 )
 SETS = ("train", "references", "queries")
 
@@ -145,7 +145,7 @@ def test_embeddings_by_earlier_weights_of_the_run_are_not_taken(scored, disc, tm
 
 
 def test_the_matching_track_is_scored_with_its_views(trained, disc, tmp_path):
-    row = Row("other views", ("matching.branches.views.query_views=[quarters]",))
+    row = AblationRow("other views", ("matching.branches.views.query_views=[quarters]",))
     for number, one in enumerate(ablate(trained, disc, (ROWS[3], row), matching=True)):
         recipe = config.override(RECIPE, one.row.settings)
         twin = by_the_chain(disc, tmp_path / str(number), recipe, state(7), matching_track)
@@ -167,7 +167,7 @@ def test_substitution_touches_queries_only(trained, disc):
 )
 def test_settings_that_touch_training_are_refused_before_any_work(disc, tmp_path, setting):
     with pytest.raises(BadInput, match="'bad' changes") as error:
-        ablate(begun(tmp_path), disc, (ROWS[3], Row("bad", (setting,))))
+        ablate(begun(tmp_path), disc, (ROWS[3], AblationRow("bad", (setting,))))
     assert setting.split("=")[0].split(".")[1 if "." in setting else 0] in error.value.seen
     assert not (tmp_path / "cache").exists()
 

@@ -7,7 +7,7 @@ from isckit.recipes import baselines as organisers
 from isckit.runs.run import resume
 from isckit.runs.workspace import Workspace
 from isckit.studies import baselines as track
-from isckit.studies.baselines import BASELINES, Row, baselines, figures, run_name, table
+from isckit.studies.baselines import BASELINES, SystemRow, baselines, figures, run_name, table
 from isckit.types import StaleArtifact
 
 
@@ -71,8 +71,8 @@ def test_a_run_of_another_recipe_is_not_taken_over(made, mini):
 
 def test_the_table_has_a_line_a_system_and_dashes_where_nothing_was_scored():
     rows = [
-        Row("one", (0.25, 0.125), (0.5, 0.0), 0.01, 0.002, 3 * 2**30),
-        Row("two", None, None, 1.0, 2.0, 2**20),
+        SystemRow("one", (0.25, 0.125), (0.5, 0.0), 0.01, 0.002, 3 * 2**30),
+        SystemRow("two", None, None, 1.0, 2.0, 2**20),
     ]
     lines = table(rows).splitlines()
     assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1

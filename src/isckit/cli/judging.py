@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
+from isckit.cli.options import CPUS, HERE, DataFolder, MaybeData, Name, Phase, Root, Workers, guarded, written
 from isckit.runs.workspace import Workspace
 
 
@@ -114,7 +114,7 @@ def diff(
 @guarded
 def replay(
     folder: Annotated[Path, typer.Argument(help="Submission folder.")],
-    data: Data,
+    data: DataFolder,
     sample: Annotated[int, typer.Option(help="Queries, and as many references, to describe again.", min=1)] = 64,
     full: Annotated[bool, typer.Option("--full", help="Everything from the images, but for training.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="With --full: train again too.")] = False,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, Data, Sets, Settings, Workers, guarded, written
+from isckit.cli.options import CPUS, DataFolder, Sets, Settings, Workers, guarded, written
 
 
 @guarded
 def doctor(
-    data: Data,
+    data: DataFolder,
     decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
     sample: int = 200,
     workers: Workers = CPUS,
@@ -58,7 +58,7 @@ def synthetic(
 
 
 @guarded
-def sheet(data: Data, out: Annotated[Path, typer.Option(help="PNG to write.")]) -> None:
+def sheet(data: DataFolder, out: Annotated[Path, typer.Option(help="PNG to write.")]) -> None:
     """Draw references beside their edited copies, and distractors, of a synthetic set."""
     from isckit.synthetic.sheets import write_sheet
 
@@ -68,7 +68,7 @@ def sheet(data: Data, out: Annotated[Path, typer.Option(help="PNG to write.")]) 
 
 @guarded
 def pack(
-    data: Data,
+    data: DataFolder,
     out: Annotated[Path, typer.Option(help="Folder for the packs; pass it as --data afterwards.")],
     sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
     side: Annotated[int, typer.Option(help="Pixels at this square size; 0 for the files as they are.", min=0)] = 0,

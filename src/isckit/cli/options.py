@@ -16,7 +16,7 @@ from isckit.runs.workspace import PHASES
 from isckit.types import KitError
 
 Name = Annotated[str, typer.Option(help="Name of the run.")]
-Data = Annotated[Path, typer.Option(help="Folder with the images, in any layout of DISC21.")]
+DataFolder = Annotated[Path, typer.Option(help="Folder with the images, in any layout of DISC21.")]
 MaybeData = Annotated[Path | None, typer.Option(help="Folder with the images, in any layout of DISC21.")]
 A_RECIPE = "A recipe's name or file: .yaml, .json, a checkpoint, or .py, which is run."
 RecipeName = Annotated[str, typer.Option(help=A_RECIPE)]

@@ -10,7 +10,7 @@ from isckit.cli.options import (
     CPUS,
     HERE,
     Checkpoint,
-    Data,
+    DataFolder,
     MaybeData,
     Name,
     Phase,
@@ -66,7 +66,7 @@ def train(
 @guarded
 def extract(
     name: Name,
-    data: Data,
+    data: DataFolder,
     sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
     root: Root = HERE,
     workers: Workers = CPUS,

@@ -22,7 +22,7 @@ from isckit.config.branches import PairNetwork, Views
 from isckit.config.detecting import Detector, Overlays, Proposals, Substitution
 from isckit.config.matching import Matching
 from isckit.config.members import Fisher, Member, Network
-from isckit.config.spaces import Ensemble, Step, Stretch, Subtract
+from isckit.config.spaces import Ensemble, NormaliseStep, Stretch, Subtract
 from isckit.config.training import (
     Stage,
 )
@@ -63,7 +63,7 @@ class Recipe:
     seed: int = 1
     extract: Extract = Extract()
     ensemble: Ensemble = Ensemble()
-    normalise: tuple[Step, ...] = (Subtract(), Stretch())
+    normalise: tuple[NormaliseStep, ...] = (Subtract(), Stretch())
     detector: Detector | None = None
     proposals: Proposals = Proposals()
     overlays: Overlays = Overlays()

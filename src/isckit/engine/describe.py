@@ -23,7 +23,7 @@ from isckit.views.geometry import View
 from isckit.views.table import WHOLE_ONLY, Table, Wanted
 
 
-class Found(NamedTuple):
+class FoundViews(NamedTuple):
     """Views found in a range of images: the image of each, counted from the first, the views, their rows."""
 
     owners: list[int]
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     places: np.ndarray
 
 
-class Rows:
+class ViewRows:
     """Space for the vectors of all views of some images.
 
     Attributes:
@@ -57,13 +57,13 @@ class Rows:
         places = self.starts[start : start + len(vectors), None] + np.arange(len(self.fixed))
         self.vectors[places] = vectors
 
-    def found_in(self, start: int, stop: int) -> Found:
+    def found_in(self, start: int, stop: int) -> FoundViews:
         """Return all found views of a range of images."""
         owners = [k for k, views in enumerate(self.found[start:stop]) for _ in views]
         views = [view for found in self.found[start:stop] for view in found]
         firsts = self.starts[start:stop] + len(self.fixed)
         places = [np.arange(first, end) for first, end in zip(firsts, self.starts[start + 1 : stop + 1], strict=True)]
-        return Found(owners, views, np.concatenate(places))
+        return FoundViews(owners, views, np.concatenate(places))
 
     def put_found(self, places: np.ndarray, vectors: np.ndarray) -> None:
         """Vectors (N, dim) of found views, by their places."""
@@ -196,7 +196,7 @@ class _Extraction:
         ids = self.images.ids[shard]
         found = [[self._found(target, row) for row in shard.tolist()] for target in self.targets]
         out = [
-            Rows(ids, target.wanted.fixed, views, names=names, dim=target.describer.dim)
+            ViewRows(ids, target.wanted.fixed, views, names=names, dim=target.describer.dim)
             for target, views in zip(self.targets, found, strict=True)
         ]
         broken: dict[str, str] = {}
@@ -235,13 +235,13 @@ class _Extraction:
     def _found(self, target: Target, row: int) -> tuple[View, ...]:
         return target.wanted.found(self.table, row) if self.table is not None and target.wanted.finds else ()
 
-    def _embed(self, member: Describer, batch: Prepared, number: int, rows: Rows, start: int) -> None:
+    def _embed(self, member: Describer, batch: Prepared, number: int, rows: ViewRows, start: int) -> None:
         """Embed the views of a batch by one member."""
         device, count = self.place.device, len(batch.reasons)
         whole = batch.whole[number].to(device, non_blocking=True)
         rows.put_fixed(start, member.embed(whole, rows.fixed).float().cpu().numpy())
         found = rows.found_in(start, start + count)
-        # Found views go in parts of a batch's size, so that the peak of memory is that of whole images.
+        # FoundViews views go in parts of a batch's size, so that the peak of memory is that of whole images.
         for first in range(0, len(found.views), self.settings.batch_images):
             part = slice(first, first + self.settings.batch_images)
             if isinstance(member, DeviceCutter):

@@ -17,7 +17,7 @@ from isckit.views.overlays import LABELS, OVERLAY, Box
 
 
 @dataclass(frozen=True)
-class Curve:
+class DetectorCurve:
     """Boxes found, the surest first.
 
     Attributes:
@@ -47,7 +47,7 @@ class Curve:
 
 def score_boxes(
     found: Sequence[Sequence[Box]], truth: Sequence[Sequence[Box]], *, label: str = OVERLAY, overlap: float = 0.5
-) -> Curve:
+) -> DetectorCurve:
     """Compare the boxes of a label found in images with the true ones, image by image.
 
     The surer boxes choose first: a box is right if the true box it overlaps most is still free, and it overlaps that by
@@ -61,7 +61,7 @@ def score_boxes(
         marked += _marked([box for box in own if box.label == label], free, overlap)
     marked.sort(key=lambda box: -box[0])
     confidences, right = zip(*marked, strict=True) if marked else ((), ())
-    return Curve(np.array(confidences, np.float64), np.array(right, bool), pictures)
+    return DetectorCurve(np.array(confidences, np.float64), np.array(right, bool), pictures)
 
 
 def intersection_over_union(first: Box, second: Box) -> float:
@@ -91,7 +91,7 @@ HELD_OUT = 1_000_003
 
 def score_detector(
     detector: OverlayDetector, train: ImageSet, *, rows: np.ndarray, seed: int, place: Place, batch_images: int = 32
-) -> dict[str, Curve]:
+) -> dict[str, DetectorCurve]:
     """Make a picture from each of these train images, as in training, and compare what is found with what is there.
 
     Args:

@@ -20,7 +20,7 @@ from isckit.data.training import Material, StageImages, stage_images
 from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.engine.loading import Epoch, consumed, draw_epoch
 from isckit.engine.optimisers import factor, optimiser
-from isckit.engine.pasting import Labelled, paste_loader
+from isckit.engine.pasting import LabelledBoxes, paste_loader
 from isckit.engine.stage import Progress
 from isckit.engine.train import SAVE_SECONDS, Book
 from isckit.models.batch_norm import synchronised
@@ -169,7 +169,7 @@ class DetectorRun:
         stage = config.Stage(images_per_epoch=settings.images_per_epoch, batch_images=settings.batch_images)
         return draw_epoch(stage, self.images, seed=self.seed, number=self.progress.epoch)
 
-    def _step(self, batch: Labelled, epoch: Epoch) -> float:
+    def _step(self, batch: LabelledBoxes, epoch: Epoch) -> float:
         done, optim = self.progress, self.settings.optim
         at = done.epoch + done.step / epoch.steps
         for group in self.optimiser.param_groups:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 
-from isckit.runs.executor import Local
+from isckit.runs.executor import LocalExecutor
 from isckit.types import BadInput
 
 
@@ -21,7 +21,7 @@ class Place:
     device: torch.device
     rank: int = 0
     world: int = 1
-    executor: Local = field(default_factory=Local)
+    executor: LocalExecutor = field(default_factory=LocalExecutor)
 
     @property
     def first(self) -> bool:
@@ -63,7 +63,7 @@ def place() -> Iterator[Place]:
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         store = dist.PrefixStore("units", dist.distributed_c10d._get_default_store())
-        yield Place(device, dist.get_rank(), world, Local(dist.get_rank(), world, store))
+        yield Place(device, dist.get_rank(), world, LocalExecutor(dist.get_rank(), world, store))
         # Without this barrier gloo may abort at exit after the work is done.
         dist.barrier()
     finally:

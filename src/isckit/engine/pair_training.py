@@ -40,7 +40,7 @@ NOTHING_LEARNT = 0.55
 
 
 @dataclass
-class Progress:
+class PairProgress:
     """Groups done of the stage in progress, losses of its finished epochs, sums and seconds of the one begun."""
 
     group: int = 0
@@ -116,7 +116,7 @@ class _Run:
     save_seconds: float
 
     def __post_init__(self) -> None:
-        self.progress = Progress()
+        self.progress = PairProgress()
         self.optimiser: torch.optim.Optimizer | None = None
         self.carried: dict[str, Any] = {"name": "", "state": {}}
 
@@ -130,7 +130,7 @@ class _Run:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up an interrupted training."""
-        self.progress = Progress(**state["progress"])
+        self.progress = PairProgress(**state["progress"])
         self.network.load_state_dict(state["network"])
         self.carried = state["carried"]
 
@@ -154,7 +154,7 @@ class _Run:
             self._do_epoch(stage, groups, batches, seed=seed)
         if self.place.first:
             write_weights(self.book.folder / f"{stage.name}.safetensors", self.network.state_dict(), recipe="")
-        self.book.stage, self.progress = number + 1, Progress()
+        self.book.stage, self.progress = number + 1, PairProgress()
         state = self.state()
         self.carried, self.optimiser = state["carried"], None
         self.book.save(state)
@@ -245,7 +245,7 @@ class _Run:
         record = means | {"stage": stage.name, "bf16": amp, "seconds": done.seconds, "groups": len(groups)}
         record |= {"pairs_per_second": groups.size * stage.group / max(1e-9, done.seconds)}
         record |= {"lr": self.optimiser.param_groups[0]["lr"], "consumed": {self.train.role.value: consumed}}
-        self.progress = Progress(group=done.group, losses=[*done.losses, means["loss"]])
+        self.progress = PairProgress(group=done.group, losses=[*done.losses, means["loss"]])
         self.book.note(record)
         if self.place.first and means.get("auc", 1.0) < NOTHING_LEARNT:
             log.warning(

@@ -20,7 +20,7 @@ from isckit.runs.steps import Advance, Output, Writer
 from isckit.types import Role
 from isckit.views.overlays import Box, open_overlays
 from isckit.views.proposals import propose
-from isckit.views.table import Finding, Table, table_of, write_table
+from isckit.views.table import ImageFinding, Table, table_of, write_table
 
 
 class Detecting(Protocol):
@@ -83,7 +83,7 @@ def survey(
 class _Look(NamedTuple):
     """What a loader worker makes of an image: what it found, the detector's input, why the image is broken."""
 
-    finding: Finding
+    finding: ImageFinding
     prepared: torch.Tensor
     reason: str
 
@@ -110,7 +110,7 @@ class _Looks(Dataset):
                 from isckit.views.faces import shows_face  # its cascades are loaded where they are asked for
 
                 face = shows_face(image)
-        return _Look(Finding((image.shape[0], image.shape[1]), proposals, face=face), prepared, reason)
+        return _Look(ImageFinding((image.shape[0], image.shape[1]), proposals, face=face), prepared, reason)
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,12 @@ class _Surveyor:
             return table, broken
         looks, _ = self._pass(rows[again], own, None)
         for at, finding in zip(again.tolist(), looks, strict=True):
-            findings[at] = Finding(finding.size, finding.proposals, findings[at].boxes, finding.face)
+            findings[at] = ImageFinding(finding.size, finding.proposals, findings[at].boxes, finding.face)
         return table_of(table.ids, findings), broken
 
     def _pass(
         self, rows: np.ndarray, substitute: Substitute | None, detector: Detecting | None
-    ) -> tuple[list[Finding], dict[str, str]]:
+    ) -> tuple[list[ImageFinding], dict[str, str]]:
         loader = DataLoader(
             _Looks(self.images, rows, self.sought, substitute, detector.prepare if detector else None),
             batch_size=self.settings.batch_images,
@@ -150,13 +150,13 @@ class _Surveyor:
             worker_init_fn=worker_init,
             collate_fn=list,
         )
-        findings: list[Finding] = []
+        findings: list[ImageFinding] = []
         broken: dict[str, str] = {}
         for looks in loader:
             for look, boxes in zip(looks, self._boxes(looks, detector), strict=True):
                 if look.reason:
                     broken[str(self.images.ids[rows[len(findings)]])] = look.reason
-                findings.append(Finding(look.finding.size, look.finding.proposals, boxes, look.finding.face))
+                findings.append(ImageFinding(look.finding.size, look.finding.proposals, boxes, look.finding.face))
         return findings, broken
 
     def _boxes(self, looks: Sequence[_Look], detector: Detecting | None) -> list[list[Box]]:

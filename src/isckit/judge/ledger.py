@@ -27,7 +27,7 @@ PHASE_2_LIMIT = 3
 """Submissions a track may hand in during phase 2."""
 Track = Literal["descriptor", "matching"]
 TRACKS: tuple[Track, ...] = get_args(Track)
-Share = Annotated[float, Field(ge=0, le=1)]
+ScoreShare = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -52,8 +52,8 @@ class Entry:
     name: str
     sha256: str
     bytes: int
-    reported: Share | None = None
-    recall: Share | None = None
+    reported: ScoreShare | None = None
+    recall: ScoreShare | None = None
     note: str = ""
 
 

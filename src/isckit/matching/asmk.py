@@ -114,7 +114,7 @@ def background(queries: Codes, train: Iterable[Codes], *, rank: int, alpha: floa
     return best.min(axis=1)
 
 
-class Best:
+class BestPairs:
     """The best pairs so far, of all or of each query, in bounded memory; ties go to smaller rows."""
 
     def __init__(self, *, amount: int, per_query: bool) -> None:

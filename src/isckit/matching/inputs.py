@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scene:
+class MatchingInputs:
     """A run, the two image sets that are matched, by name, and what branches that look at pixels need beside.
 
     Attributes:

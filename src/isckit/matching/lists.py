@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isckit.types import WHOLE, BadInput, Embeddings, Matches
-from isckit.vectors.exact import Metric, Rows, best_pairs, full_order
+from isckit.vectors.exact import Metric, RowBlock, best_pairs, full_order
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Hits:
 
 def search(
     queries: np.ndarray,
-    references: Rows,
+    references: RowBlock,
     *,
     n: int,
     metric: Metric,

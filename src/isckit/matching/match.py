@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.matching.fuse import best_per_query, fuse
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.runs.run import Run
 from isckit.submission import best_rows
 from isckit.types import Matches
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Branch(Protocol):
+class BranchModule(Protocol):
     """What a file of matching/branches offers, for branches of its kind."""
 
     def describe(self, run: Run, images: ImageSet, branch: Any, *, place: Place, workers: int) -> None:
@@ -33,14 +33,14 @@ class Branch(Protocol):
         """Fit on train what it needs: spaces, indices, codebooks, thresholds."""
         ...
 
-    def matches(self, scene: Scene, branch: Any, found: Mapping[str, Matches]) -> Matches:
+    def matches(self, scene: MatchingInputs, branch: Any, found: Mapping[str, Matches]) -> Matches:
         """Return its scored pairs; `found` are those of the branches before it."""
         ...
 
 
-def branch_of(settings: config.Branch) -> Branch:
+def branch_of(settings: config.Branch) -> BranchModule:
     """Return the file of matching/branches that settings name by their kind, loaded when it is asked for."""
-    return cast(Branch, importlib.import_module(f"isckit.matching.branches.{settings.kind}"))
+    return cast(BranchModule, importlib.import_module(f"isckit.matching.branches.{settings.kind}"))
 
 
 def describe_branches(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
@@ -60,7 +60,7 @@ def fit_all(run: Run) -> None:
         branch_of(branch).fit(run, branch)
 
 
-def scored_pairs(scene: Scene) -> Matches:
+def scored_pairs(scene: MatchingInputs) -> Matches:
     """Return the list that is handed in: branches, fusion, the post-step where there is one, the best rows by score."""
     settings = scene.run.recipe.matching
     found: dict[str, Matches] = {}

@@ -27,7 +27,7 @@ class Executor(Protocol):
         ...
 
 
-class Store(Protocol):
+class KeyValueStore(Protocol):
     """The part of `torch.distributed.Store` that is needed: text under keys that all processes see."""
 
     def add(self, key: str, amount: int, /) -> int:
@@ -48,7 +48,7 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalExecutor:
     """The processes that torchrun started on this machine, or this one alone.
 
     Units are handed out by a counter in the processes' common store, so that nobody waits for a share that was cut
@@ -61,7 +61,7 @@ class Local:
 
     rank: int = 0
     world: int = 1
-    store: Store | None = None
+    store: KeyValueStore | None = None
     _calls: count = field(default_factory=count, repr=False, compare=False)
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from isckit.runs.artifacts import is_fresh, read_receipt, write_receipt
-from isckit.runs.executor import Executor, Local
+from isckit.runs.executor import Executor, LocalExecutor
 from isckit.runs.meter import measured
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def make_shards(
     title: str,
     facts: Callable[[list[Any]], Mapping[str, Any]],
     unit: str = "img",
-    executor: Executor = Local(),  # noqa: B008  frozen
+    executor: Executor = LocalExecutor(),  # noqa: B008  frozen
 ) -> bool:
     """Write the shards that are not there yet, each by whoever is free, then the receipts; True where any was missing.
 

@@ -19,7 +19,7 @@ from isckit.matching.match import fit_all, scored_pairs
 from isckit.runs.artifacts import write_json, write_text
 from isckit.runs.run import Run
 from isckit.runs.workspace import query_set
-from isckit.studies.ablations import Row
+from isckit.studies.ablations import AblationRow
 from isckit.studies.tables import markdown
 from isckit.studies.variants import Variant, Variants, row_recipe, weights_after
 from isckit.tracks.matching import scene_of
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 class Scored:
     """A row with its scores; `matching` where the Matching track was asked for."""
 
-    row: Row
+    row: AblationRow
     descriptor: ScoreReport
     matching: ScoreReport | None = None
 
 
 def ablate(
-    run: Run, disc: Disc, rows: Sequence[Row], *, phase: int, matching: bool, place: Place, workers: int
+    run: Run, disc: Disc, rows: Sequence[AblationRow], *, phase: int, matching: bool, place: Place, workers: int
 ) -> list[Scored]:
     """Score every row of an ablation of a trained run; nothing of the run itself is written.
 
@@ -89,7 +89,7 @@ def ablate(
     return [_scored(row, variant, truth, phase=phase, matching=matching) for row, variant in pairs]
 
 
-def _refuse_other_branches(row: Row, recipe: config.Recipe) -> None:
+def _refuse_other_branches(row: AblationRow, recipe: config.Recipe) -> None:
     for branch in recipe.matching.branches:
         if not branch.embeddings_only:
             raise BadInput(
@@ -109,7 +109,7 @@ def _truth(disc: Disc, phase: int) -> GroundTruth:
     return read_ground_truth(disc.ground_truth[phase])
 
 
-def _scored(row: Row, variant: Variant, truth: GroundTruth, *, phase: int, matching: bool) -> Scored:
+def _scored(row: AblationRow, variant: Variant, truth: GroundTruth, *, phase: int, matching: bool) -> Scored:
     """Fit, normalise and score one row."""
     log.info("score: %s", row.label)
     fit(variant)

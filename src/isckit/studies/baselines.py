@@ -29,7 +29,7 @@ FORMATS = dict.fromkeys(COLUMNS[1:-1], "{:.4f}") | {"peak memory": "{:,.0f} MiB"
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """One baseline's figures.
 
     Attributes:
@@ -55,7 +55,7 @@ def run_name(recipe: config.Recipe) -> str:
 
 def baselines(
     data: Path, recipes: Sequence[config.Recipe], *, root: Path, phase: int = 1, workers: int = 0
-) -> Iterator[Row]:
+) -> Iterator[SystemRow]:
     """Train, describe, fit, match and score each recipe, in a process of its own, whose peak memory is its own.
 
     Runs that both tracks were written of are not repeated; others go on from where they are.
@@ -103,7 +103,7 @@ def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
         matching_track(run, phase=phase, images=images, place=here, workers=workers)
 
 
-def figures(run: Run, *, phase: int) -> Row:
+def figures(run: Run, *, phase: int) -> SystemRow:
     """Return a row from the scores and receipts of a finished run."""
     folder = run.workspace.submission(phase, run.name)
     scores = read_json(folder / SCORE) if (folder / SCORE).is_file() else {}
@@ -112,7 +112,7 @@ def figures(run: Run, *, phase: int) -> Row:
     queries = sides[query_set(phase)]
     costs = [matched, _cost(run.workspace.descriptors(phase, run.name)), _cost(run.workspace.ensemble(run.name))]
     costs += [_cost(run.weights), *(cost for side in sides.values() for cost in side)]
-    return Row(
+    return SystemRow(
         run.recipe.name,
         _figures(scores.get("descriptor")),
         _figures(scores.get("matching")),
@@ -122,7 +122,7 @@ def figures(run: Run, *, phase: int) -> Row:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[SystemRow]) -> str:
     """Return the rows as one Markdown table."""
     absent = (float("nan"), float("nan"))
     cells = [

@@ -17,7 +17,7 @@ from isckit.matching.inputs import view_sets_of
 from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
 from isckit.runs.embeddings import read_shards, write_embeddings
 from isckit.runs.run import Run
-from isckit.studies.ablations import Row
+from isckit.studies.ablations import AblationRow
 from isckit.types import WHOLE, BadInput, MissingInput, Role
 from isckit.vectors.described import set_made_from
 
@@ -42,7 +42,7 @@ class Variant(Run):
         return self.homes[image_set, member]
 
 
-def row_recipe(run: Run, row: Row) -> config.Recipe:
+def row_recipe(run: Run, row: AblationRow) -> config.Recipe:
     """Return the run's recipe with the settings of a row.
 
     Raises:
@@ -80,7 +80,7 @@ class Variants:
         self._digest = functools.cache(file_digest)
         self._homes: dict[tuple[str, str, str], Path] = {}
 
-    def of(self, row: Row) -> Variant:
+    def of(self, row: AblationRow) -> Variant:
         """Return the row, extracted and ready to be fitted.
 
         Raises:

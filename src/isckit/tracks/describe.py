@@ -132,10 +132,10 @@ def _describe(
     return facts
 
 
-Writer = Callable[[Path, Iterator[Embeddings], int, Mapping[str, str]], int]
+FileWriter = Callable[[Path, Iterator[Embeddings], int, Mapping[str, str]], int]
 
 
-def writer_of(out: Path) -> Writer:
+def writer_of(out: Path) -> FileWriter:
     """Return how a file of this suffix is written; all hold `vectors` (n, d) float32 and `ids`.
 
     .h5 and .hdf5: a file of embeddings of the kit, contiguous, ids as fixed UTF-8 bytes, the rest as attributes;
@@ -144,7 +144,7 @@ def writer_of(out: Path) -> Writer:
     Raises:
         BadInput: another suffix.
     """
-    writers: dict[str, Writer] = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".npz": _write_npz}
+    writers: dict[str, FileWriter] = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".npz": _write_npz}
     if out.suffix not in writers:
         raise BadInput(seen=f"--out {out}", allowed=f"a name that ends in {', '.join(writers)}", remedy="rename it")
     return writers[out.suffix]

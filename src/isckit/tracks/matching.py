@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isckit.data.image_sets import ImageSet
 from isckit.judge.state import parts
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.matching.match import scored_pairs
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
@@ -55,9 +55,9 @@ def scene_of(
     place: Place | None,
     workers: int,
     every_pair: bool = False,
-) -> Scene:
+) -> MatchingInputs:
     """Return what the branches of a run have at hand; `every_pair`: the list is not cut."""
     ids = image_ids(run, queries), image_ids(run, references)
     settings = run.recipe.matching
     wanted = len(ids[0]) * len(ids[1]) if every_pair else min(settings.max_rows, settings.rows_per_query * len(ids[0]))
-    return Scene(run, queries, references, *ids, min(wanted, MAX_ROWS), images, place, workers)
+    return MatchingInputs(run, queries, references, *ids, min(wanted, MAX_ROWS), images, place, workers)

@@ -77,20 +77,20 @@ def bank(run: Run) -> Embeddings:
     return read_embeddings(run.fitted(run.workspace.bank(run.name)))
 
 
-class Space(NamedTuple):
+class FittedSpace(NamedTuple):
     """The Descriptor track's space: what is fitted on train, and what normalises against it."""
 
     pca: Pca
     normaliser: Normaliser
 
 
-def space_of(run: Run) -> Space:
+def space_of(run: Run) -> FittedSpace:
     """Return the fitted space of a run.
 
     Raises:
         MissingInput: the run was not fitted.
     """
-    return Space(
+    return FittedSpace(
         load_pca(run.fitted(run.workspace.ensemble(run.name))), fit_normaliser(bank(run), run.recipe.normalise)
     )
 

@@ -125,7 +125,7 @@ _TILE_COLUMNS = 4096
 _EXACT_ROWS = 2048
 
 
-class Rows(Protocol):
+class RowBlock(Protocol):
     """A matrix that is read by slices: an array, or an HDF5 dataset of any size."""
 
     @property
@@ -140,7 +140,7 @@ class _Scorer:
     """Fast scores of tiles with their error bound, and exact scores of pairs. score = scale * product + offset."""
 
     def __init__(
-        self, queries: np.ndarray, references: Rows, metric: Metric, reference_block: int, names: tuple[str, str]
+        self, queries: np.ndarray, references: RowBlock, metric: Metric, reference_block: int, names: tuple[str, str]
     ) -> None:
         norms = lengths(queries, what=names[0])
         same_dim(queries.shape[1], references.shape[1], what=" and ".join(names))
@@ -189,7 +189,7 @@ class _Scorer:
 
 def best_pairs(
     queries: np.ndarray,
-    references: Rows,
+    references: RowBlock,
     *,
     metric: Metric,
     quota: int,

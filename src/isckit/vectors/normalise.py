@@ -206,7 +206,7 @@ class Normaliser:
     references: tuple[Map, ...]
 
 
-def fit_normaliser(bank: Embeddings, steps: Sequence[config.Step]) -> Normaliser:
+def fit_normaliser(bank: Embeddings, steps: Sequence[config.NormaliseStep]) -> Normaliser:
     """Fit the steps of a recipe on train vectors.
 
     A step meets the bank as the steps before it left references. Stretching after subtraction compares a query with

@@ -13,7 +13,7 @@ from isckit.types import WHOLE, BadInput
 if TYPE_CHECKING:
     import torch
 
-Box = tuple[float, float, float, float]
+Fractions = tuple[float, float, float, float]
 _ROUNDING = 1e-6
 """Pixels that floating point may fall short of a whole one: 5/6 of 6 pixels are 5."""
 
@@ -26,7 +26,7 @@ class View:
     """
 
     name: str
-    box: Box = (0.0, 0.0, 1.0, 1.0)
+    box: Fractions = (0.0, 0.0, 1.0, 1.0)
     turns: int = 0
     mirror: bool = False
     square_first: bool = False

@@ -118,7 +118,7 @@ def substituted(image: np.ndarray, box: Box) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Overlays:
+class OverlayBoxes:
     """Image id and decoded image to what is described of it: its surest overlay, or the image as it is."""
 
     kept: Mapping[str, Box]
@@ -128,14 +128,14 @@ class Overlays:
         return substituted(image, self.kept[name]) if name in self.kept else image
 
 
-def open_overlays(settings: Substitution) -> Overlays:
+def open_overlays(settings: Substitution) -> OverlayBoxes:
     """Return the substitution that a recipe asks for.
 
     Raises:
         MissingInput, BadInput: see `read_boxes`.
     """
     chosen = {name: surest(found, settings.confidence) for name, found in read_boxes(Path(settings.boxes)).items()}
-    return Overlays({name: box for name, box in chosen.items() if box is not None})
+    return OverlayBoxes({name: box for name, box in chosen.items() if box is not None})
 
 
 def _first(boxes: Sequence[Box]) -> Box | None:

@@ -19,13 +19,13 @@ from isckit.runs.artifacts import atomic
 from isckit.types import WHOLE, BadInput, MissingInput
 from isckit.views.geometry import View, view_set
 from isckit.views.overlays import LABELS, OVERLAY, Box, surest
-from isckit.views.overlays import Overlays as Substitute
+from isckit.views.overlays import OverlayBoxes as Substitute
 
 COLUMNS = ("ids", "sizes", "faces", "proposal_counts", "proposals", "box_counts", "boxes", "labels")
 
 
 @dataclass(frozen=True)
-class Finding:
+class ImageFinding:
     """What was found in one image.
 
     Attributes:
@@ -50,7 +50,7 @@ class Table:
         sizes: (n, 2) int32, height and width.
         faces: (n,) bool.
         proposal_counts, box_counts: (n,) int64, how many rows of `proposals` and `boxes` each image has.
-        proposals: (p, 4) float64, as in `Finding`.
+        proposals: (p, 4) float64, as in `ImageFinding`.
         boxes: (b, 5) float64: x0, y0, x1, y1 and confidence.
         labels: (b,) int8, index into `overlays.LABELS`.
     """
@@ -107,7 +107,7 @@ class Table:
         return np.concatenate([[0], np.cumsum(self.box_counts)])
 
 
-def table_of(ids: np.ndarray, findings: Sequence[Finding]) -> Table:
+def table_of(ids: np.ndarray, findings: Sequence[ImageFinding]) -> Table:
     """Return the findings of these images as columns."""
     boxes = [box for finding in findings for box in finding.boxes]
     return Table(

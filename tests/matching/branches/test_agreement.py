@@ -8,7 +8,7 @@ import pytest
 from isckit.config import Agreement, Cut, Ensemble, Gist, Matching, Overlays, Recipe, Space
 from isckit.matching.branches.agreement import matches
 from isckit.matching.cut import threshold
-from isckit.matching.inputs import Scene, table_folder
+from isckit.matching.inputs import MatchingInputs, table_folder
 from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors
 from isckit.runs.artifacts import read_receipt, write_receipt
 from isckit.runs.embeddings import read_shards, write_embeddings
@@ -17,7 +17,7 @@ from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, Embeddings, MissingInput, Role
 from isckit.vectors.described import fit
 from isckit.views.overlays import Box
-from isckit.views.table import Finding, table_of, write_table
+from isckit.views.table import ImageFinding, table_of, write_table
 
 MEMBERS = ("a", "b", "c")
 QUERY_VIEWS = ("whole", "turn90", "turn180", "turn270", "mirror", "overlay_00", "proposal_00")
@@ -68,8 +68,8 @@ def started(root, *branches):
             write_receipt(folder, made_from={"member": name}, facts={"complete": True, "images": count})
     half, low = Box(0.0, 0.0, 0.5, 0.5, 0.9, "overlay"), Box(0.0, 0.0, 0.1, 0.1, 0.3, "overlay")
     emoji = Box(0.0, 0.0, 0.1, 0.1, 0.95, "emoji")
-    found = [Finding(sizes(q), np.array([[0.0, 0.0, 0.1, 0.1]]), (emoji, half, low)) for q in range(QUERIES)]
-    faces = [Finding((99, 99), np.empty((0, 4)), face=r % 3 == 0) for r in range(REFERENCES)]
+    found = [ImageFinding(sizes(q), np.array([[0.0, 0.0, 0.1, 0.1]]), (emoji, half, low)) for q in range(QUERIES)]
+    faces = [ImageFinding((99, 99), np.empty((0, 4)), face=r % 3 == 0) for r in range(REFERENCES)]
     for image_set, letter, findings in (("queries", "Q", found), ("references", "R", faces)):
         folder = table_folder(run, image_set)
         ids = np.array([f"{letter}{i:05d}" for i in range(len(findings))])
@@ -89,7 +89,7 @@ def fitted(root, *branches):
 
 def scene(run):
     ids = [np.array([f"{letter}{i:05d}" for i in range(n)]) for letter, n in (("Q", QUERIES), ("R", REFERENCES))]
-    return Scene(run, "queries", "references", *ids, 10_000)
+    return MatchingInputs(run, "queries", "references", *ids, 10_000)
 
 
 def keys(side):

@@ -11,7 +11,7 @@ from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
 from isckit.matching.branches import asmk, codes
 from isckit.matching.codes import read_code_shards
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.models.members import build, prefixed
 from isckit.runs.artifacts import read_receipt
 from isckit.runs.checkpoints import write_weights
@@ -55,7 +55,7 @@ def describe(run, *sets):
 
 
 def scene(run, queries, references, rows=100_000):
-    return Scene(run, queries.name, references.name, queries.ids, references.ids, rows)
+    return MatchingInputs(run, queries.name, references.name, queries.ids, references.ids, rows)
 
 
 def table(matches):

@@ -10,14 +10,14 @@ from isckit.config import Keypoints, Local, Verify, Vote
 from isckit.data.image_sets import open_folder
 from isckit.engine.distributed import Place
 from isckit.matching.branches import local
-from isckit.matching.inputs import Scene, table_folder
+from isckit.matching.inputs import MatchingInputs, table_folder
 from isckit.runs.artifacts import file_digest, read_receipt, write_receipt
 from isckit.runs.run import begin
 from isckit.runs.workspace import Workspace
 from isckit.synthetic.procedural import picture
 from isckit.types import BadInput, Matches, MissingInput, Role, StaleArtifact
 from isckit.views.overlays import OVERLAY, Box, write_boxes
-from isckit.views.table import Finding, table_of, write_table
+from isckit.views.table import ImageFinding, table_of, write_table
 
 CPU = Place(torch.device("cpu"))
 BRANCH = Local(vote=Vote(lists=16, probes=4, least_votes=4))
@@ -70,7 +70,7 @@ def started(root, *branches, data, **settings):
 
 def matched(run, data, branch=BRANCH, found=None, workers=0):
     queries, references = data["queries"], data["references"]
-    scene = Scene(run, "queries", "references", queries.ids, references.ids, 99, data, CPU, workers)
+    scene = MatchingInputs(run, "queries", "references", queries.ids, references.ids, 99, data, CPU, workers)
     rows = local.matches(scene, branch, found or {})
     assert len({*zip(rows.query_ids.tolist(), rows.reference_ids.tolist(), strict=True)}) == len(rows)
     return {
@@ -229,8 +229,8 @@ def test_broken_images_stop_or_have_no_points(data, tmp_path):
 def test_the_overlay_branch_looks_at_detected_overlays_alone(run, data):
     branch = config.replace(BRANCH, of="overlay", vote=None, candidates=("all",))
     box = Box(50 / 240, 40 / 220, 175 / 240, 140 / 220, 0.9, OVERLAY)
-    nothing = [Finding((1, 1), np.empty((0, 4)))] * 3
-    table = table_of(data["queries"].ids, [*nothing, Finding((220, 240), np.empty((0, 4)), boxes=(box,))])
+    nothing = [ImageFinding((1, 1), np.empty((0, 4)))] * 3
+    table = table_of(data["queries"].ids, [*nothing, ImageFinding((220, 240), np.empty((0, 4)), boxes=(box,))])
     folder = table_folder(run, "queries")
     write_table(folder / "shard-00000.npz", table)
     write_receipt(folder, made_from={"detector": "x"}, facts={"complete": True})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from isckit import config
 from isckit.engine.distributed import Place
 from isckit.matching.branches.pairs import first_pass, fused, matches, selected
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.models.pair import PairClassifier
 from isckit.runs.checkpoints import write_weights
 from isckit.runs.run import Run
@@ -86,7 +86,7 @@ def scene(disc, tmp_path):
         for key, value in PairClassifier(settings).state_dict().items()
     }
     write_weights(run.weights, weights, recipe="")
-    return Scene(
+    return MatchingInputs(
         run, "queries", "references", disc.queries.ids, disc.references.ids, 100,
         {"queries": disc.queries, "references": disc.references}, Place(torch.device("cpu")),
     )  # fmt: skip

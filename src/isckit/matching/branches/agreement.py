@@ -9,7 +9,7 @@ import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.matching.inputs import Scene, open_table
+from isckit.matching.inputs import MatchingInputs, open_table
 from isckit.matching.lists import Hits, of_views
 from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors, view_names
 from isckit.matching.views import member_list
@@ -87,7 +87,7 @@ def fit(run: Run, branch: config.Agreement) -> None:
     fit_thresholds(run, branch)
 
 
-def matches(scene: Scene, branch: config.Agreement, found: Mapping[str, Matches]) -> Matches:
+def matches(scene: MatchingInputs, branch: config.Agreement, found: Mapping[str, Matches]) -> Matches:
     """Return rows of the pairs that the members agree on: of each pair of views, one for each member that lists it.
 
     Raises:
@@ -114,7 +114,7 @@ def free_views(privileged: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in view_names(privileged) if name != WHOLE or WHOLE in privileged)
 
 
-def _member(scene: Scene, branch: config.Agreement, member: str) -> tuple[Hits, Embeddings, Embeddings]:
+def _member(scene: MatchingInputs, branch: config.Agreement, member: str) -> tuple[Hits, Embeddings, Embeddings]:
     """Return what one member lists, and the vectors of both sides that its rows count."""
     key = f"{branch.name}.{member}"
     queries = space_vectors(scene.run, key, scene.queries, view_sets=branch.query_views)
@@ -131,7 +131,7 @@ def _member(scene: Scene, branch: config.Agreement, member: str) -> tuple[Hits, 
 
 
 def _filtered(
-    scene: Scene, branch: config.Agreement, pairs: ViewPairs, queries: Embeddings, references: Embeddings
+    scene: MatchingInputs, branch: config.Agreement, pairs: ViewPairs, queries: Embeddings, references: Embeddings
 ) -> ViewPairs:
     if branch.min_side:
         rows, at = np.unique(pairs.query_rows, return_inverse=True)
@@ -144,7 +144,7 @@ def _filtered(
     return pairs
 
 
-def shorter_sides(scene: Scene, branch: config.Agreement, queries: Embeddings) -> np.ndarray:
+def shorter_sides(scene: MatchingInputs, branch: config.Agreement, queries: Embeddings) -> np.ndarray:
     """Return (n,) shorter side of query views, in pixels of the image as it is."""
     recipe, table = scene.run.recipe, open_table(scene.run, scene.queries)
     views = wanted(branch.query_views, recipe, substitution=recipe.substitution)

@@ -19,7 +19,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.matching import asmk
 from isckit.matching.asmk import fit_codebook, read_array, write_arrays
 from isckit.matching.codes import Codes, read_code_shards, write_codes
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
@@ -118,7 +118,7 @@ def fit(run: Run, branch: config.Asmk) -> None:
     make(Output(bank, made_from.code_bank(codes=receipt["made_from"])), work)
 
 
-def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
+def matches(scene: MatchingInputs, branch: config.Asmk, found: object = None) -> Matches:
     """Score all pairs that share a visual word, and list the best by the branch's cut, no fewer than are handed in.
 
     A score is a function of query, reference, codebook and train. In memory are a shard of queries and one of others.
@@ -128,7 +128,7 @@ def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
     """
     run, cut = scene.run, branch.cut
     rows = max(scene.rows, round(cut.amount * len(scene.query_ids)))
-    best = asmk.Best(amount=int(cut.amount) if cut.by == "neighbours" else rows, per_query=cut.by == "neighbours")
+    best = asmk.BestPairs(amount=int(cut.amount) if cut.by == "neighbours" else rows, per_query=cut.by == "neighbours")
     names: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     start = 0
     bar = tqdm(total=len(scene.query_ids), desc=f"match {branch.name}", unit="query")

@@ -18,7 +18,7 @@ from isckit.data.images import placeholder
 from isckit.features.kinds import feature_of
 from isckit.features.points import LocalFeature, none, vectors
 from isckit.features.store import Store
-from isckit.matching.inputs import Scene, open_table, substitute_made_from, substitute_of, table_receipt
+from isckit.matching.inputs import MatchingInputs, open_table, substitute_made_from, substitute_of, table_receipt
 from isckit.matching.local import index
 from isckit.matching.local.verify import score
 from isckit.matching.local.vote import candidates
@@ -93,7 +93,7 @@ def fit(run: Run, branch: config.Local) -> None:
     make(Output(path, inputs), work)
 
 
-def matches(scene: Scene, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
+def matches(scene: MatchingInputs, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
     """Return the verified pairs: those that the branch's own points vote for, and those of its candidate branches.
 
     Raises:
@@ -143,7 +143,7 @@ def verified(
     return np.concatenate([np.zeros(0), *scores])
 
 
-def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
+def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
     """Return pairs that vote, as numbers: query row times references plus reference row."""
     run, settings = scene.run, branch.vote
     assert settings is not None
@@ -233,12 +233,12 @@ def _taken(run: Run, images: ImageSet, branch: config.Local) -> Substitute | Non
     if looks == OVERLAY:
         table = open_table(run, images.name)
         found = {str(table.ids[row]): pasted(table.boxes_of(row)) for row in table.box_counts.nonzero()[0].tolist()}
-        return Pasted({name: box for name, box in found.items() if box is not None})
+        return PastedPictures({name: box for name, box in found.items() if box is not None})
     return substitute_of(run, images) if looks == SUBSTITUTED else None
 
 
 @dataclass(frozen=True)
-class Pasted:
+class PastedPictures:
     """Image id and decoded image to its pasted picture; to a grey one, which has no points, where it has none."""
 
     boxes: Mapping[str, Box]

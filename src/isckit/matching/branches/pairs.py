@@ -11,7 +11,7 @@ import numpy as np
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.pairs import score_pairs
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.models.pair import PairClassifier, load_pair
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, ids_digest
@@ -32,7 +32,7 @@ def fit(run: Run, branch: config.Pairs) -> None:
     """Fit nothing: its networks are trained with the members."""
 
 
-def matches(scene: Scene, branch: config.Pairs, found: Mapping[str, Matches]) -> Matches:
+def matches(scene: MatchingInputs, branch: config.Pairs, found: Mapping[str, Matches]) -> Matches:
     """Score the candidates that earlier branches found.
 
     Without `keep` a score, and whether a pair has one, depends on nothing but the pair.
@@ -102,7 +102,7 @@ def fused(scores: np.ndarray, *, views: int) -> np.ndarray:
 
 
 def _scores(
-    scene: Scene,
+    scene: MatchingInputs,
     branch: config.Pairs,
     networks: Sequence[PairClassifier],
     asked: np.ndarray,

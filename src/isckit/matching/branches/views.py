@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.matching.branches.agreement import free_views
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors
 from isckit.matching.views import view_matches
 from isckit.runs.run import Run
@@ -33,7 +33,7 @@ def fit(run: Run, branch: config.Views) -> None:
     fit_thresholds(run, branch)
 
 
-def matches(scene: Scene, branch: config.Views, found: Mapping[str, Matches]) -> Matches:
+def matches(scene: MatchingInputs, branch: config.Views, found: Mapping[str, Matches]) -> Matches:
     """Return the pairs of images that the branch lists, each with the score of its best pair of views.
 
     Raises:

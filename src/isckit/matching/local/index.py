@@ -28,7 +28,7 @@ _PER_CENTROID = 64
 _ASSIGNED = 65_536
 
 
-class Hits(NamedTuple):
+class PointHits(NamedTuple):
     """Pairs of points: rows of the query and of the reference points (int32), squared distances (float32)."""
 
     query: np.ndarray
@@ -158,20 +158,22 @@ def within(
     *,
     radius: float,
     most: int = sys.maxsize,
-) -> Hits | None:
+) -> PointHits | None:
     """Return all pairs of points that share a cell and are at most `radius` apart (squared distance); None if above
     `most`.
     """
-    count, found = 0, [Hits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
+    count, found = 0, [PointHits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for tile in tiles(query, query_cells, reference, cells):
         left, right = np.nonzero(tile.distances <= radius)
         count += len(left)
         if count > most:
             return None
         found.append(
-            Hits(tile.query[left].astype(np.int32), tile.reference[right].astype(np.int32), tile.distances[left, right])
+            PointHits(
+                tile.query[left].astype(np.int32), tile.reference[right].astype(np.int32), tile.distances[left, right]
+            )
         )
-    return Hits(*map(np.concatenate, zip(*found, strict=True)))
+    return PointHits(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def nearest(

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from isckit.config import Vote
 from isckit.features.store import Block, Store
-from isckit.matching.local.index import Hits, Quantiser, nearest, within
+from isckit.matching.local.index import PointHits, Quantiser, nearest, within
 from isckit.runs.artifacts import atomic
 
 _TURNS = 24
@@ -29,7 +29,7 @@ class Votes(NamedTuple):
     votes: np.ndarray
 
 
-def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool, least: int) -> Votes:
+def count_votes(hits: PointHits, query: Block, reference: Block, *, consistent: bool, least: int) -> Votes:
     """Return the votes of each pair of images, as far as there are at least `least`.
 
     A point votes at most once a pair of images, and is voted for at most once: for the nearest there, of equals the
@@ -39,10 +39,10 @@ def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool,
     """
     pair = query.owners[hits.query].astype(np.int64) * len(reference.ids) + reference.owners[hits.reference]
     enough = np.bincount(pair, minlength=len(query.ids) * len(reference.ids))[pair] >= least
-    pair, hits = pair[enough], Hits(*(column[enough] for column in hits))
+    pair, hits = pair[enough], PointHits(*(column[enough] for column in hits))
     for side in ("query", "reference"):
         once = _first_of_each(pair, hits, side)
-        pair, hits = pair[once], Hits(*(column[once] for column in hits))
+        pair, hits = pair[once], PointHits(*(column[once] for column in hits))
     pairs, at = np.unique(pair, return_inverse=True)
     count = np.bincount(at, minlength=len(pairs))
     if consistent and len(pairs):
@@ -51,7 +51,7 @@ def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool,
     return Votes(*np.divmod(pairs[kept], len(reference.ids)), count[kept])
 
 
-def _first_of_each(pair: np.ndarray, hits: Hits, side: str) -> np.ndarray:
+def _first_of_each(pair: np.ndarray, hits: PointHits, side: str) -> np.ndarray:
     """Return rows of the nearest hit of each pair of images and point of one side."""
     point, other = (hits.query, hits.reference)[:: 1 if side == "query" else -1]
     order = np.lexsort((other, hits.distance, point, pair))
