@@ -241,7 +241,7 @@ class _Extraction:
         whole = batch.whole[number].to(device, non_blocking=True)
         rows.put_fixed(start, member.embed(whole, rows.fixed).float().cpu().numpy())
         found = rows.found_in(start, start + count)
-        # FoundViews views go in parts of a batch's size, so that the peak of memory is that of whole images.
+        # Found views go in parts of a batch's size, so that the peak of memory is that of whole images.
         for first in range(0, len(found.views), self.settings.batch_images):
             part = slice(first, first + self.settings.batch_images)
             if isinstance(member, DeviceCutter):
