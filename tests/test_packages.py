@@ -13,6 +13,7 @@ import pytest
 from isckit.runs.artifacts import PACKAGES
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "isckit"
 IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
@@ -137,3 +138,13 @@ def test_setup_installs_under_the_constraints_once_and_again_when_a_pin_changes(
         (checkout / name).write_text((checkout / name).read_text() + "# changed\n")
         assert len(set_up(checkout, requirements, uv=uv)) == 2, name
         assert set_up(checkout, requirements, uv=uv) == []
+
+
+def test_contributing_names_files_and_names_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:md|txt|toml|sh))`", text))
+    real = {path for path in paths if not re.search(r"[A-Z]{4,}\.py", path)}
+    assert len(real) > 15 and len(paths) > len(real)
+    assert [path for path in sorted(real) if not any((folder / path).exists() for folder in (ROOT, PACKAGE))] == []
+    for path, name in re.findall(r"`(\w+)` (?:in|of) `([\w/]+\.py)`", text):
+        assert re.search(rf"\b{path}\b", (PACKAGE / name).read_text()), (path, name)
