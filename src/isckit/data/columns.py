@@ -46,7 +46,6 @@ def plain_columns(data: bytes, kinds: Sequence[type]) -> list[np.ndarray] | None
             lineterminator="\n",
             skip_blank_lines=False,
             low_memory=False,
-            float_precision="round_trip",  # the nearest float64, as Python reads it
         )
     except ValueError:  # a cell that is no number
         return None
