@@ -1,8 +1,10 @@
 """Recipes of one's own: right values for every way to say them, one message for every way to go wrong."""
 
+import ast
 import json
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -236,3 +238,19 @@ def test_the_command_line_takes_a_file_and_refuses_a_wrong_one(write, capsys, as
     assert json.loads(capsys.readouterr().out)["seed"] == 9
     wrong = write("mine.yaml", "{extends: gist, sed: 9}")
     assert_refused("recipes", "show", wrong, saying=["mine.yaml", "did you mean seed?"])
+
+
+def test_the_example_is_taken_by_its_path_and_the_values_in_its_head_are_a_file_too(write):
+    example = Path(__file__).parents[2] / "examples/own_recipe.py"
+    taken = recipe(str(example))
+    head = ast.get_docstring(ast.parse(example.read_text()))
+    values = textwrap.dedent(head[head.index("    extends:") :])
+    tiny = recipe("baseline.tiny")
+    (network,), (mine,) = tiny.trained, taken.trained
+    small = config.replace(network, dim=64, image_size=64)
+    matching = config.replace(tiny.matching, rows_per_query=5)
+    same = config.replace(tiny, name="mine", members=(small, tiny.members[1]), matching=matching)
+    assert recipe(write("mine.yaml", values)) == same
+    # The program changes the loss beside.
+    assert [stage.loss for stage in mine.stages] == [config.NtXent(temperature=0.05, koleo=30.0)]
+    assert config.replace(taken, members=(config.replace(mine, stages=network.stages), taken.members[1])) == same
