@@ -159,6 +159,6 @@ def submitted_from(run: Run, query_set: str, parts: Mapping[str, Path]) -> made_
     """Return what a submission's file is made from; `parts` are fitted files, by name."""
     return made_from.submission(
         recipe=config.digest(run.recipe),
-        parts={part: file_digest(path) for part, path in parts.items()},
+        parts={part: file_digest(run.fitted(path)) for part, path in parts.items()},
         sets={name: described_from(run, name) for name in (query_set, "references")},
     )
