@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Phase 1, both tracks, from images to scored, checked and frozen submissions.
-#   ./run_phase1.sh [--data DIR] [--recipe NAME|FILE.json] [--name NAME] [--checkpoint FILE] [--set KEY=VALUE]... [--setup-only]
+#   ./run_phase1.sh [--data DIR] [--recipe NAME|FILE] [--name NAME] [--checkpoint FILE] [--set KEY=VALUE]... [--setup-only]
+# A recipe's FILE is .yaml or .json (`extends: NAME` and the values that differ), or .py, which is run. Without --name the
+# run is called as the recipe, or as its file.
 # Without --data it makes and uses the built-in mini set. Without --recipe and --checkpoint nothing is trained: the default
 # model describes and matches. The same command goes on where an interrupted one stopped.
 set -euo pipefail
@@ -10,9 +12,10 @@ source "$here/setup.sh"
 data="" recipe="" name="" checkpoint="" settings=()
 while [ $# -gt 0 ]; do
     case "$1" in
+        -h | --help) isckit_usage; exit ;;
         --setup-only) isckit_setup requirements.txt; exit ;;
         --data | --recipe | --name | --checkpoint | --set)
-            [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see the head of $0" >&2; exit 2; }
+            [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see $0 --help" >&2; exit 2; }
             case "$1" in
                 --data) data=$(realpath -m "$2") ;;
                 --recipe) recipe=$(if [ -f "$2" ]; then realpath "$2"; else echo "$2"; fi) ;;
@@ -21,7 +24,7 @@ while [ $# -gt 0 ]; do
                 --set) settings+=(--set "$2") ;;
             esac
             shift 2 ;;
-        *) echo "seen: $1; allowed: --data --recipe --name --checkpoint --set --setup-only" >&2; exit 2 ;;
+        *) echo "seen: $1; allowed: --data --recipe --name --checkpoint --set --setup-only --help" >&2; exit 2 ;;
     esac
 done
 
@@ -33,7 +36,9 @@ if [ -z "$data" ]; then
     isckit data synthetic --out "$data"
 fi
 if [ -z "$recipe$checkpoint" ]; then checkpoint=checkpoints/default/weights.safetensors; fi
-recipe=${recipe:-ours_default} name=${name:-$recipe}
+recipe=${recipe:-ours_default} own=${recipe##*/}
+if [ -f "$recipe" ]; then own=${own%.*}; fi
+name=${name:-$own}
 submission=submissions/phase1/$name
 
 isckit doctor --data "$data" --decode none

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Phase 2, both tracks, for the final queries, with everything as phase 1 froze it: nothing is trained or fitted here.
-#   ./run_phase2.sh [--data DIR] [--name NAME] [--recipe NAME] [--checkpoint FILE] [--set KEY=VALUE]...
+#   ./run_phase2.sh [--data DIR] [--name NAME] [--recipe NAME|FILE] [--checkpoint FILE] [--set KEY=VALUE]...
 # --recipe and --checkpoint are only compared with what phase 1 recorded; another one is refused.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,14 +8,15 @@ source "$here/setup.sh"
 
 data="" name="" asked=()
 while [ $# -gt 0 ]; do
-    [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see the head of $0" >&2; exit 2; }
+    case "$1" in -h | --help) isckit_usage; exit ;; esac
+    [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see $0 --help" >&2; exit 2; }
     case "$1" in
         --data) data=$(realpath -m "$2") ;;
         --name) name=$2 ;;
         --set) asked+=("$1" "$2") ;;
         --recipe) asked+=("$1" "$(if [ -f "$2" ]; then realpath "$2"; else echo "$2"; fi)") ;;
         --checkpoint) asked+=("$1" "$(realpath -m "$2")") ;;
-        *) echo "seen: $1; allowed: --data --name --recipe --checkpoint --set" >&2; exit 2 ;;
+        *) echo "seen: $1; allowed: --data --name --recipe --checkpoint --set --help" >&2; exit 2 ;;
     esac
     shift 2
 done

@@ -9,15 +9,16 @@ source "$here/setup.sh"
 
 data="" root=build
 while [ $# -gt 0 ]; do
-    [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see the head of $0" >&2; exit 2; }
+    case "$1" in -h | --help) isckit_usage; exit ;; esac
+    [ $# -ge 2 ] || { echo "seen: $1 without a value; what to do: see $0 --help" >&2; exit 2; }
     case "$1" in
         --data) data=$(realpath -m "$2") ;;
         --root) root=$(realpath -m "$2") ;;
-        *) echo "seen: $1; allowed: --data --root" >&2; exit 2 ;;
+        *) echo "seen: $1; allowed: --data --root --help" >&2; exit 2 ;;
     esac
     shift 2
 done
-[ -n "$data" ] || { echo "seen: no --data; what to do: name a folder with train images" >&2; exit 2; }
+[ -n "$data" ] || { echo "seen: no --data; what to do: name a folder with train images, see $0 --help" >&2; exit 2; }
 
 isckit_setup requirements.txt
 cd "$here"

@@ -23,12 +23,13 @@ import faiss
 import numpy as np
 
 from isckit.config import Local, replace
+from isckit.features.kinds import feature_of
+from isckit.features.points import vectors
+from isckit.features.store import Block, Store, write_block
 from isckit.matching.local import index
 from isckit.matching.local.verify import score
 from isckit.matching.local.vote import Votes, candidates
 from isckit.synthetic.procedural import picture
-from isckit.views.keypoint_store import Block, Store, write_block
-from isckit.views.keypoints import extract
 
 Pictures = Mapping[str, np.ndarray]
 Value = TypeVar("Value")
@@ -70,7 +71,7 @@ def stored(pictures: Pictures, branch: Local, folder: Path) -> Store:
     names = sorted(pictures)
     for number, first in enumerate(range(0, len(names), _SHARD)):
         part = names[first : first + _SHARD]
-        block = Block.of(np.array(part), [extract(pictures[name], branch.keypoints) for name in part])
+        block = Block.of(np.array(part), feature_of(branch.keypoints).detect([pictures[name] for name in part]))
         write_block(folder / f"shard-{number:05d}.h5", block)
     return Store(folder)
 
@@ -96,8 +97,8 @@ def measure(branch: Local, queries: Pictures, references: Pictures, truth: Mappi
         blocks = [kept.block(number) for number in range(len(kept.paths))]
         points = np.concatenate([block.descriptors for block in blocks])
         train = np.random.default_rng(0).permutation(points)[: index.sample_size(settings)]
-        quantiser = index.fit(index.vectors(train), settings, seed=1)
-        sides = [asked, Store(Path(folder) / "0", flipped=True)]
+        quantiser = index.fit(vectors(train, bits=False), settings, seed=1)
+        sides = [asked, Store(Path(folder) / "0", mirror=feature_of(branch.keypoints).mirror)]
         votes, voting = timed(
             lambda: [
                 candidates(side, kept, quantiser, settings, folder=Path(folder) / f"v{k}", workers=1)

@@ -27,7 +27,7 @@ from isckit.engine.distributed import Place
 from isckit.models.network import EmbeddingNetwork
 from isckit.types import Role
 from isckit.views.geometry import VIEW_SETS, View
-from isckit.views.table import Finding, Table, Wanted, table_of
+from isckit.views.table import ImageFinding, Table, Wanted, table_of
 
 COUNTS = (1, 10, 40)
 HEIGHT, WIDTH = 480, 640
@@ -54,7 +54,7 @@ def found(images: ImageSet, count: int) -> tuple[Wanted, Table]:
     rng = np.random.default_rng(1)
     shape = (count - 1, 2)
     boxes = [np.concatenate([rng.uniform(0, 0.5, shape), rng.uniform(0.2, 0.5, shape)], axis=1) for _ in images.ids]
-    table = table_of(images.ids, [Finding((HEIGHT, WIDTH), own) for own in boxes])
+    table = table_of(images.ids, [ImageFinding((HEIGHT, WIDTH), own) for own in boxes])
     return Wanted(proposals=config.Proposals(most=max(1, count - 1))), table
 
 

@@ -58,3 +58,27 @@ def assert_refused(capsys):
             assert text in error, f"{text!r} is not in: {error[-2000:]}"
 
     return check
+
+
+@pytest.fixture
+def generator():
+    """generator(seed=0): a fresh Generator."""
+    import numpy as np
+
+    return lambda seed=0: np.random.Generator(np.random.PCG64(seed))
+
+
+@pytest.fixture
+def photo():
+    """photo(height, width, seed=0): colourful, with smooth areas, a strong edge and some grain."""
+    import numpy as np
+
+    def make(height, width, seed=0):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[0:height, 0:width].astype(float)
+        waves = [np.sin(x / (9 + 5 * k) + seed + k) * np.cos(y / (13 - 3 * k) - k) for k in range(3)]
+        edge = np.where(x > 0.6 * width, 40, -20)[..., None] * (1, -0.5, 0.2)
+        grain = rng.normal(0, 4, (height, width, 3))
+        return np.clip(128 + 70 * np.stack(waves, -1) + edge + grain, 0, 255).astype(np.uint8)
+
+    return make

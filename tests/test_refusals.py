@@ -217,3 +217,10 @@ def test_ctrl_c_ends_with_advice(mini, tmp_path):
     child.send_signal(signal.SIGINT)
     error = child.communicate(timeout=60)[1]
     assert child.returncode == 2 and "Ctrl-C" in error and "Traceback" not in error, error[-3000:]
+
+
+@pytest.mark.parametrize("track", ["descriptor", "matching"])
+def test_a_track_before_the_fit_is_told_to_fit(copy, assert_refused, track):
+    for path in (copy / "checkpoints/run").glob("ensemble.npz*"):
+        path.unlink()
+    assert_refused(track, "--name", "run", "--phase", "1", "--root", copy, saying="isckit fit --name run")

@@ -1,17 +1,21 @@
 """What is written in the official formats reads back bit by bit, and nothing unfit is ever written."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isckit import submission
+from isckit.data import columns
 from isckit.submission import (
     best_rows,
     open_descriptors,
+    parse_matches,
     read_descriptors,
     read_matches,
     repeated_pairs,
@@ -150,6 +154,75 @@ def test_header_alone_reads_as_no_rows_and_windows_line_ends_are_understood(tmp_
     assert rows(read_matches(path)) == [("Q00000", "R000000", 0.001)]
     with pytest.raises(MissingInput):
         read_matches(tmp_path / "none.csv")
+
+
+def fields(parsed: submission.MatchLines) -> dict:
+    """All that was parsed as plain values, scores bit by bit."""
+    values = {name: getattr(parsed, name) for name in parsed.__dataclass_fields__}
+    arrays = {name: (v.dtype.str, v.tobytes()) for name, v in values.items() if isinstance(v, np.ndarray)}
+    return values | arrays
+
+
+# fmt: off
+IDS = st.sampled_from([
+    "Q00001", "R000001", "", '"Q1"', "#Q", "NA", "a" * 31, "b" * 32, "q 1", "é", "\0", "\r", "\ufeff", "\t",
+])
+NUMBERS = st.floats().map(repr) | st.sampled_from([
+    "0.5", "-1e-3", ".5", "5.", "+7", "1E5", "1e999", "1e-400", "0." + "1" * 25, "nan", "inf", "-Infinity", "NA", "",
+    "True", "FALSE", "1_0", "0x1p3", "1e", ".", "-", "e5", "1d5", '"1"', "'", " 1", "1 ", "\u0663", "1\0", "1\r",
+])
+# fmt: on
+
+
+@settings(deadline=None)  # the first example imports pandas
+@given(
+    rows=st.lists(st.tuples(IDS, IDS, NUMBERS).map(",".join), min_size=1, max_size=6),
+    other=st.none() | st.lists(IDS | NUMBERS, max_size=5).map(",".join),
+    end=st.sampled_from(["", "\n", "\n\n", "\r\n"]),
+)
+@example(rows=["Q00001,R000001,True"], other=None, end="\n")
+@example(rows=["Q00001,R000001,inf"], other=None, end="\n")
+@example(rows=["Q00001,R000001,1,2"], other=None, end="\n")
+@example(rows=["Q00001,R000001,0.5"] * 2, other="Q00001,R000001,0.5,0.5", end="\n")
+@example(rows=["Q00001,R000001,0.5", "Q00001,0.5"], other="Q00001,R000001,0.5,0.5", end="\n")
+@example(rows=[f"{'Q' * 40},R000001,0.5"], other=None, end="")
+@example(rows=["Q00001,R000001,0.5", "Q00001,R000001, 0.5"], other=None, end="\n")
+def test_pandas_and_the_strict_reading_agree_on_every_file(tmp_path_factory, rows, other, end):
+    path = tmp_path_factory.mktemp("m") / "m.csv"
+    lines = rows if other is None else [*rows[: len(rows) // 2], other, *rows[len(rows) // 2 :]]
+    path.write_bytes(("\n".join([submission.HEADER, *lines]) + end).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "LARGE", 0)
+        assert fields(parse_matches(path)) == fields(submission._parse_lines(path, path.read_bytes()))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1, 1, width=32), min_size=1),
+    st.sampled_from(["{!r}", "{:.30e}", "{:+.17g}", "{:.3f}"]),
+)
+def test_pandas_reads_a_clean_file_by_itself_to_the_same_scores(scores, form):
+    texts = [form.format(score) for score in scores]
+    body = "".join(f"Q{k:05d},R000001,{text}\n" for k, text in enumerate(texts)).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "LARGE", 0)
+        read = columns.plain_columns(body, (str, str, float))
+    assert read is not None
+    queries, references, found = read
+    assert found.tobytes() == np.array([float(text) for text in texts]).tobytes()
+    assert queries.tolist() == [f"Q{k:05d}" for k in range(len(texts))] and set(references) == {"R000001"}
+    assert (queries.dtype, references.dtype) == ("<U6", "<U7")
+
+
+def test_small_files_do_not_wait_for_pandas(tmp_path):
+    code = (
+        "import sys, pathlib; from isckit.submission import read_matches;"
+        "print(len(read_matches(pathlib.Path(sys.argv[1]))), 'pandas' in sys.modules)"
+    )
+    for rows, answer in ((3, "3 False"), (200_000, "200000 True")):
+        path = tmp_path / "m.csv"
+        path.write_text(f"{submission.HEADER}\n" + "".join(f"Q00001,R{k:06d},{k}.5\n" for k in range(rows)))
+        assert subprocess.check_output([sys.executable, "-c", code, path], text=True).strip() == answer
 
 
 def side(role: Role, ids: list[str], dim: int = 4, seed: int = 0) -> Embeddings:

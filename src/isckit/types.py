@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WHOLE = "whole"
 """Name of the view that is the image itself; the Descriptor track uses no other."""
@@ -140,6 +144,14 @@ class Embeddings:
         """The same keys with other vectors."""
         return Embeddings(self.role, self.ids, np.ascontiguousarray(vectors, np.float32), self.view_names, self.views)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a copy of the vectors as a table: float32 columns 0 to d - 1, rows indexed by "id" and "view"."""
+        import pandas as pd
+
+        views = np.array(self.view_names)[self.views]
+        index = pd.MultiIndex.from_arrays([self.ids, views], names=["id", "view"])
+        return pd.DataFrame(np.array(self.vectors), index=index)
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -160,6 +172,12 @@ class Matches:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a table of the columns of the official format, "query_id", "reference_id" and "score"."""
+        import pandas as pd
+
+        return pd.DataFrame({"query_id": self.query_ids, "reference_id": self.reference_ids, "score": self.scores})
+
 
 @dataclass(frozen=True)
 class GroundTruth:
@@ -173,3 +191,11 @@ class GroundTruth:
     query_ids: np.ndarray
     reference_ids: np.ndarray
     listed_queries: np.ndarray
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a table of "query_id" and "reference_id": the true pairs, then the distractors without a reference."""
+        import pandas as pd
+
+        pairs = pd.DataFrame({"query_id": self.query_ids, "reference_id": self.reference_ids}, dtype="str")
+        distractors = pd.DataFrame({"query_id": np.setdiff1d(self.listed_queries, self.query_ids)}, dtype="str")
+        return pd.concat([pairs, distractors], ignore_index=True)

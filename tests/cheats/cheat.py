@@ -56,7 +56,7 @@ def another_training_each_time():
 
 def pca_on_queries():
     """Fit on the queries, and say that it was train."""
-    from isckit.runs import run as runs
+    from isckit.vectors import described as runs
 
     honest = runs.train_vectors
 

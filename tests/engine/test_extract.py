@@ -12,6 +12,7 @@ from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place
 from isckit.runs.artifacts import read_receipt
 from isckit.runs.embeddings import read_shards
+from isckit.runs.steps import Output
 from isckit.types import BadInput, Embeddings, MissingInput, Role
 from isckit.views.geometry import view_set
 from isckit.views.overlays import COLUMNS, open_overlays
@@ -56,9 +57,9 @@ def boxes(tmp_path):
 def described(pictures, out, role, substitution):
     images = open_folder(pictures, role)
     settings = Extract(batch_images=3, shard_images=4, on_broken="replace")
-    target = Target(Means(), out, {"images": images.listing_digest()}, Wanted(view_set(("mirror",))))
     extract(
-        [target],
+        [Target(Means(), Wanted(view_set(("mirror",))))],
+        [Output(out, {"images": images.listing_digest()}, ".h5")],
         images,
         settings=settings,
         place=CPU,

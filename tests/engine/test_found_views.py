@@ -13,9 +13,10 @@ from isckit.engine.distributed import Place
 from isckit.models.gist import GistDescriber
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.embeddings import read_shards
+from isckit.runs.steps import Output
 from isckit.types import BadInput, Embeddings, Role
 from isckit.views.geometry import view_set
-from isckit.views.table import Finding, Wanted, table_of
+from isckit.views.table import ImageFinding, Wanted, table_of
 
 CPU = Place(torch.device("cpu"))
 SMALL = config.Network(backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=64, stages=())
@@ -37,7 +38,7 @@ def images(tmp_path_factory):
 def table(images):
     rng = np.random.default_rng(1)
     found = [
-        Finding((50, 70), np.concatenate([rng.uniform(0, 0.5, (n, 2)), rng.uniform(0.1, 0.5, (n, 2))], axis=1))
+        ImageFinding((50, 70), np.concatenate([rng.uniform(0, 0.5, (n, 2)), rng.uniform(0.1, 0.5, (n, 2))], axis=1))
         for n in COUNTS
     ]
     return table_of(images.ids, found)
@@ -58,10 +59,11 @@ def pixels(images, k):
 
 
 def run(images, out, members, table, *, batch=3, shard=4, workers=0, wanted=(FOUND, FIXED), blur=(0.0, 0.0)):
-    targets = [Target(member, out / str(k), {"what": "test"}, wanted[k], blur[k]) for k, member in enumerate(members)]
+    targets = [Target(member, wanted[k], blur[k]) for k, member in enumerate(members)]
+    outputs = [Output(out / str(k), {"what": "test"}, ".h5") for k in range(len(members))]
     settings = Extract(batch_images=batch, shard_images=shard)
-    extract(targets, images, settings=settings, place=CPU, workers=workers, table=table)
-    return [Embeddings.joined(list(read_shards(target.folder))) for target in targets]
+    extract(targets, outputs, images, settings=settings, place=CPU, workers=workers, table=table)
+    return [Embeddings.joined(list(read_shards(output.path))) for output in outputs]
 
 
 def test_each_found_view_is_the_network_on_its_crop_of_the_canvas(images, table, network, tmp_path):
@@ -156,20 +158,19 @@ def test_broken_images_have_no_found_views(images, network, tmp_path):
     (folder / "Q0.png").write_bytes(b"no picture")
     (folder / "Q1.png").write_bytes((images.shelves[0].source / "Q1.png").read_bytes())
     spoiled = open_folder(folder, Role.QUERY)
-    empty = Finding((64, 64), np.empty((0, 4)))
-    table = table_of(spoiled.ids, [empty, Finding((55, 79), np.array([[0.0, 0.0, 0.5, 0.5]]))])
+    empty = ImageFinding((64, 64), np.empty((0, 4)))
+    table = table_of(spoiled.ids, [empty, ImageFinding((55, 79), np.array([[0.0, 0.0, 0.5, 0.5]]))])
     settings = Extract(on_broken="replace")
-    targets = [
-        Target(network, tmp_path / "n", {}, FOUND),
-        Target(GistDescriber(), tmp_path / "g", {}, FOUND),
-    ]
-    extract(targets, spoiled, settings=settings, place=CPU, workers=0, table=table)
-    for target in targets:
-        (rows,) = read_shards(target.folder)
+    targets = [Target(network, FOUND), Target(GistDescriber(), FOUND)]
+    outputs = [Output(tmp_path / name, {}, ".h5") for name in "ng"]
+    extract(targets, outputs, spoiled, settings=settings, place=CPU, workers=0, table=table)
+    for output in outputs:
+        (rows,) = read_shards(output.path)
         assert rows.ids.tolist() == ["Q0", "Q0", "Q1", "Q1", "Q1"]
     with pytest.raises(BadInput, match="1 broken image"):
         extract(
-            [Target(network, tmp_path / "s", {}, FOUND)],
+            [Target(network, FOUND)],
+            [Output(tmp_path / "s", {}, ".h5")],
             spoiled,
             settings=Extract(),
             place=CPU,

@@ -9,8 +9,8 @@ from isckit.data.images import decode
 from isckit.data.training import Material, stage_images
 from isckit.engine.distributed import Place
 from isckit.engine.whitening import whiten, whitening
-from isckit.models.how import smoothed
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pooling import smoothed
 from isckit.types import BadInput, Role
 
 STAGE = config.Stage(batch_images=10, image_size=64, views=("weak",), on_device="")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isckit.matching import asmk
-from isckit.matching.asmk import Best, aggregate, background, gathered, packed, similarities
+from isckit.matching.asmk import BestPairs, aggregate, background, gathered, packed, similarities
 from isckit.matching.codes import Codes
 from isckit.types import Role
 
@@ -132,7 +132,7 @@ def test_the_best_are_those_of_the_whole_list(seed, amount, per_query):
     scores = rng.integers(0, 8, 200).astype(float)
     before, asmk._PAIRS = asmk._PAIRS, 8
     try:
-        best = Best(amount=amount, per_query=per_query)
+        best = BestPairs(amount=amount, per_query=per_query)
         for start in range(0, 200, 17):
             part = slice(start, start + 17)
             keep = scores[part] >= best.floor

@@ -5,11 +5,18 @@ from pydantic import ValidationError
 from sklearn.mixture import GaussianMixture
 
 from isckit import config
+from isckit.features.kinds import feature_of
+from isckit.features.sift import mirrored_descriptors
 from isckit.models.fisher import SIFT, FisherDescriber
 from isckit.synthetic.procedural import picture
 from isckit.types import WHOLE
 from isckit.views.geometry import View, view_set
-from isckit.views.keypoints import extract, mirrored_descriptors
+
+
+def extract(image, settings):
+    (points,) = feature_of(settings).detect([image])
+    return points
+
 
 SETTINGS = config.Fisher(keypoints=config.Keypoints(short_side=120, points=150, least=1), words=5, reduced=7, dim=9)
 VIEWS = view_set(("mirror", "rotations", "centre", "quarters"))

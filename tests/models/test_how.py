@@ -3,9 +3,10 @@ import torch
 import torch.nn.functional as F
 
 from isckit import config
+from isckit.engine.local_features import local_features
 from isckit.models.backbone import backbone
-from isckit.models.how import AttentionPool, local_features, smoothed, strengths
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pooling import AttentionPool, smoothed, strengths
 from isckit.runs.checkpoints import write_weights
 from isckit.types import BadInput
 

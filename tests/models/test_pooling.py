@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isckit.models.how import GeM
+from isckit.models.pooling import GeM
 
 
 def test_power_one_is_the_mean_of_the_clamped_map():

@@ -130,7 +130,7 @@ def test_an_interrupted_command_goes_on_and_leaves_nothing_behind(fitted, folder
 
     images = open_folder(folder, Role.REFERENCE)
     describe_by_run(fitted, images, tmp_path / "once.h5", normalised=False, **PLACE)
-    done, describing = [], extract._Extraction._describe
+    done, describing = [], extract._Extraction.describe
 
     def interrupted(extraction, shard, bar):
         done.append(int(shard[0]))
@@ -138,7 +138,7 @@ def test_an_interrupted_command_goes_on_and_leaves_nothing_behind(fitted, folder
             raise KeyboardInterrupt
         return describing(extraction, shard, bar)
 
-    monkeypatch.setattr(extract._Extraction, "_describe", interrupted)
+    monkeypatch.setattr(extract._Extraction, "describe", interrupted)
     out = tmp_path / "v.h5"
     with pytest.raises(KeyboardInterrupt):
         describe_by_run(fitted, images, out, normalised=False, **PLACE)

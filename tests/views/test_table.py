@@ -6,7 +6,7 @@ import pytest
 from isckit import config
 from isckit.types import BadInput, MissingInput
 from isckit.views.overlays import Box
-from isckit.views.table import COLUMNS, Finding, read_table, table_of, wanted, write_table
+from isckit.views.table import COLUMNS, ImageFinding, read_table, table_of, wanted, write_table
 
 OVERLAY = Box(0.25, 0.5, 0.75, 1.0, 0.95, "overlay")
 FAINT = Box(0.0, 0.0, 0.5, 0.5, 0.2, "overlay")
@@ -20,9 +20,9 @@ def table():
     return table_of(
         IDS,
         [
-            Finding((30, 40), PROPOSALS, [EMOJI, OVERLAY, FAINT], face=True),
-            Finding((8, 9), np.empty((0, 4))),
-            Finding((10, 20), PROPOSALS[:1], [FAINT]),
+            ImageFinding((30, 40), PROPOSALS, [EMOJI, OVERLAY, FAINT], face=True),
+            ImageFinding((8, 9), np.empty((0, 4))),
+            ImageFinding((10, 20), PROPOSALS[:1], [FAINT]),
         ],
     )
 
@@ -37,9 +37,12 @@ def test_every_image_gets_back_what_was_found_in_it(table):
 
 
 def test_shards_are_read_as_one_table(table, tmp_path):
-    rows = [Finding((30, 40), PROPOSALS, [EMOJI, OVERLAY, FAINT], face=True), Finding((8, 9), np.empty((0, 4)))]
+    rows = [
+        ImageFinding((30, 40), PROPOSALS, [EMOJI, OVERLAY, FAINT], face=True),
+        ImageFinding((8, 9), np.empty((0, 4))),
+    ]
     write_table(tmp_path / "shard-00000.npz", table_of(IDS[:2], rows))
-    write_table(tmp_path / "shard-00001.npz", table_of(IDS[2:], [Finding((10, 20), PROPOSALS[:1], [FAINT])]))
+    write_table(tmp_path / "shard-00001.npz", table_of(IDS[2:], [ImageFinding((10, 20), PROPOSALS[:1], [FAINT])]))
     read = read_table(tmp_path)
     for name in COLUMNS:
         assert np.array_equal(getattr(read, name), getattr(table, name)), name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isckit.augment.steps import Node, Other, Row, Step, run
+from isckit.augment.steps import Node, Other, Step, StepRow, run
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class OneOf:
         k = int(np.searchsorted(np.cumsum([weight for weight, _ in self.branches]), rng.random(), side="right"))
         return run(self.branches[min(k, len(self.branches) - 1)][1], image, rng, other, size)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StepRow]:
         """A heading for each branch, its rows below."""
         return [
             row
@@ -55,7 +55,7 @@ class AnyOrder:
             order = order[: rng.integers(*self.some, endpoint=True)]
         return run([self.steps[k] for k in order], image, rng, other, size)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StepRow]:
         """A heading, the rows of the steps below."""
         fewest, most = self.some or (0, 0)
         many = f"{fewest}" if fewest == most else f"{fewest}..{most}"
@@ -81,7 +81,7 @@ class Turn:
     def __post_init__(self) -> None:
         assert 0 <= self.probability <= 1, f"{self.name}: probability {self.probability}"
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StepRow]:
         """A heading, the rows of the steps below."""
         unless = f"unless {', '.join(self.unless)}" if self.unless else ""
         return [(f"{self.name}:", f"{self.probability:g}", unless), *_indented(step.rows() for step in self.steps)]
@@ -108,7 +108,7 @@ class InTurn:
                 done.add(turn.name)
         return image
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StepRow]:
         """The rows of the turns."""
         return [row for turn in self.turns for row in turn.rows()]
 
@@ -117,5 +117,5 @@ class InTurn:
         return {op for turn in self.turns for step in turn.steps for op in step.ops()}
 
 
-def _indented(groups: Iterable[list[Row]]) -> list[Row]:
+def _indented(groups: Iterable[list[StepRow]]) -> list[StepRow]:
     return [("  " + op, probability, ranges) for rows in groups for op, probability, ranges in rows]

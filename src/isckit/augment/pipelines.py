@@ -11,7 +11,7 @@ import numpy as np
 
 from isckit.augment.geometry import square
 from isckit.augment.sets import d2lv, imgfp, kit, lyakaap, s_square, separate, sscd, vision_force
-from isckit.augment.steps import Other, Pipeline, Row
+from isckit.augment.steps import Other, Pipeline, StepRow
 from isckit.types import BadInput
 
 PIPELINES: Mapping[str, Pipeline] = MappingProxyType(
@@ -70,7 +70,7 @@ def _intensity(name: str, text: str) -> float:
     return value
 
 
-def describe(name: str) -> list[Row]:
+def describe(name: str) -> list[StepRow]:
     """The steps of a pipeline as text: (op, probability, ranges); branches are indented."""
     return [row for node in find(name).steps for row in node.rows()]
 

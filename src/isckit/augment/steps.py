@@ -49,7 +49,7 @@ NEEDS: Mapping[str, frozenset[str]] = MappingProxyType(
 CANVAS = 2.0
 """Between steps an image holds at most (CANVAS * size)^2 pixels: what is beyond would be lost in the last resize."""
 
-Row = tuple[str, str, str]
+StepRow = tuple[str, str, str]
 
 Other = Callable[[], np.ndarray]
 """Fetches a second picture, (h, w, 3) uint8: a function, so that nothing is decoded for the views that join none."""
@@ -62,7 +62,7 @@ class Node(Protocol):
         """Edit, or leave the image as it is; every draw comes from `rng`."""
         ...
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StepRow]:
         """It as text."""
         ...
 
@@ -95,7 +95,7 @@ class Step:
             given["other"] = other()
         return bounded(OPS[self.op](image, rng, **self.ranges, **given), (CANVAS * size) ** 2)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StepRow]:
         """Op, probability, ranges; as text."""
         return [(self.op, f"{self.probability:g}", ", ".join(f"{k} {_text(v)}" for k, v in self.ranges.items()))]
 

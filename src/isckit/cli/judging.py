@@ -1,4 +1,4 @@
-"""Verbs that look and judge: doctor, score, check."""
+"""Verbs that judge a submission and keep account of it: check, score, manifest, audit, ledger."""
 
 from __future__ import annotations
 
@@ -7,22 +7,8 @@ from typing import Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, Data, MaybeData, Name, Phase, Root, Workers, guarded, written
+from isckit.cli.options import CPUS, HERE, DataFolder, MaybeData, Name, Phase, Root, Workers, guarded, written
 from isckit.runs.workspace import Workspace
-
-
-@guarded
-def doctor(
-    data: Data,
-    decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
-    sample: int = 200,
-    workers: Workers = CPUS,
-) -> None:
-    """Say what a data folder holds, what is broken or missing, and what can be run with it."""
-    from isckit.data.doctor import examine, render
-    from isckit.data.layouts import open_disc
-
-    typer.echo(render(examine(open_disc(data), decode=decode, sample=sample, workers=workers)))
 
 
 @guarded
@@ -128,7 +114,7 @@ def diff(
 @guarded
 def replay(
     folder: Annotated[Path, typer.Argument(help="Submission folder.")],
-    data: Data,
+    data: DataFolder,
     sample: Annotated[int, typer.Option(help="Queries, and as many references, to describe again.", min=1)] = 64,
     full: Annotated[bool, typer.Option("--full", help="Everything from the images, but for training.")] = False,
     retrain: Annotated[bool, typer.Option("--retrain", help="With --full: train again too.")] = False,
@@ -185,7 +171,13 @@ def ledger_report(
 
 @guarded
 def ledger_show(root: Root = HERE) -> None:
-    """Show all hand-ins, local scores beside reported ones."""
-    from isckit.judge.ledger import table
+    """Show all hand-ins, local scores beside reported ones. Exit code 1 where lines are missing or moved."""
+    from isckit.judge.ledger import table, verify
 
-    typer.echo(table(Workspace(root)))
+    workspace = Workspace(root)
+    typer.echo(table(workspace))
+    faults = verify(workspace.ledger)
+    for fault in faults:
+        typer.echo(f"FAULT: {fault}")
+    if faults:
+        raise typer.Exit(1)

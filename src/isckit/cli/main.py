@@ -6,69 +6,103 @@ Heavy libraries are imported inside the verbs, so that help, checks and scores s
 import logging
 import os
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from isckit.cli import judging, material, runs
-from isckit.cli import judging as auditing
-from isckit.cli import judging as ledgers
-from isckit.cli import judging as replaying
-from isckit.cli import material as packing
-from isckit.cli import tools as augmenting
-from isckit.cli import tools as baselines
-from isckit.cli import tools as breakdown
-from isckit.cli import tools as interop
+from isckit import __version__
+from isckit.cli import judging, material, runs, tools
 
 app = typer.Typer(
     name="isckit",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Submission kit for the Image Similarity Challenge 2021 (DISC21): describe, match, score, check.",
 )
-data = typer.Typer(no_args_is_help=True, help="Make data sets.")
-augment = typer.Typer(no_args_is_help=True, help="Look at the edits that training makes.")
-audit = typer.Typer(no_args_is_help=True, help="Prove and explain what a submission was made from.")
-ledger = typer.Typer(no_args_is_help=True, help="Keep account of what was handed in.")
-recipes = typer.Typer(no_args_is_help=True, help="List and show recipes.")
-app.command()(judging.doctor)
-for verb in (runs.train, runs.extract, runs.fit, runs.descriptor, runs.matching, runs.infer, runs.freeze, runs.frozen):
-    app.command()(verb)
-for verb in (judging.score, judging.check, auditing.manifest):
-    app.command()(verb)
-for verb in (
-    interop.describe,
-    interop.detect,
-    interop.export,
-    interop.ablate,
-    baselines.baselines,
-    breakdown.breakdown,
-):
-    app.command()(verb)
-augment.command("show")(augmenting.augment_show)
-data.command()(material.synthetic)
-data.command()(material.sheet)
-data.command()(packing.pack)
-recipes.command("list")(material.recipes_list)
-recipes.command("show")(material.recipes_show)
-audit.command("verify")(auditing.verify)
-audit.command("diff")(auditing.diff)
-audit.command("replay")(replaying.replay)
-ledger.command("add")(ledgers.ledger_add)
-ledger.command("report")(ledgers.ledger_report)
-ledger.command("show")(ledgers.ledger_show)
-app.add_typer(audit, name="audit")
-app.add_typer(augment, name="augment")
-app.add_typer(data, name="data")
-app.add_typer(ledger, name="ledger")
-app.add_typer(recipes, name="recipes")
+DATA, RUN, SUBMIT, JUDGE, COMPARE = "Data", "Run", "Submit", "Judge", "Look and compare"
+"""Panels of the help, in its order."""
+
+
+def _group(name: str, panel: str, about: str) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, help=about)
+    app.add_typer(group, name=name, rich_help_panel=panel)
+    return group
+
+
+def _verb(verb: Callable[..., None], example: str, *, panel: str | None = None, group: typer.Typer = app) -> None:
+    """Put a verb in its group, by the last word of its example's name."""
+    path = example.split(" ")[: 1 if group is app else 2]
+    group.command(path[-1], epilog=f"Example: isckit {example}", rich_help_panel=panel)(verb)
+
+
+data = _group("data", DATA, "Make data sets.")
+ledger = _group("ledger", SUBMIT, "Keep account of what was handed in.")
+audit = _group("audit", JUDGE, "Prove and explain what a submission was made from.")
+augment = _group("augment", COMPARE, "Look at the edits that training makes.")
+recipes = _group("recipes", COMPARE, "List and show recipes.")
+
+_verb(material.doctor, "doctor --data DISC21", panel=DATA)
+_verb(material.synthetic, "data synthetic --from PHOTOS --out data/own", group=data)
+_verb(material.sheet, "data sheet --data data/mini --out sheet.png", group=data)
+_verb(material.pack, "data pack --data DISC21 --out packs --sets references", group=data)
+
+_verb(runs.train, "train --name first --data DISC21 --recipe lyakaap", panel=RUN)
+_verb(runs.extract, "extract --name first --data DISC21 --sets train", panel=RUN)
+_verb(runs.fit, "fit --name first", panel=RUN)
+_verb(runs.infer, "infer --queries SUSPECTS --references ORIGINALS --out FOUND", panel=RUN)
+_verb(tools.describe, "describe FOLDER --out vectors.h5", panel=RUN)
+_verb(tools.detect, "detect DISC21/queries --name overlays --out boxes.csv", panel=RUN)
+_verb(tools.export, "export --name first --out network.onnx", panel=RUN)
+
+_verb(runs.descriptor, "descriptor --name first --phase 1", panel=SUBMIT)
+_verb(runs.matching, "matching --name first --phase 1", panel=SUBMIT)
+_verb(runs.freeze, "freeze --name first", panel=SUBMIT)
+_verb(runs.frozen, "frozen --name first", panel=SUBMIT)
+_verb(judging.manifest, "manifest --name first --phase 1 --data DISC21", panel=SUBMIT)
+_verb(judging.ledger_add, "ledger add submissions/phase2/first --track matching", group=ledger)
+_verb(judging.ledger_report, "ledger report 2 --reported 0.635", group=ledger)
+_verb(judging.ledger_show, "ledger show", group=ledger)
+
+_verb(judging.check, "check submissions/phase1/first --data DISC21", panel=JUDGE)
+_verb(judging.score, "score submissions/phase1/first --data DISC21", panel=JUDGE)
+_verb(judging.verify, "audit verify submissions/phase1/first --data DISC21", group=audit)
+_verb(judging.diff, "audit diff submissions/phase1/first submissions/phase1/new", group=audit)
+_verb(judging.replay, "audit replay submissions/phase1/first --data DISC21", group=audit)
+
+_verb(tools.breakdown, "breakdown submissions/phase1/own --data data/own --out by.md", panel=COMPARE)
+_verb(tools.baselines, "baselines --data DISC21 --recipe pdq --recipe gist", panel=COMPARE)
+_verb(tools.ablate, "ablate first --data DISC21 --out ablation.md", panel=COMPARE)
+_verb(material.augment_show, "augment show lyakaap.strong --image photo.jpg --out sheet.png", group=augment)
+_verb(material.recipes_list, "recipes list", group=recipes)
+_verb(material.recipes_show, "recipes show lyakaap.mini", group=recipes)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"isckit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _always(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what other libraries report, too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("isckit").setLevel(logging.INFO)
+    # It warns that it builds its cache, once on a new machine.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 well, 1 the judged thing failed, 2 wrong input."""
     # Threads that wait by spinning take the cores from the loader processes: on two cores a quarter of the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app(args=argv, prog_name="isckit")
     except SystemExit as end:

@@ -1,4 +1,4 @@
-"""Verbs for what runs are made of: synthetic data sets, recipes."""
+"""Verbs for what runs are made of: images, edits, recipes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from isckit.cli.options import Data, Sets, Settings, Workers, guarded, written
+from isckit.cli.options import CPUS, DataFolder, Sets, Settings, Workers, guarded, written
+
+
+@guarded
+def doctor(
+    data: DataFolder,
+    decode: Annotated[str, typer.Option(help="none, sample or all")] = "sample",
+    sample: int = 200,
+    workers: Workers = CPUS,
+) -> None:
+    """Say what a data folder holds, what is broken or missing, and what can be run with it."""
+    from isckit.data.doctor import examine, render
+    from isckit.data.layouts import open_disc
+
+    typer.echo(render(examine(open_disc(data), decode=decode, sample=sample, workers=workers)))
 
 
 @guarded
@@ -44,11 +58,52 @@ def synthetic(
 
 
 @guarded
-def sheet(data: Data, out: Annotated[Path, typer.Option(help="PNG to write.")]) -> None:
+def sheet(data: DataFolder, out: Annotated[Path, typer.Option(help="PNG to write.")]) -> None:
     """Draw references beside their edited copies, and distractors, of a synthetic set."""
     from isckit.synthetic.sheets import write_sheet
 
     write_sheet(data, out)
+    typer.echo(written(out))
+
+
+@guarded
+def pack(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="Folder for the packs; pass it as --data afterwards.")],
+    sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
+    side: Annotated[int, typer.Option(help="Pixels at this square size; 0 for the files as they are.", min=0)] = 0,
+    part_images: Annotated[int, typer.Option(help="Images a pack.", min=1)] = 50_000,
+) -> None:
+    """Pack image sets into HDF5 files that are read as folders are; goes on after an interruption."""
+    from isckit.data.layouts import open_disc, require
+    from isckit.data.packing import pack as packed
+
+    disc = open_disc(data)
+    for image_set in sets:
+        for path in packed(require(disc, image_set.value), out, side=side, part_images=part_images):
+            typer.echo(written(path))
+
+
+@guarded
+def augment_show(
+    name: Annotated[str, typer.Argument(help="Name of a pipeline, like lyakaap.strong or s_square@0.75.")],
+    image: Annotated[Path, typer.Option(help="Photo to edit.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
+    rows: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    columns: Annotated[int, typer.Option(min=1, max=64)] = 6,
+    size: Annotated[int, typer.Option(help="Side of a view in pixels.", min=8, max=1024)] = 160,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    other: Annotated[Path | None, typer.Option(help="Photo to join with; the mirrored first if none.")] = None,
+) -> None:
+    """Draw a photo beside edited views of it, and list the steps of the pipeline."""
+    from isckit.augment.pipelines import describe
+    from isckit.synthetic.sheets import write_view_sheet
+
+    steps = describe(name)
+    write_view_sheet(name, image, out, rows=rows, columns=columns, size=size, seed=seed, other=other)
+    typer.echo(f"{'op':<26}{'probability':<13}ranges")
+    for op, probability, ranges in steps:
+        typer.echo(f"{op:<26}{probability:<13}{ranges}".rstrip())
     typer.echo(written(out))
 
 
@@ -68,21 +123,3 @@ def recipes_show(name: str, settings: Settings = None) -> None:
     from isckit.recipes.catalogue import recipe as find
 
     typer.echo(to_json(find(name, settings=settings)), nl=False)
-
-
-@guarded
-def pack(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for the packs; pass it as --data afterwards.")],
-    sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
-    side: Annotated[int, typer.Option(help="Pixels at this square size; 0 for the files as they are.", min=0)] = 0,
-    part_images: Annotated[int, typer.Option(help="Images a pack.", min=1)] = 50_000,
-) -> None:
-    """Pack image sets into HDF5 files that are read as folders are; goes on after an interruption."""
-    from isckit.data.layouts import open_disc, require
-    from isckit.data.packing import pack as packed
-
-    disc = open_disc(data)
-    for image_set in sets:
-        for path in packed(require(disc, image_set.value), out, side=side, part_images=part_images):
-            typer.echo(written(path))

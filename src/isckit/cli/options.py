@@ -16,9 +16,10 @@ from isckit.runs.workspace import PHASES
 from isckit.types import KitError
 
 Name = Annotated[str, typer.Option(help="Name of the run.")]
-Data = Annotated[Path, typer.Option(help="Folder with the images, in any layout of DISC21.")]
+DataFolder = Annotated[Path, typer.Option(help="Folder with the images, in any layout of DISC21.")]
 MaybeData = Annotated[Path | None, typer.Option(help="Folder with the images, in any layout of DISC21.")]
-RecipeName = Annotated[str, typer.Option(help="A recipe's name, or a recipe.json file.")]
+A_RECIPE = "A recipe's name or file: .yaml, .json, a checkpoint, or .py, which is run."
+RecipeName = Annotated[str, typer.Option(help=A_RECIPE)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one value: key.path=value. Repeatable.")]
 Phase = Annotated[int, typer.Option(help="1 or 2.", min=min(PHASES), max=max(PHASES))]
 Root = Annotated[Path, typer.Option(help="Folder that holds checkpoints/, submissions/ and cache/.")]

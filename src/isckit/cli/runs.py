@@ -1,4 +1,4 @@
-"""Verbs that make a run: train, extract, fit, descriptor, matching, freeze, frozen."""
+"""Verbs that make a run and its submissions: train, extract, fit, descriptor, matching, infer, freeze, frozen."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ from isckit.cli.options import (
     CPUS,
     HERE,
     Checkpoint,
-    Data,
+    DataFolder,
     MaybeData,
     Name,
     Phase,
@@ -24,6 +24,8 @@ from isckit.cli.options import (
 )
 from isckit.runs.workspace import DEFAULT, Workspace, query_set
 from isckit.types import MissingInput
+
+log = logging.getLogger(__name__)
 
 
 @guarded
@@ -49,7 +51,7 @@ def train(
         if checkpoint is not None:
             members.install(run, checkpoint, place=here)
         elif run.weights.is_file():
-            logging.info("the run has weights already: %s", run.weights)
+            log.info("the run has weights already: %s", run.weights)
         else:
             if run.recipe.learns and data is None:
                 raise MissingInput(
@@ -64,7 +66,7 @@ def train(
 @guarded
 def extract(
     name: Name,
-    data: Data,
+    data: DataFolder,
     sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
     root: Root = HERE,
     workers: Workers = CPUS,

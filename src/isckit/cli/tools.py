@@ -1,4 +1,4 @@
-"""Verbs that take a run elsewhere: export, describe, ablate."""
+"""Verbs that use a run on other images, or compare runs: describe, detect, export, ablate, baselines, breakdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, Data, Name, Phase, Root, Settings, Workers, guarded, written
+from isckit.cli.options import CPUS, HERE, DataFolder, Name, Phase, Root, Settings, Workers, guarded, written
 from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import BadInput, MissingInput, Role
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from isckit.runs.run import Run
 
 
-class Format(StrEnum):
+class FileFormat(StrEnum):
     """Formats of exported networks."""
 
     onnx = "onnx"
@@ -57,7 +57,7 @@ def export(
     name: Name,
     out: Annotated[Path, typer.Option(help="File to write.")],
     member: Annotated[str | None, typer.Option(help="Network of the recipe; needed where it has several.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="ONNX, or TorchScript.")] = Format.onnx,
+    form: Annotated[FileFormat, typer.Option("--format", help="ONNX, or TorchScript.")] = FileFormat.onnx,
     root: Root = HERE,
 ) -> None:
     """Write one network as a file for other programs, and compare it with the network before it stays."""
@@ -113,7 +113,7 @@ def describe(
 @guarded
 def ablate(
     name: Annotated[str, typer.Argument(help="Name of a trained run.")],
-    data: Data,
+    data: DataFolder,
     phase: Phase = 1,
     out: Annotated[Path | None, typer.Option(help="Markdown file to write; all figures go beside it as .json.")] = None,
     matching: Annotated[bool, typer.Option("--matching", help="Score the Matching track too.")] = False,
@@ -183,31 +183,8 @@ def _with_settings(run: Run, settings: list[str] | None) -> Run:
 
 
 @guarded
-def augment_show(
-    name: Annotated[str, typer.Argument(help="Name of a pipeline, like lyakaap.strong or s_square@0.75.")],
-    image: Annotated[Path, typer.Option(help="Photo to edit.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")],
-    rows: Annotated[int, typer.Option(min=1, max=64)] = 4,
-    columns: Annotated[int, typer.Option(min=1, max=64)] = 6,
-    size: Annotated[int, typer.Option(help="Side of a view in pixels.", min=8, max=1024)] = 160,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    other: Annotated[Path | None, typer.Option(help="Photo to join with; the mirrored first if none.")] = None,
-) -> None:
-    """Draw a photo beside edited views of it, and list the steps of the pipeline."""
-    from isckit.augment.pipelines import describe
-    from isckit.synthetic.sheets import write_view_sheet
-
-    steps = describe(name)
-    write_view_sheet(name, image, out, rows=rows, columns=columns, size=size, seed=seed, other=other)
-    typer.echo(f"{'op':<26}{'probability':<13}ranges")
-    for op, probability, ranges in steps:
-        typer.echo(f"{op:<26}{probability:<13}{ranges}".rstrip())
-    typer.echo(written(out))
-
-
-@guarded
 def baselines(
-    data: Data,
+    data: DataFolder,
     recipes: Annotated[list[str] | None, typer.Option("--recipe", help="Only these. Repeatable.")] = None,
     settings: Settings = None,
     phase: Phase = 1,
@@ -230,7 +207,7 @@ def baselines(
 @guarded
 def breakdown(
     targets: Annotated[list[Path], typer.Argument(help="Submission folders, or single .csv and .h5 files.")],
-    data: Data,
+    data: DataFolder,
     out: Annotated[Path, typer.Option(help="Markdown file to write; .json and .png go beside it.")],
 ) -> None:
     """Say which kinds of edit a system finds: recall by edit, on a set of `isckit data synthetic`."""

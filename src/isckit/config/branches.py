@@ -1,79 +1,35 @@
-"""Networks that look at a reference and a query in one picture (separate, Jeon 2021)."""
+"""The branches of the Matching track: each scores pairs of images in a way of its own."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from isckit.config.base import STRICT, Count, NotNegative, NotNegativeInt, Positive, Share
+from isckit.config.base import STRICT, Count, NotNegative, NotNegativeInt, Share
+from isckit.config.branch import BranchSettings, Dependence, Needs, OwnSpace
 from isckit.config.local import Keypoints, Verify, Vote
-from isckit.config.members import Backbone
+from isckit.config.pairs import PairNetwork
 from isckit.config.spaces import Cut, Space
-from isckit.config.training import Optim
+from isckit.types import Role
+
+
+def _of_cut(name: str, cut: Cut, *, final: bool) -> Iterator[Dependence]:
+    setting = f"matching.branches.{name}.cut"
+    remedy = f"{setting}.by=share, with an amount below 1"
+    if cut.by == "neighbours":
+        does = f"each query view lists its {cut.amount:g} best references"
+        yield Dependence(f"{setting}.by=neighbours", does, "separate (2nd)", remedy)
+    elif cut.by == "rows" and not final:
+        does = "how far its list goes depends on all images, and other scores on the list"
+        yield Dependence(f"{setting}.by=rows", does, "D2LV (1st)", remedy)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PairStage:
-    """One stage: groups of `group` look-alike train images, every reference with every query of the group a pair.
-
-    `groups` steps, a group each, from the `start`-th anchor on and again from the first one behind the last. `view`
-    names the pipeline of the queries, `plain` that of the references; all images of a group are edited with the same
-    draws. A half is grey with probability `grey`. Pairs whose descriptors have a cosine above `duplicate` are left out,
-    as they may be copies of each other. `micro_batch` pairs at a time go through the network (0: all). The schedule
-    of `optim` and the training log count `log_groups` groups as an epoch.
-    """
-
-    name: str = "main"
-    groups: Count = 1_000
-    log_groups: Count = 500
-    group: Annotated[int, Field(gt=1)] = 24
-    start: NotNegativeInt = 0
-    view: str = "separate.final"
-    plain: str = "separate.basic"
-    grey: Share = 0.0
-    duplicate: Positive = 1.0
-    micro_batch: NotNegativeInt = 0
-    amp: bool = True
-    optim: Optim = Optim(name="adam", lr=1e-5, weight_decay=1e-6, warmup_epochs=0.0, schedule="constant")
-
-    @property
-    def epochs(self) -> int:
-        """Lines of the training log, the last of which may hold fewer groups."""
-        return -(-self.groups // self.log_groups)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class PairNetwork:
-    """Reference | query side by side in one square picture -> backbone -> one logit.
-
-    Each half is `image_size` rows by half as many columns. tokens: where it is not 0, the backbone sees each image by
-    itself, as a square, and its tokens, of so many values, are compared by attention (what a network from random
-    weights can learn). grey: both halves, in training and at test. canvas: side of the square that views are cut from.
-    neighbours: the member whose train embeddings find the look-alikes. weights_of: the member whose backbone's weights
-    this one begins with; "" for those that `backbone` says.
-    """
-
-    kind: Literal["pair_network"] = "pair_network"
-    name: str = "pairs"
-    backbone: Backbone = Backbone(name="vit_large_patch16_224", normalisation="imagenet")
-    image_size: Annotated[int, Field(gt=0, multiple_of=2)] = 224
-    canvas: Count = 448
-    tokens: NotNegativeInt = 0
-    grey: bool = False
-    neighbours: str = "network"
-    weights_of: str = ""
-    stages: tuple[PairStage, ...] = (PairStage(),)
-
-    def __post_init__(self) -> None:
-        names = [stage.name for stage in self.stages]
-        if not names or len(set(names)) < len(names) or any("." in name or "/" in name for name in names):
-            raise ValueError(f"a pair network needs stages with distinct names without '.' and '/', got {names}")
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Views:
+class Views(BranchSettings):
     """Views of queries against views of references; a pair of images has the score of its best pair of views.
 
     Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
@@ -100,9 +56,30 @@ class Views:
         if self.members and self.space is None:
             raise ValueError("a branch of some members needs a space: that of the Descriptor track is of all")
 
+    compares_views = True
+    embeddings_only = True
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Members that it reads, by name; () for all."""
+        return self.members
+
+    def view_sets(self, role: Role) -> tuple[str, ...]:
+        """Return the view sets that it compares of images of a role; of train none."""
+        return {Role.QUERY: self.query_views, Role.REFERENCE: self.reference_views}.get(role, ())
+
+    def spaces(self, every: tuple[str, ...]) -> Iterator[OwnSpace]:
+        """Yield its own space, where it has one."""
+        if self.space is not None:
+            yield OwnSpace(self.name, self.members or every, self.space)
+
+    def dependences(self, *, final: bool) -> Iterator[Dependence]:
+        """Yield what its cut looks at."""
+        yield from _of_cut(self.name, self.cut, final=final)
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Agreement:
+class Agreement(BranchSettings):
     """Pairs of views on which several members agree, each in a space of its own (D2LV, Wang et al. 2021).
 
     Every member lists its pairs of views by `cut`. A pair of views that at least `need` of the lists hold goes on with
@@ -135,9 +112,39 @@ class Agreement:
         if self.norm_last < self.norm_first:
             raise ValueError("norm_last must not be smaller than norm_first")
 
+    compares_views = True
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Members that agree."""
+        return self.members
+
+    @property
+    def embeddings_only(self) -> bool:
+        """True where no rows are dropped by sizes or faces."""
+        return not (self.min_side or self.faceless)
+
+    def view_sets(self, role: Role) -> tuple[str, ...]:
+        """Return the view sets that it compares of images of a role; of train none."""
+        return {Role.QUERY: self.query_views, Role.REFERENCE: self.reference_views}.get(role, ())
+
+    def spaces(self, every: tuple[str, ...]) -> Iterator[OwnSpace]:
+        """Yield a space for each member."""
+        for member in self.members:
+            yield OwnSpace(f"{self.name}.{member}", (member,), self.space)
+
+    def needs(self, role: Role) -> Needs:
+        """Return sizes of queries and faces of references, where rows are dropped by them."""
+        sizes, faces = role is Role.QUERY and self.min_side > 0, role is Role.REFERENCE and self.faceless
+        return Needs(sizes=sizes, faces=faces)
+
+    def dependences(self, *, final: bool) -> Iterator[Dependence]:
+        """Yield what its cut looks at: other members' rows hang on each list, so that none is the final one."""
+        yield from _of_cut(self.name, self.cut, final=False)
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Local:
+class Local(BranchSettings):
     """Local features: keypoints of both images vote for pairs, geometry verifies them; score = what fits together.
 
     vote: None where only the pairs of other branches are verified. candidates: names of branches that stand before
@@ -154,6 +161,24 @@ class Local:
     candidates: tuple[str, ...] = ()
     of: Literal["image", "original", "overlay"] = "image"
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Branches whose pairs it verifies."""
+        return self.candidates
+
+    def needs(self, role: Role) -> Needs:
+        """Return detected overlays of queries, where it looks at them."""
+        return Needs(boxes=role is Role.QUERY and self.of == "overlay")
+
+    def dependences(self, *, final: bool) -> Iterator[Dependence]:
+        """Yield votes that only the nearest reference gets."""
+        if self.vote is not None and self.vote.by == "nearest":
+            does, setting = (
+                "each point votes for the reference that is nearest of all",
+                f"matching.branches.{self.name}",
+            )
+            yield Dependence(f"{setting}.vote.by=nearest", does, "imgFp (3rd)", f"{setting}.vote.by=radius")
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Half:
@@ -164,7 +189,7 @@ class Half:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Pairs:
+class Pairs(BranchSettings):
     """Networks that see both images at once score candidates (separate, Jeon 2021).
 
     A first pass scores the whole images of all `candidates`, and for the pairs of each of the `halves` that half of the
@@ -182,9 +207,30 @@ class Pairs:
     keep: NotNegativeInt = 100
     views: tuple[str, ...] = ("pair_views",)
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Branches whose pairs it scores."""
+        return (*self.candidates, *(half.branch for half in self.halves))
+
+    @property
+    def trains(self) -> tuple[PairNetwork, ...]:
+        """Its networks."""
+        return self.networks
+
+    def dependences(self, *, final: bool) -> Iterator[Dependence]:
+        """Yield the choice between passes."""
+        if self.keep:
+            does, setting = f"the {self.keep} best references of each query go on", f"matching.branches.{self.name}"
+            does += " to the second pass"
+            yield Dependence(f"{setting}.keep={self.keep}", does, "separate (2nd)", f"{setting}.keep=0, with a floor")
+
+    def with_trained(self, change: Callable[[PairNetwork], PairNetwork]) -> Self:
+        """Return the same branch with its networks changed."""
+        return dataclasses.replace(self, networks=tuple(map(change, self.networks)))
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Asmk:
+class Asmk(BranchSettings):
     """Aggregated selective match kernel over the local features of a member (HOW, Tolias et al. 2020).
 
     features: the strongest of an image over all `scales`, its longer side reduced to `longest` pixels, never enlarged.
@@ -217,6 +263,15 @@ class Asmk:
             raise ValueError(f"{self.query_words} of {self.words} words cannot be assigned")
         if self.cut.by == "share":
             raise ValueError("asmk has no cut by share: cut by rows, or by neighbours")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The member whose local features it reads."""
+        return (self.member,)
+
+    def dependences(self, *, final: bool) -> Iterator[Dependence]:
+        """Yield what its cut looks at."""
+        yield from _of_cut(self.name, self.cut, final=final)
 
 
 Branch = Annotated[Views | Agreement | Local | Pairs | Asmk, Field(discriminator="kind")]

@@ -14,11 +14,13 @@ class Keypoints:
     """What is described of an image, its shorter side reduced to `short_side` pixels and never enlarged.
 
     points: the strongest so many are kept (0: all). least: images with fewer have none.
+    kind: a name in `features.kinds`; weights: file of a learned one.
     sift: RootSIFT in 8 bits. levels, contrast and edge are OpenCV's; enlarged: the points of the doubled image too,
     without which small images have few. orb: `levels` of its pyramid; contrast, edge and enlarged are SIFT's alone.
     """
 
-    kind: Literal["sift", "orb"] = "sift"
+    kind: str = "sift"
+    weights: str = ""
     short_side: Count = 300
     points: NotNegativeInt = 1_000
     least: NotNegativeInt = 10

@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from isckit.config.base import STRICT, Count, NotNegativeInt, Positive
-from isckit.config.branches import Agreement, Branch, Local, Pairs, Views
+from isckit.config.branches import Branch, Views
 from isckit.types import MAX_ROWS
 
 
@@ -93,8 +93,7 @@ class Matching:
         if unknown := set(self.fused) - set(names):
             raise ValueError(f"fused names {sorted(unknown)}, which are no branches")
         for at, branch in enumerate(self.branches):
-            wanted = set(branch.candidates if isinstance(branch, Local | Pairs) else ())
-            wanted |= {half.branch for half in branch.halves} if isinstance(branch, Pairs) else set()
+            wanted = set(branch.takes)
             if missing := wanted - set(names[:at]):
                 raise ValueError(f"branch {branch.name} takes candidates of {sorted(missing)}: none before it")
 
@@ -102,8 +101,3 @@ class Matching:
     def fused_branches(self) -> tuple[Branch, ...]:
         """The branches whose scores are fused."""
         return tuple(branch for branch in self.branches if not self.fused or branch.name in self.fused)
-
-    @property
-    def viewed(self) -> tuple[Views | Agreement, ...]:
-        """The branches that compare embeddings of views."""
-        return tuple(branch for branch in self.branches if isinstance(branch, Views | Agreement))

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -18,11 +18,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from isckit.config.base import STRICT, Count
-from isckit.config.branches import Agreement, Asmk, PairNetwork, Pairs, Views
+from isckit.config.branches import PairNetwork, Views
 from isckit.config.detecting import Detector, Overlays, Proposals, Substitution
 from isckit.config.matching import Matching
 from isckit.config.members import Fisher, Member, Network
-from isckit.config.spaces import Ensemble, Step, Stretch, Subtract
+from isckit.config.spaces import Ensemble, NormaliseStep, Stretch, Subtract
 from isckit.config.training import (
     Stage,
 )
@@ -63,7 +63,7 @@ class Recipe:
     seed: int = 1
     extract: Extract = Extract()
     ensemble: Ensemble = Ensemble()
-    normalise: tuple[Step, ...] = (Subtract(), Stretch())
+    normalise: tuple[NormaliseStep, ...] = (Subtract(), Stretch())
     detector: Detector | None = None
     proposals: Proposals = Proposals()
     overlays: Overlays = Overlays()
@@ -81,8 +81,7 @@ class Recipe:
             raise ValueError(f"members, pair networks and detector need distinct names, none {RESERVED!r}, got {taken}")
         looked_at = {"the ensemble": self.ensemble.members}
         for branch in self.matching.branches:
-            if isinstance(branch, Views | Agreement | Asmk):
-                looked_at[f"branch {branch.name}"] = (branch.member,) if isinstance(branch, Asmk) else branch.members
+            looked_at[f"branch {branch.name}"] = branch.reads
         for network in self.pair_networks:
             looked_at[network.name] = tuple(filter(None, (network.neighbours, network.weights_of)))
         for who, wanted in looked_at.items():
@@ -112,8 +111,7 @@ class Recipe:
     @property
     def pair_networks(self) -> tuple[PairNetwork, ...]:
         """The networks of all branches that look at both images at once."""
-        branches = (branch for branch in self.matching.branches if isinstance(branch, Pairs))
-        return tuple(network for branch in branches for network in branch.networks)
+        return tuple(network for branch in self.matching.branches for network in branch.trains)
 
     @property
     def learns(self) -> bool:
@@ -154,8 +152,9 @@ def from_dict(values: dict[str, Any]) -> Recipe:
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise _unknown_key(where) from None
+        given = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
         raise BadInput(
-            seen=f"recipe value {where} = {first.get('input')!r}: {first['msg']}",
+            seen=f"{f'recipe value {where}' if where else 'recipe'}{given}: {first['msg']}",
             allowed="the types in isckit.config",
             remedy="see the resolved values with: isckit recipes show NAME",
         ) from None
@@ -176,26 +175,57 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         node: Any = values
         for part in parents:
             node = node[_key_in(node, part, path)]
-        node[_key_in(node, last, path)] = yaml.safe_load(text)
+        try:
+            node[_key_in(node, last, path)] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadInput(seen=f"--set {setting}", allowed="a value in YAML", remedy="close its brackets") from error
     return from_dict(values)
 
 
+def merge(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    """Return the recipe with nested values in place of its own.
+
+    Mappings are merged key by key, and a mapping over a list names the elements that it changes, as in `override`.
+    Anything else replaces what stands there. So does a mapping of another `kind`: it begins from that kind's defaults.
+
+    Raises:
+        BadInput: an unknown key or element (with the nearest right one), a wrong value.
+    """
+    return from_dict(_merged(to_dict(recipe), values, ""))
+
+
+def _merged(base: Any, values: Any, path: str) -> Any:
+    if not isinstance(values, dict) or not isinstance(base, (dict, list, tuple)):
+        return values
+    if isinstance(base, dict) and values.get("kind", base.get("kind")) != base.get("kind"):
+        return values
+    merged: Any = dict(base) if isinstance(base, dict) else list(base)
+    for part, value in values.items():
+        inner = f"{path}.{part}" if path else str(part)
+        key = _key_in(base, str(part), inner)
+        merged[key] = _merged(base[key], value, inner)
+    return merged
+
+
 def _key_in(node: Any, part: str, path: str) -> Any:
-    if isinstance(node, dict) and part in node:
-        return part
+    names = list(node) if isinstance(node, dict) else []
     if isinstance(node, (list, tuple)):
-        names = [item.get("name", item.get("kind")) if isinstance(item, dict) else None for item in node]
+        names = [str(item.get("name", item.get("kind"))) if isinstance(item, dict) else "" for item in node]
         if part in names:
             return names.index(part)
         if part.isdigit() and int(part) < len(node):
             return int(part)
-    raise _unknown_key(path)
+    elif part in names:
+        return part
+    near = difflib.get_close_matches(part, names)
+    raise _unknown_key(path, [".".join(right if p == part else p for p in path.split(".")) for right in near])
 
 
-def _unknown_key(path: str) -> BadInput:
+def _unknown_key(path: str, near: Sequence[str] = ()) -> BadInput:
     known = sorted(set(_all_paths(Recipe)))
     last = path.split(".")[-1]
-    near = difflib.get_close_matches(path, known, n=3, cutoff=0.6) or [
+    near = near or difflib.get_close_matches(path, known, n=3, cutoff=0.6)
+    near = near or [
         k for k in known if k.split(".")[-1] in difflib.get_close_matches(last, [k.split(".")[-1] for k in known])
     ]
     return BadInput(

@@ -110,4 +110,4 @@ class Offset:
     floor: NotNegative = 0.5
 
 
-Step = Annotated[Subtract | Stretch | Push | Offset, Field(discriminator="kind")]
+NormaliseStep = Annotated[Subtract | Stretch | Push | Offset, Field(discriminator="kind")]

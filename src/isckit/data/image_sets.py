@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,67 @@ class ImageSet:
     def subset(self, rows: np.ndarray) -> ImageSet:
         """The given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
         return ImageSet(self.name, self.role, self.ids[rows], self.places[rows], self.shelves)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenImages(ImageSet):
+    """Images handed over one by one: files from anywhere, or files in memory.
+
+    Attributes:
+        sources: (n,) path or bytes of each.
+    """
+
+    sources: tuple[Path | bytes, ...] = ()
+
+    def where(self, i: int) -> str:
+        """Return the path of image i, or its id where it is in memory."""
+        source = self.sources[i]
+        return str(self.ids[i]) if isinstance(source, bytes) else str(source)
+
+    def read(self, i: int) -> bytes:
+        """Return the file of image i.
+
+        Raises:
+            MissingInput: the file is not there.
+            BrokenImage: it cannot be read.
+        """
+        source = self.sources[i]
+        if isinstance(source, bytes):
+            return source
+        try:
+            return source.read_bytes()
+        except FileNotFoundError as error:
+            raise MissingInput(
+                seen=f"no file {source}", allowed="existing images", remedy="correct the path"
+            ) from error
+        except OSError as error:
+            raise broken(f"cannot be read: {error}", name=str(source)) from error
+
+    def listing_digest(self) -> str:
+        """Return the sha256 over ids and contents."""
+        sha = hashlib.sha256("\n".join(self.ids.tolist()).encode())
+        for i in range(len(self)):
+            sha.update(hashlib.sha256(self.read(i)).digest())
+        return sha.hexdigest()
+
+    def subset(self, rows: np.ndarray) -> GivenImages:
+        """Return the given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
+        sources = tuple(self.sources[row] for row in np.arange(len(self))[rows].tolist())
+        return GivenImages(self.name, self.role, self.ids[rows], self.places[rows], self.shelves, sources)
+
+
+def given_images(sources: Mapping[str, Path | bytes], role: Role) -> GivenImages:
+    """Return images handed over by id; see `GivenImages`.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if not sources:
+        raise BadInput(seen="no images", allowed="at least one", remedy="pass a folder, paths or pictures")
+    ids = sorted(sources)
+    return GivenImages(
+        "given", role, np.array(ids), np.zeros(len(ids), PLACE), (), tuple(sources[name] for name in ids)
+    )
 
 
 def open_folder(path: Path, role: Role) -> ImageSet:

@@ -17,7 +17,7 @@ from isckit.data.images import decode
 from isckit.data.training import StageImages, Witness
 from isckit.types import BadInput, RuleViolation
 
-View = Callable[..., np.ndarray]
+ItemView = Callable[..., np.ndarray]
 """`(image, rng, other, size)` -> (size, size, 3) uint8; `other` fetches a second picture."""
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 """`(rng, size)` -> (width,) float32: the parameters of the edits that the device does."""
@@ -53,10 +53,10 @@ class StageItems(Dataset):
         *,
         rows: np.ndarray,
         negatives: np.ndarray,
-        views: Sequence[View],
+        views: Sequence[ItemView],
         size: int,
         rng: Callable[[int, int], np.random.Generator],
-        raw: View,
+        raw: ItemView,
         draw: Draw | None = None,
         plain: bool = False,
         witness: Witness | None = None,
@@ -213,8 +213,8 @@ class GroupItems(Dataset):
         groups: np.ndarray,
         *,
         stage: config.PairStage,
-        plain: View,
-        view: View,
+        plain: ItemView,
+        view: ItemView,
         size: int,
         rng: Callable[[int, int], np.random.Generator],
         vectors: np.ndarray | None = None,
@@ -250,7 +250,7 @@ class GroupItems(Dataset):
         return Group(references, queries, torch.from_numpy(self._counted(rows)))
 
     def _edited(
-        self, image: np.ndarray, edit: View, position: int, number: int, background: Callable[[], np.ndarray]
+        self, image: np.ndarray, edit: ItemView, position: int, number: int, background: Callable[[], np.ndarray]
     ) -> np.ndarray:
         pixels = edit(image, self.rng(position, number), background, self.size)
         if self.rng(position, 2 + number).random() < self.stage.grey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +15,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, stop_message
 from isckit.data.layouts import LAYOUTS
 from isckit.data.packs import write_pack
-from isckit.runs.artifacts import is_fresh, write_receipt
-
-log = logging.getLogger(__name__)
+from isckit.runs.steps import Output, make
 
 
 def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50_000) -> list[Path]:
@@ -39,17 +37,16 @@ def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50
     for number, start in enumerate(range(0, len(images), part_images)):
         part = images.subset(np.arange(start, min(start + part_images, len(images))))
         paths.append(folder / (pattern.replace("#", str(number)) + containers.PACK_SUFFIX))
-        made_from = {"images": part.listing_digest(), "side": side}
-        if is_fresh(paths[-1], made_from):
-            log.info("already packed: %s", paths[-1])
-            continue
-        names = [
-            f"{name}{part.shelves[place['shelf']].suffix}" for name, place in zip(part.ids, part.places, strict=True)
-        ]
-        sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.shelves)
-        write_pack(paths[-1], names, sizes, _contents(part, side), side=side)
-        write_receipt(paths[-1], made_from=made_from, facts={"images": len(part)})
+        output = Output(paths[-1], {"images": part.listing_digest(), "side": side})
+        make(output, functools.partial(_pack, output.path, part, side))
     return paths
+
+
+def _pack(path: Path, part: ImageSet, side: int) -> dict[str, int]:
+    names = [f"{name}{part.shelves[place['shelf']].suffix}" for name, place in zip(part.ids, part.places, strict=True)]
+    sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.shelves)
+    write_pack(path, names, sizes, _contents(part, side), side=side)
+    return {"images": len(part)}
 
 
 def _contents(part: ImageSet, side: int) -> Iterator[bytes]:

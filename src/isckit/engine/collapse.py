@@ -17,7 +17,7 @@ REMEDY = (
 
 @torch.no_grad()
 def statistics(embeddings: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """What shows a collapse, in O(n d min(n, d)): no table of all pairs is made for large batches.
+    """Return what shows a collapse, in O(n d min(n, d)): no table of all pairs is made for large batches.
 
     positive, negative: mean cosine of pairs of one label and of different labels; left out where there is no such pair.
     spread: participation ratio of the covariance, (sum of its eigenvalues)^2 / sum of their squares, which is the
@@ -54,7 +54,7 @@ def _spread(x: torch.Tensor) -> float:
 
 
 def warning(record: Mapping[str, float]) -> str | None:
-    """What is wrong and what to do, from a line of the training log; None where nothing is.
+    """Return what is wrong and what to do, from a line of the training log; None where nothing is.
 
     Args:
         record: an epoch's means of `statistics`, as far as there are any, and "epoch", counted from 0. That copies are

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Order, Prepared, PreparedImages, Substitute, together, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
-from isckit.runs.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
+from isckit.engine.shards import write_in_shards
 from isckit.runs.embeddings import write_embeddings
-from isckit.runs.meter import measured
+from isckit.runs.steps import Advance, Output, Writer, shards
 from isckit.types import Embeddings, Role
 from isckit.views.geometry import View
 from isckit.views.table import WHOLE_ONLY, Table, Wanted
 
 
-class Found(NamedTuple):
+class FoundViews(NamedTuple):
     """Views found in a range of images: the image of each, counted from the first, the views, their rows."""
 
     owners: list[int]
@@ -34,7 +31,7 @@ class Found(NamedTuple):
     places: np.ndarray
 
 
-class Rows:
+class ViewRows:
     """Space for the vectors of all views of some images.
 
     Attributes:
@@ -60,20 +57,20 @@ class Rows:
         places = self.starts[start : start + len(vectors), None] + np.arange(len(self.fixed))
         self.vectors[places] = vectors
 
-    def found_in(self, start: int, stop: int) -> Found:
-        """All found views of a range of images."""
+    def found_in(self, start: int, stop: int) -> FoundViews:
+        """Return all found views of a range of images."""
         owners = [k for k, views in enumerate(self.found[start:stop]) for _ in views]
         views = [view for found in self.found[start:stop] for view in found]
         firsts = self.starts[start:stop] + len(self.fixed)
         places = [np.arange(first, end) for first, end in zip(firsts, self.starts[start + 1 : stop + 1], strict=True)]
-        return Found(owners, views, np.concatenate(places))
+        return FoundViews(owners, views, np.concatenate(places))
 
     def put_found(self, places: np.ndarray, vectors: np.ndarray) -> None:
         """Vectors (N, dim) of found views, by their places."""
         self.vectors[places] = vectors
 
     def embeddings(self, role: Role) -> Embeddings:
-        """The rows keyed by (image id, view)."""
+        """Return the rows keyed by (image id, view)."""
         number = {name: k for k, name in enumerate(self.names)}
         fixed = [number[view.name] for view in self.fixed]
         views = [k for found in self.found for k in (*fixed, *(number[view.name] for view in found))]
@@ -106,25 +103,41 @@ class DeviceCutter(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """One member's embeddings of one image set.
+    """What a member describes of an image set.
 
     Attributes:
-        describer: who computes them.
-        folder: where they go.
-        made_from: what decides their freshness.
+        describer: the member.
         wanted: the views described.
         blur: Gaussian radius in pixels of the image as it is, for all images but queries.
     """
 
     describer: Describer
-    folder: Path
-    made_from: Mapping[str, Any]
     wanted: Wanted = WHOLE_ONLY
     blur: float = 0.0
 
 
+def describe(
+    targets: Sequence[Target],
+    images: ImageSet,
+    *,
+    settings: config.Extract,
+    place: Place,
+    workers: int,
+    substitute: Substitute | None = None,
+    table: Table | None = None,
+) -> Iterator[tuple[list[Embeddings], dict[str, str]]]:
+    """Yield the embeddings of all targets, one each, some images at a time, and the broken ones with their reasons.
+
+    Nothing is written. Arguments as of `extract`.
+    """
+    extraction = _Extraction(targets, images, settings, place, workers, substitute, table)
+    for rows in shards(len(images), settings.shard_images):
+        yield extraction.describe(np.arange(rows.start, rows.stop), lambda _: None)
+
+
 def extract(
     targets: Sequence[Target],
+    outputs: Sequence[Output],
     images: ImageSet,
     *,
     settings: config.Extract,
@@ -138,6 +151,8 @@ def extract(
     A batch never crosses a shard, so an interrupted run ends in the same bytes as an uninterrupted one.
 
     Args:
+        targets: what is described, one decode of an image for all.
+        outputs: a folder for each.
         substitute: what takes the place of queries (`views.overlays.open_overlays`).
         table: what was found in the images, where targets want views that differ from image to image.
 
@@ -146,35 +161,18 @@ def extract(
             Substitution in images that are no queries.
         StaleArtifact: a folder holds embeddings made from something else.
     """
-    if all(is_fresh(t.folder, t.made_from) and read_receipt(t.folder)["facts"]["complete"] for t in targets):
-        return
     assert table is not None or not any(target.wanted.finds for target in targets)
-    for target in targets:
-        target.folder.mkdir(parents=True, exist_ok=True)
-        write_receipt(target.folder, made_from=target.made_from, facts={"complete": False})
     extraction = _Extraction(targets, images, settings, place, workers, substitute, table)
-    with measured() as cost:
-        broken, described = extraction.write_shards()
-        broken = place.merged(broken)
-        described = sum(map(int, place.merged({str(place.rank): str(described)}).values()))
-    if broken and settings.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    if place.first:
-        kept = getattr(substitute, "kept", {}).keys()
-        facts = {
-            "complete": True,
-            "images": len(images),
-            "ids": ids_digest(images.ids),
-            "role": images.role.value,
-            "replaced": sorted(broken),
-            "substituted": len((kept & set(images.ids.tolist())) - set(broken)),
-            "cost": cost.record(images=described),
-            "device": str(place.device),
-            "threads": torch.get_num_threads(),
-        }
-        for target in targets:
-            write_receipt(target.folder, made_from=target.made_from, facts=facts)
-    place.barrier()
+    kept = getattr(substitute, "kept", {}).keys()
+    write_in_shards(
+        images,
+        outputs,
+        extraction.look,
+        title="describe",
+        settings=settings,
+        place=place,
+        more=lambda broken: {"substituted": len((kept & set(images.ids.tolist())) - set(broken))},
+    )
 
 
 @dataclass(frozen=True)
@@ -187,34 +185,18 @@ class _Extraction:
     substitute: Substitute | None
     table: Table | None
 
-    def write_shards(self) -> tuple[dict[str, str], int]:
-        """Write this process's shards that are not there yet: broken images with their reasons, images looked at."""
-        broken: dict[str, str] = {}
-        described = 0
-        size, place = self.settings.shard_images, self.place
-        bar = tqdm(total=len(self.images), desc=f"describe {self.images.name}", unit="img", disable=not place.first)
-        for number, start in enumerate(range(0, len(self.images), size)):
-            shard = np.arange(start, min(start + size, len(self.images)))
-            paths = [target.folder / f"shard-{number:05d}.h5" for target in self.targets]
-            if number % place.world != place.rank or all(path.is_file() for path in paths):
-                bar.update(len(shard))
-                continue
-            described_rows, reasons = self._describe(shard, bar)
-            broken |= reasons
-            described += len(shard)
-            if not reasons or self.settings.on_broken == "replace":
-                for path, rows in zip(paths, described_rows, strict=True):
-                    write_embeddings(path, rows.embeddings(self.images.role))
-        bar.close()
-        return broken, described
+    def look(self, shard: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
+        """Describe a shard, see `write_in_shards`."""
+        parts, broken = self.describe(shard, advance)
+        return [functools.partial(write_embeddings, embeddings=part) for part in parts], broken
 
-    def _describe(self, shard: np.ndarray, bar: tqdm) -> tuple[list[Rows], dict[str, str]]:
-        """The rows of every target, and the broken images with their reasons."""
+    def describe(self, shard: np.ndarray, advance: Advance) -> tuple[list[Embeddings], dict[str, str]]:
+        """Return the embeddings of every target, and the broken images with their reasons."""
         names = tuple(dict.fromkeys(name for target in self.targets for name in target.wanted.names))
         ids = self.images.ids[shard]
         found = [[self._found(target, row) for row in shard.tolist()] for target in self.targets]
         out = [
-            Rows(ids, target.wanted.fixed, views, names=names, dim=target.describer.dim)
+            ViewRows(ids, target.wanted.fixed, views, names=names, dim=target.describer.dim)
             for target, views in zip(self.targets, found, strict=True)
         ]
         broken: dict[str, str] = {}
@@ -225,9 +207,9 @@ class _Extraction:
                 for k, (target, rows) in enumerate(zip(self.targets, out, strict=True)):
                     self._embed(target.describer, batch, k, rows, start)
                 broken |= {str(ids[start + i]): reason for i, reason in enumerate(batch.reasons) if reason}
-                bar.update(stop - start)
+                advance(stop - start)
                 start = stop
-        return out, broken
+        return [rows.embeddings(self.images.role) for rows in out], broken
 
     def _loader(self, shard: np.ndarray) -> DataLoader:
         orders = []
@@ -253,7 +235,7 @@ class _Extraction:
     def _found(self, target: Target, row: int) -> tuple[View, ...]:
         return target.wanted.found(self.table, row) if self.table is not None and target.wanted.finds else ()
 
-    def _embed(self, member: Describer, batch: Prepared, number: int, rows: Rows, start: int) -> None:
+    def _embed(self, member: Describer, batch: Prepared, number: int, rows: ViewRows, start: int) -> None:
         """Embed the views of a batch by one member."""
         device, count = self.place.device, len(batch.reasons)
         whole = batch.whole[number].to(device, non_blocking=True)

@@ -17,7 +17,7 @@ from isckit.views.overlays import LABELS, OVERLAY, Box
 
 
 @dataclass(frozen=True)
-class Curve:
+class DetectorCurve:
     """Boxes found, the surest first.
 
     Attributes:
@@ -40,14 +40,14 @@ class Curve:
         return float(falling[self.right].sum() / self.pictures)
 
     def above(self, confidence: float) -> tuple[float, float]:
-        """Precision and recall of the boxes above a confidence; precision 1 where there is none."""
+        """Return the precision and recall of the boxes above a confidence; precision 1 where there is none."""
         kept = self.right[self.confidences > confidence]
         return float(kept.mean()) if len(kept) else 1.0, float(kept.sum() / max(1, self.pictures))
 
 
 def score_boxes(
     found: Sequence[Sequence[Box]], truth: Sequence[Sequence[Box]], *, label: str = OVERLAY, overlap: float = 0.5
-) -> Curve:
+) -> DetectorCurve:
     """Compare the boxes of a label found in images with the true ones, image by image.
 
     The surer boxes choose first: a box is right if the true box it overlaps most is still free, and it overlaps that by
@@ -61,7 +61,7 @@ def score_boxes(
         marked += _marked([box for box in own if box.label == label], free, overlap)
     marked.sort(key=lambda box: -box[0])
     confidences, right = zip(*marked, strict=True) if marked else ((), ())
-    return Curve(np.array(confidences, np.float64), np.array(right, bool), pictures)
+    return DetectorCurve(np.array(confidences, np.float64), np.array(right, bool), pictures)
 
 
 def intersection_over_union(first: Box, second: Box) -> float:
@@ -73,7 +73,7 @@ def intersection_over_union(first: Box, second: Box) -> float:
 
 
 def _marked(found: Sequence[Box], true: Sequence[Box], overlap: float) -> list[tuple[float, bool]]:
-    """Confidence of each box of an image, and whether it is right."""
+    """Return the confidence of each box of an image, and whether it is right."""
     taken: set[int] = set()
     marked = []
     for box in sorted(found, key=lambda box: -box.confidence):
@@ -91,7 +91,7 @@ HELD_OUT = 1_000_003
 
 def score_detector(
     detector: OverlayDetector, train: ImageSet, *, rows: np.ndarray, seed: int, place: Place, batch_images: int = 32
-) -> dict[str, Curve]:
+) -> dict[str, DetectorCurve]:
     """Make a picture from each of these train images, as in training, and compare what is found with what is there.
 
     Args:

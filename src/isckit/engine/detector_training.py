@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -21,11 +20,12 @@ from isckit.data.training import Material, StageImages, stage_images
 from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.engine.loading import Epoch, consumed, draw_epoch
 from isckit.engine.optimisers import factor, optimiser
-from isckit.engine.pasting import Labelled, paste_loader
+from isckit.engine.pasting import LabelledBoxes, paste_loader
 from isckit.engine.stage import Progress
 from isckit.engine.train import SAVE_SECONDS, Book
 from isckit.models.batch_norm import synchronised
 from isckit.models.detector import OverlayDetector
+from isckit.runs import made_from
 from isckit.runs.checkpoints import read_weights, write_weights
 from isckit.types import BadInput
 
@@ -66,12 +66,9 @@ def train_detector(
         raise BadInput(
             seen=f"{len(material.train)} train images", allowed="at least two", remedy="train on more images"
         )
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
-        "seed": seed,
-        "images": material.train.listing_digest(),
-    }
-    book = Book(folder, made_from, place.first)
+    listing = material.train.listing_digest()
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=listing)
+    book = Book(folder, inputs, place.first)
     state = book.open()
     if book.stage:
         return read_weights(folder / f"{STAGE}.safetensors")
@@ -112,7 +109,7 @@ class DetectorRun:
             self.wrapped = DistributedDataParallel(self.detector, broadcast_buffers=False, find_unused_parameters=True)
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs to end in the same bytes."""
+        """Return all that a resumed training needs to end in the same bytes."""
         state = {"progress": vars(self.progress) | {}, "detector": self.detector.state_dict()}
         state |= {"optimiser": self.optimiser.state_dict()}
         return state | ({"ema": self.ema.state_dict()} if self.ema else {})
@@ -126,7 +123,7 @@ class DetectorRun:
             self.ema.load_state_dict(state["ema"])
 
     def result(self) -> dict[str, torch.Tensor]:
-        """The weights, of the moving average where there is one."""
+        """Return the weights, of the moving average where there is one."""
         detector = self.ema.module if self.ema else self.detector
         return {key: value.detach().clone() for key, value in detector.state_dict().items()}
 
@@ -167,12 +164,12 @@ class DetectorRun:
         return self._finish(epoch)
 
     def _draw(self) -> Epoch:
-        """The backgrounds of the epoch in progress, drawn as a stage on train images draws its anchors."""
+        """Return the backgrounds of the epoch in progress, drawn as a stage on train images draws its anchors."""
         settings = self.settings
         stage = config.Stage(images_per_epoch=settings.images_per_epoch, batch_images=settings.batch_images)
         return draw_epoch(stage, self.images, seed=self.seed, number=self.progress.epoch)
 
-    def _step(self, batch: Labelled, epoch: Epoch) -> float:
+    def _step(self, batch: LabelledBoxes, epoch: Epoch) -> float:
         done, optim = self.progress, self.settings.optim
         at = done.epoch + done.step / epoch.steps
         for group in self.optimiser.param_groups:

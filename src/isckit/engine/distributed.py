@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
 
+from isckit.runs.executor import LocalExecutor
 from isckit.types import BadInput
 
 
@@ -20,6 +21,7 @@ class Place:
     device: torch.device
     rank: int = 0
     world: int = 1
+    executor: LocalExecutor = field(default_factory=LocalExecutor)
 
     @property
     def first(self) -> bool:
@@ -27,7 +29,7 @@ class Place:
         return self.rank == 0
 
     def share(self, amount: int, what: str) -> int:
-        """This process's part of a global quantity.
+        """Return this process's part of a global quantity.
 
         Raises:
             BadInput: it cannot be divided evenly.
@@ -40,14 +42,6 @@ class Place:
             )
         return amount // self.world
 
-    def merged(self, found: dict[str, str]) -> dict[str, str]:
-        """The union of what all processes found."""
-        if self.world == 1:
-            return found
-        parts: list[dict[str, str]] = [{} for _ in range(self.world)]
-        dist.all_gather_object(parts, found)
-        return {key: value for part in parts for key, value in part.items()}
-
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.world > 1:
@@ -56,7 +50,7 @@ class Place:
 
 @contextlib.contextmanager
 def place() -> Iterator[Place]:
-    """The place of this process: from torchrun's environment where it is set, else one process on the best device."""
+    """Yield place of this process: from torchrun's environment where it is set, else one process on the best device."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -68,7 +62,8 @@ def place() -> Iterator[Place]:
         return
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Place(device, dist.get_rank(), world)
+        store = dist.PrefixStore("units", dist.distributed_c10d._get_default_store())
+        yield Place(device, dist.get_rank(), world, LocalExecutor(dist.get_rank(), world, store))
         # Without this barrier gloo may abort at exit after the work is done.
         dist.barrier()
     finally:
@@ -84,7 +79,7 @@ def deterministic(seed: int) -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 is native, so that mixed precision is faster there."""
+    """Return True if bf16 is native, so that mixed precision is faster there."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported())

@@ -102,7 +102,9 @@ def write_network(network: nn.Module, out: Path, *, size: int, form: Format) -> 
 
 
 def largest_difference(network: nn.Module, path: Path, *, size: int, form: Format) -> float:
-    """Largest difference of any coordinate between a file and the network, over batches of every size of BATCHES."""
+    """Return the largest difference of any coordinate between a file and the network, over batches of every size of
+    BATCHES.
+    """
     with _quiet():
         run = _onnx_runner(path) if form == "onnx" else _torchscript_runner(path)
     differences = []
@@ -117,7 +119,7 @@ def largest_difference(network: nn.Module, path: Path, *, size: int, form: Forma
 
 
 def pictures(count: int, size: int) -> torch.Tensor:
-    """(count, 3, size, size) uint8: blocks of random colours under noise, so that they differ at every scale."""
+    """Return (count, 3, size, size) uint8: blocks of random colours under noise, so that they differ at every scale."""
     draw = torch.Generator().manual_seed(count)
     blocks = torch.randint(0, 224, (count, 3, _BLOCKS, _BLOCKS), generator=draw).float()
     noise = torch.randint(0, 32, (count, 3, size, size), generator=draw)

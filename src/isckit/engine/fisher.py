@@ -20,8 +20,10 @@ from isckit.data.datasets import Order, PreparedImages, together, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.models.fisher import SIFT, FisherDescriber
-from isckit.runs.artifacts import ids_digest, is_fresh, write_receipt, write_text
+from isckit.runs import made_from
+from isckit.runs.artifacts import ids_digest, write_text
 from isckit.runs.checkpoints import read_weights, write_weights
+from isckit.runs.steps import Output, make
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, RuleViolation
 from isckit.views.geometry import VIEW_SETS
@@ -37,7 +39,7 @@ _RANK_TOLERANCE = 1e-9
 def fit_fisher(
     settings: config.Fisher, images: ImageSet, *, seed: int, folder: Path, place: Place, workers: int
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a `FisherDescriber`; they are left in `folder` with a log of the images, and not fitted again.
+    """Return tensors of a `FisherDescriber`; they are left in `folder` with a log of the images, and not fitted again.
 
     One process fits, the others read what it leaves.
 
@@ -53,12 +55,13 @@ def fit_fisher(
             remedy="pass train images",
         )
     path = folder / WEIGHTS
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
+    inputs = {
+        "settings": made_from.words(config.to_dict(settings)),
         "seed": str(seed),
         "images": images.listing_digest(),
     }
-    if place.first and not is_fresh(path, made_from):
+
+    def work() -> dict[str, Any]:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[: settings.fit_images])
         start = time.perf_counter()
         weights = _fitted(settings, images.subset(chosen), seed=seed, workers=workers, device=place.device)
@@ -70,7 +73,10 @@ def fit_fisher(
         line: dict[str, Any] = {"epoch": 0, "stage": "fit", "consumed": {images.role.value: record}}
         line |= {"seconds": seconds, "images_per_second": len(ids) / seconds}
         write_text(folder / METRICS, json.dumps(line, sort_keys=True) + "\n")
-        write_receipt(path, made_from=made_from, facts={"fitted_on": images.role.value, "images": len(ids)})
+        return {"fitted_on": images.role.value, "images": len(ids)}
+
+    if place.first:
+        make(Output(path, inputs), work)
     place.barrier()
     return read_weights(path)
 
@@ -113,7 +119,7 @@ def _fitted(
 
 
 def _points(describer: FisherDescriber, images: ImageSet, *, workers: int) -> torch.Tensor:
-    """(N, points, 132) uint8: what the describer prepares of every image that decodes."""
+    """Return (N, points, 132) uint8: what the describer prepares of every image that decodes."""
     dataset = PreparedImages(images, rows=np.arange(len(images)), orders=[Order(describer, VIEW_SETS["whole"])])
     batches = DataLoader(
         dataset, batch_size=_BATCH, num_workers=workers, worker_init_fn=worker_init, collate_fn=together
@@ -124,7 +130,7 @@ def _points(describer: FisherDescriber, images: ImageSet, *, workers: int) -> to
 
 @torch.inference_mode()
 def _vectors(describer: FisherDescriber, prepared: torch.Tensor) -> torch.Tensor:
-    """(N, words * reduced) float32: Fisher vectors of the whole images."""
+    """Return (N, words * reduced) float32: Fisher vectors of the whole images."""
     device = describer.mean.device
     views = VIEW_SETS["whole"]
     parts = (part.to(device) for part in prepared.split(_BATCH))
@@ -142,7 +148,7 @@ def _mixture(values: np.ndarray, *, words: int, seed: int) -> GaussianMixture:
 
 
 def _principal(covariance: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) variances, largest first, and (d, count) directions, the largest part of each positive.
+    """Return (count,) variances, largest first, and (d, count) directions, the largest part of each positive.
 
     Raises:
         BadInput: fewer directions vary.

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.shards import write_in_shards
-from isckit.views.keypoint_store import Block, write_block
-from isckit.views.keypoints import Points, extract
+from isckit.features.kinds import feature_of
+from isckit.features.points import LocalFeature, Points
+from isckit.features.store import Block, write_block
+from isckit.runs.steps import Advance, Output, Writer
 
 
 class _Pictures(Dataset):
-    """Images decoded and described, with the reason where one is broken."""
+    """Images decoded, and described where that is done in loader workers, with the reason where one is broken."""
 
     def __init__(
-        self, images: ImageSet, rows: np.ndarray, keypoints: config.Keypoints, take: Substitute | None, flipped: bool
+        self, images: ImageSet, rows: np.ndarray, feature: LocalFeature, take: Substitute | None, flipped: bool
     ) -> None:
-        self.images, self.rows, self.keypoints, self.take, self.flipped = images, rows, keypoints, take, flipped
+        self.images, self.rows, self.feature, self.take, self.flipped = images, rows, feature, take, flipped
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> tuple[Points, str]:
+    def __getitem__(self, position: int) -> tuple[Points | np.ndarray, str]:
         image, reason = opened(self.images, int(self.rows[position]), self.take)
-        return extract(cv2.flip(image, 1) if self.flipped else image, self.keypoints), reason
+        image = cv2.flip(image, 1) if self.flipped else image
+        return image if self.feature.on_device else self.feature.detect([image])[0], reason
 
 
 def extract_keypoints(
@@ -60,22 +62,29 @@ def extract_keypoints(
         StaleArtifact: the folder holds keypoints made from something else.
     """
 
-    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
-        points, reasons = _described(_Pictures(images, rows, keypoints, take, flipped), workers, bar)
-        return lambda path: write_block(path, Block.of(images.ids[rows], points)), reasons
+    feature = feature_of(keypoints)
 
-    write_in_shards(
-        images, folder, look, title="keypoints", suffix="h5", made_from=made_from, settings=settings, place=place
-    )
+    def look(rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
+        pictures = _Pictures(images, rows, feature, take, flipped)
+        points, reasons = _described(pictures, settings.batch_images, workers, place, advance)
+        return [lambda path: write_block(path, Block.of(images.ids[rows], points))], reasons
+
+    outputs = [Output(folder, made_from, ".h5")]
+    write_in_shards(images, outputs, look, title="keypoints", settings=settings, place=place)
 
 
-def _described(pictures: _Pictures, workers: int, bar: tqdm) -> tuple[list[Points], dict[str, str]]:
-    """The points of every picture, and the broken images with their reasons."""
-    found, broken = [], {}
-    loader = DataLoader(pictures, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
-    for row, (points, reason) in zip(pictures.rows.tolist(), loader, strict=True):
-        found.append(points)
-        if reason:
-            broken[str(pictures.images.ids[row])] = reason
-        bar.update()
+def _described(
+    pictures: _Pictures, batch: int, workers: int, place: Place, advance: Advance
+) -> tuple[list[Points], dict[str, str]]:
+    """Return the points of every picture, and the broken images with their reasons."""
+    found: list[Points] = []
+    broken: dict[str, str] = {}
+    loader = DataLoader(pictures, batch_size=batch, num_workers=workers, worker_init_fn=worker_init, collate_fn=list)
+    for items in loader:
+        for row, (_, reason) in zip(pictures.rows[len(found) :].tolist(), items, strict=False):
+            if reason:
+                broken[str(pictures.images.ids[row])] = reason
+        made = [item for item, _ in items]
+        found += pictures.feature.detect(made, place.device) if pictures.feature.on_device else made
+        advance(len(items))
     return found, broken

@@ -52,7 +52,7 @@ class Epoch:
 
 
 def draw_epoch(stage: config.Stage, images: StageImages, *, seed: int, number: int) -> Epoch:
-    """The anchors and negatives of an epoch; a function of the seed and the number."""
+    """Return the anchors and negatives of an epoch; a function of the seed and the number."""
     count = stage.images_per_epoch or max(len(images.anchors), stage.batch_images)
     rows = epoch_rows(count, images=len(images.anchors), seed=seed, epoch=number)
     rows = rows[: max(1, len(rows) // stage.batch_images) * stage.batch_images]
@@ -60,7 +60,7 @@ def draw_epoch(stage: config.Stage, images: StageImages, *, seed: int, number: i
 
 
 def epoch_rows(count: int, *, images: int, seed: int, epoch: int) -> np.ndarray:
-    """Rows of the anchors drawn in an epoch: the next `count` of an endless series of permutations."""
+    """Return rows of the anchors drawn in an epoch: the next `count` of an endless series of permutations."""
     first, last = epoch * count, (epoch + 1) * count
     rounds = range(first // images, (last - 1) // images + 1)
     series = np.concatenate([np.random.default_rng([seed, _ROWS, r]).permutation(images) for r in rounds])
@@ -78,7 +78,7 @@ def loader(
     witness: Path | None = None,
     counted: int = 0,
 ) -> DataLoader:
-    """Batches of this process, from step `skip` on.
+    """Return batches of this process, from step `skip` on.
 
     Every process takes its part of each global batch, so the global batch does not depend on their number.
 
@@ -118,7 +118,7 @@ def loader(
 
 
 def consumed(epoch: Epoch) -> dict[str, Any]:
-    """The images drawn in an epoch, by role, for the referee; overlay partners come from the train images too."""
+    """Return images drawn in an epoch, by role, for the referee; overlay partners come from the train images too."""
     images, material = epoch.images, epoch.images.material
     drawn: dict[Role, list[np.ndarray]] = {}
     sets: dict[Role, ImageSet] = {}

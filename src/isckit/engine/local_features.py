@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from isckit.augment.geometry import resize
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
-from isckit.models.how import local_features
+from isckit.models.backbone import as_map
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pooling import smoothed, strengths
 
 _ROWS = 1_024
 
@@ -43,12 +45,39 @@ class _Whole(Dataset):
 
 
 def reduced(image: np.ndarray, longest: int) -> np.ndarray:
-    """(H, W, 3) with the longer side at most `longest` pixels, aspect kept; never enlarged."""
+    """Return (H, W, 3) with the longer side at most `longest` pixels, aspect kept; never enlarged."""
     factor = longest / max(image.shape[:2])
     if factor >= 1:
         return image
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     return resize(image, height, width)
+
+
+def local_features(
+    network: EmbeddingNetwork, image: torch.Tensor, *, scales: Sequence[float], count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the strongest local features of one image over all scales; they are not set to unit length.
+
+    Args:
+        network: with a head that takes pooled features one by one, in evaluation mode.
+        image: (1, 3, H, W) uint8, on the network's device. One at a time: aspects stay, no image changes another.
+        scales: factors of its sides; resized without antialiasing, as published.
+        count: features kept, by strength.
+
+    Returns:
+        (n, dim) float32, and their strengths (n,), descending.
+    """
+    pixels = network.normalised(image)
+    features, found = [], []
+    for scale in scales:
+        size = [max(1, int(side * scale)) for side in pixels.shape[-2:]]
+        resized = pixels if scale == 1 else F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        raw = as_map(network.backbone, network.backbone.forward_features(resized))
+        features.append(smoothed(raw)[0].flatten(1).T)
+        found.append(strengths(raw).flatten())
+    ordered, order = torch.sort(torch.cat(found), descending=True, stable=True)
+    narrow, _ = network.head(torch.cat(features)[order[:count]])
+    return narrow.float(), ordered[:count]
 
 
 def describe_locally(
@@ -63,12 +92,12 @@ def describe_locally(
     workers: int,
     substitute: Substitute | None = None,
 ) -> Iterator[Described]:
-    """The local features of images, one after the other.
+    """Yield the local features of images, one after the other.
 
     Args:
         network: in evaluation mode, on the device of `place`.
         rows: of `images`.
-        scales, count: see `models.how.local_features`.
+        scales, count: see `local_features`.
         longest: pixels that the longer side is reduced to, before the scales.
         substitute: what takes the place of queries.
     """
@@ -81,7 +110,7 @@ def describe_locally(
 
 
 def nearest_words(features: torch.Tensor, codebook: torch.Tensor, *, k: int) -> np.ndarray:
-    """(n, k) int64, the k words of the least Euclidean distance from each feature, the nearest first.
+    """Return (n, k) int64, the k words of the least Euclidean distance from each feature, the nearest first.
 
     Args:
         features: (n, d) float32, of one image: what is computed together does not depend on other images.

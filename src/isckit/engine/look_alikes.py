@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
@@ -19,9 +17,11 @@ from isckit.data.training import Material
 from isckit.engine.describe import Describer, Target, extract
 from isckit.engine.distributed import Place
 from isckit.models.members import load
-from isckit.runs.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs import made_from
+from isckit.runs.artifacts import write_array
 from isckit.runs.embeddings import read_shards
 from isckit.runs.run import Run
+from isckit.runs.steps import Advance, Output, Writer, make_shards, shards
 from isckit.types import BadInput
 
 BLOCK = 65_536
@@ -64,7 +64,8 @@ def look_alikes(
         )
     described = folder / "embeddings"
     extract(
-        [Target(member, described, made_from)],
+        [Target(member)],
+        [Output(described, made_from, ".h5")],
         train,
         settings=settings,
         place=place,
@@ -72,17 +73,22 @@ def look_alikes(
     )
     vectors = np.concatenate([part.vectors for part in read_shards(described)])
     lists = folder / f"nearest-{count}"
-    if not is_fresh(lists, made_from):
-        _write_lists(vectors, count, lists, place=place)
-        if place.first:
-            write_receipt(lists, made_from=made_from, facts={"images": len(vectors), "count": count})
-        place.barrier()
-    rows = np.concatenate([np.load(path, allow_pickle=False) for path in sorted(lists.glob("rows-*.npy"))])
+    output, parts = Output(lists, made_from, ".npy"), shards(len(vectors), BLOCK)
+    bank = torch.from_numpy(vectors).to(place.device)
+
+    def work(rows: range, advance: Advance) -> tuple[list[Writer], None]:
+        found = nearest_rows(bank, rows, count)
+        advance(len(rows))
+        return [lambda path: write_array(path, found)], None
+
+    facts = {"images": len(vectors), "count": count}
+    make_shards([output], parts, work, title="look-alikes", facts=lambda _: facts, executor=place.executor)
+    rows = np.concatenate([np.load(output.shard(number), allow_pickle=False) for number in range(len(parts))])
     return LookAlikes(rows, vectors)
 
 
 def tensors_digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """sha256 of a table of tensors, for `made_from`."""
+    """Return the sha256 of a table of tensors, for `made_from`."""
     sha = hashlib.sha256()
     for key in sorted(weights):
         sha.update(key.encode())
@@ -90,21 +96,10 @@ def tensors_digest(weights: Mapping[str, torch.Tensor]) -> str:
     return sha.hexdigest()
 
 
-def _write_lists(vectors: np.ndarray, count: int, folder: Path, *, place: Place) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    bank = torch.from_numpy(vectors).to(place.device)
-    starts = range(0, len(vectors), BLOCK)
-    for number, start in enumerate(tqdm(starts, "look-alikes", unit="block", disable=not place.first)):
-        path = folder / f"rows-{number:05d}.npy"
-        if number % place.world == place.rank and not path.is_file():
-            rows = nearest_rows(bank, range(start, min(start + BLOCK, len(vectors))), count)
-            with atomic(path) as temporary, temporary.open("wb") as file:
-                np.save(file, rows)
-    place.barrier()
-
-
 def nearest_rows(bank: torch.Tensor, rows: range, count: int) -> np.ndarray:
-    """(rows, count) int32: of each of these rows of the bank (n, d) those of largest product, itself in front."""
+    """Return (rows, count) int32: of each of these rows of the bank (n, d) those of largest product, itself in
+    front.
+    """
     found = []
     for start in range(rows.start, rows.stop, _TILE):
         tile = torch.arange(start, min(start + _TILE, rows.stop), device=bank.device)
@@ -139,18 +134,18 @@ def neighbours_of(
     member = _member(run.recipe, network.neighbours, "neighbours")
     own = {key: value for key, value in weights.items() if key.startswith(f"{member.name}.")}
     built = load(config.replace(run.recipe, **_alone(member)), own, device=place.device)[0]
-    made_from = {
-        "member": json.dumps(config.to_dict(member), sort_keys=True),
-        "weights": tensors_digest(own),
-        "images": material.train.listing_digest(),
-        "extract": json.dumps(config.to_dict(run.recipe.extract), sort_keys=True),
-    }
+    inputs = made_from.embeddings(
+        member=config.to_dict(member),
+        weights=tensors_digest(own),
+        images=material.train.listing_digest(),
+        extract=config.to_dict(run.recipe.extract),
+    )
     return look_alikes(
         built,
         material.train,
         count=max(stage.group for stage in network.stages),
         folder=run.workspace.neighbours(run.name, member.name),
-        made_from=made_from,
+        made_from=inputs,
         settings=run.recipe.extract,
         place=place,
         workers=workers,
@@ -160,7 +155,7 @@ def neighbours_of(
 def start_of(
     recipe: config.Recipe, network: config.PairNetwork, weights: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor] | None:
-    """The weights that a pair network begins with, where it names a member to take them from.
+    """Return the weights that a pair network begins with, where it names a member to take them from.
 
     Raises:
         BadInput: no such member.
@@ -183,5 +178,5 @@ def _member(recipe: config.Recipe, name: str, what: str) -> config.Member:
 
 
 def _alone(member: config.Member) -> dict:
-    """A recipe's fields with this member alone, whose branches ask for no other."""
+    """Return a recipe's fields with this member alone, whose branches ask for no other."""
     return {"members": (member,), "matching": config.Matching()}

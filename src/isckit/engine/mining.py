@@ -33,7 +33,9 @@ def class_centroids(
     place: Place,
     workers: int,
 ) -> torch.Tensor:
-    """(classes, dim) float32 on the device of `place`: each anchor's mean over one plain and several edited views."""
+    """Return (classes, dim) float32 on the device of `place`: each anchor's mean over one plain and several edited
+    views.
+    """
     assert isinstance(stage.loss, config.ArcFace)
     views = ("eval",) + (stage.views[0],) * stage.loss.centroid_views
     count = len(images.anchors)
@@ -61,7 +63,7 @@ def anchor_views(
     workers: int,
     title: str,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Embeddings of views of all train images of a stage, in evaluation mode, this process's part of each batch.
+    """Return embeddings of views of all train images of a stage, in evaluation mode, this process's part of each batch.
 
     Yields the numbers of the anchors (b,), and their embeddings (b, views, dim).
     """
@@ -100,7 +102,7 @@ def with_mined(
     place: Place,
     workers: int,
 ) -> StageImages:
-    """The stage's images with its mined anchors and their negatives, together with those of earlier mined stages.
+    """Return stage's images with its mined anchors and their negatives, together with those of earlier mined stages.
 
     What a stage mines is left in `folder`: a resumed training goes on with it. Where nothing was ever mined, the images
     stay as they are, and their negatives are drawn at random.
@@ -122,7 +124,9 @@ def with_mined(
 def confusions(
     network: EmbeddingNetwork, stage: config.Stage, images: StageImages, *, seed: int, place: Place, workers: int
 ) -> np.ndarray:
-    """(p, 2) rows of train: an image, and another that is nearest to an edited copy of it (the stage's first view)."""
+    """Return (p, 2) rows of train: an image, and another that is nearest to an edited copy of it (the stage's first
+    view).
+    """
     count = len(images.anchors)
     tables = torch.zeros(2, count, network.dim, device=place.device)
     found = torch.zeros(count, 1, device=place.device)

@@ -16,7 +16,7 @@ NEW_BEST = 1e-4
 
 
 def factor(settings: config.Optim, epoch: float, *, epochs: int, losses: Sequence[float]) -> float:
-    """Factor of the learning rate at a fractional epoch in [0, epochs].
+    """Return the factor of the learning rate at a fractional epoch in [0, epochs].
 
     Linear from `warmup_start` to 1 over the warm-up, 1 while held, then by the schedule: cosine or linear down to
     `final` at `epochs`, constant, or plateau, which sees the losses of the epochs after warm-up and hold. With
@@ -45,7 +45,9 @@ def factor(settings: config.Optim, epoch: float, *, epochs: int, losses: Sequenc
 
 
 def _cuts(losses: Sequence[float], *, patience: int) -> int:
-    """How often more than `patience` epochs in a row went by without a new best; the count starts anew after a cut."""
+    """Return how often more than `patience` epochs in a row went by without a new best; the count starts anew after a
+    cut.
+    """
     best, waited, cuts = math.inf, 0, 0
     for loss in losses:
         if loss < best - NEW_BEST * abs(best) or math.isinf(best):
@@ -58,7 +60,7 @@ def _cuts(losses: Sequence[float], *, patience: int) -> int:
 
 
 def optimiser(modules: Iterable[nn.Module], settings: config.Optim) -> torch.optim.Optimizer:
-    """An optimiser of all parameters that want a gradient; the modules must be on their device already.
+    """Return an optimiser of all parameters that want a gradient; the modules must be on their device already.
 
     Biases, norms, gains and other parameters along one axis get no weight decay. adam: decay as L2 in the gradient;
     adamw: decoupled (Loshchilov & Hutter 2019). lars: for matrices and convolutions the gradient and its decay times
@@ -84,5 +86,5 @@ def optimiser(modules: Iterable[nn.Module], settings: config.Optim) -> torch.opt
 
 
 def _one_axis(parameter: torch.Tensor) -> bool:
-    """Whether at most one axis is longer than 1, as in a bias (C,) or the gain (C, 1, 1, 1) of a convolution."""
+    """Return True if at most one axis is longer than 1, as in a bias (C,) or the gain (C, 1, 1, 1) of a convolution."""
     return parameter.numel() == max(parameter.shape, default=1)

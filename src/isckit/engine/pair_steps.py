@@ -21,7 +21,7 @@ from isckit.views.geometry import view_set
 
 
 def labels_of(size: int) -> torch.Tensor:
-    """(G, G) float32, references by queries: 1 where both are made from the same image."""
+    """Return (G, G) float32, references by queries: 1 where both are made from the same image."""
     return torch.eye(size)
 
 
@@ -35,7 +35,7 @@ def backward_group(
     micro_batch: int,
     amp: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradient of the mean binary cross-entropy over all counted pairs of a group.
+    """Return the gradient of the mean binary cross-entropy over all counted pairs of a group.
 
     Each image is described once, and every pair compared. A process takes a part of the references, with all queries;
     the gradients are added up, so that their number changes nothing but rounding.
@@ -75,7 +75,7 @@ def backward_group(
 
 
 def _together(network: PairClassifier, logits: torch.Tensor, place: Place) -> torch.Tensor:
-    """Gradients summed over the processes, and their logits one below the other."""
+    """Return the gradients summed over the processes, and their logits one below the other."""
     if place.world == 1:
         return logits
     for parameter in network.parameters():
@@ -89,7 +89,9 @@ def _together(network: PairClassifier, logits: torch.Tensor, place: Place) -> to
 
 
 def group_statistics(logits: torch.Tensor, counted: torch.Tensor) -> dict[str, float]:
-    """How well a group is told apart: mean score of copies and of others, and the chance that a copy scores higher."""
+    """Return how well a group is told apart: mean score of copies and of others, and the chance that a copy scores
+    higher.
+    """
     table = logits.float().cpu().numpy()
     scores, own = 1 / (1 + np.exp(-table.astype(np.float64))), np.eye(len(table), dtype=bool)
     other = counted.cpu().numpy() & ~own

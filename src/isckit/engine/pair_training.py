@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 import time
@@ -29,6 +28,7 @@ from isckit.engine.optimisers import factor, optimiser
 from isckit.engine.pair_steps import backward_group, group_statistics
 from isckit.engine.train import SAVE_SECONDS, STAGE_SEEDS, Book
 from isckit.models.pair import PairClassifier, begin_with
+from isckit.runs import made_from
 from isckit.runs.artifacts import ids_digest
 from isckit.runs.checkpoints import write_weights
 from isckit.types import BadInput
@@ -40,7 +40,7 @@ NOTHING_LEARNT = 0.55
 
 
 @dataclass
-class Progress:
+class PairProgress:
     """Groups done of the stage in progress, losses of its finished epochs, sums and seconds of the one begun."""
 
     group: int = 0
@@ -85,14 +85,9 @@ def train_pairs(
         BadInput: lists that are too short, a loss that is not finite.
     """
     assert (start is not None) == bool(settings.weights_of), "weights_of names the member whose weights `start` holds"
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
-        "seed": seed,
-        "images": material.digest(),
-        "neighbours": neighbours.digest(),
-        "start": tensors_digest(start or {}),
-    }
-    book = Book(folder, made_from, place.first)
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=material.digest())
+    inputs |= {"neighbours": neighbours.digest(), "start": tensors_digest(start or {})}
+    book = Book(folder, inputs, place.first)
     state = book.open()
     deterministic(seed)
     network = PairClassifier(settings)
@@ -121,12 +116,12 @@ class _Run:
     save_seconds: float
 
     def __post_init__(self) -> None:
-        self.progress = Progress()
+        self.progress = PairProgress()
         self.optimiser: torch.optim.Optimizer | None = None
         self.carried: dict[str, Any] = {"name": "", "state": {}}
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs to end in the same bytes."""
+        """Return all that a resumed training needs to end in the same bytes."""
         return {
             "progress": dict(vars(self.progress)),
             "network": self.network.state_dict(),
@@ -135,12 +130,12 @@ class _Run:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up an interrupted training."""
-        self.progress = Progress(**state["progress"])
+        self.progress = PairProgress(**state["progress"])
         self.network.load_state_dict(state["network"])
         self.carried = state["carried"]
 
     def _optimiser(self, optim: config.Optim) -> torch.optim.Optimizer:
-        """The optimiser of a stage, with the moments that one of its kind has left."""
+        """Return the optimiser of a stage, with the moments that one of its kind has left."""
         new = optimiser([self.network], optim)
         if self.carried["name"] == optim.name:
             new.load_state_dict({"state": self.carried["state"], "param_groups": new.state_dict()["param_groups"]})
@@ -159,7 +154,7 @@ class _Run:
             self._do_epoch(stage, groups, batches, seed=seed)
         if self.place.first:
             write_weights(self.book.folder / f"{stage.name}.safetensors", self.network.state_dict(), recipe="")
-        self.book.stage, self.progress = number + 1, Progress()
+        self.book.stage, self.progress = number + 1, PairProgress()
         state = self.state()
         self.carried, self.optimiser = state["carried"], None
         self.book.save(state)
@@ -250,7 +245,7 @@ class _Run:
         record = means | {"stage": stage.name, "bf16": amp, "seconds": done.seconds, "groups": len(groups)}
         record |= {"pairs_per_second": groups.size * stage.group / max(1e-9, done.seconds)}
         record |= {"lr": self.optimiser.param_groups[0]["lr"], "consumed": {self.train.role.value: consumed}}
-        self.progress = Progress(group=done.group, losses=[*done.losses, means["loss"]])
+        self.progress = PairProgress(group=done.group, losses=[*done.losses, means["loss"]])
         self.book.note(record)
         if self.place.first and means.get("auc", 1.0) < NOTHING_LEARNT:
             log.warning(
@@ -263,5 +258,5 @@ class _Run:
 
 
 def _witness(path: Path, counted: int, log_groups: int, position: int) -> Witness:
-    """The witness of an item: its pass is the line of the log that it goes into."""
+    """Return the witness of an item: its pass is the line of the log that it goes into."""
     return Witness(path, counted + position // log_groups)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from isckit import config
 from isckit.augment.geometry import square
@@ -19,7 +18,8 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, placeholder, stop_message
 from isckit.engine.distributed import Place
 from isckit.models.pair import PairClassifier
-from isckit.runs.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs.artifacts import write_array
+from isckit.runs.steps import Advance, Output, Writer, make_shards
 from isckit.views.geometry import View, cut
 
 QUERY_BLOCK = 1_024
@@ -64,27 +64,22 @@ def score_pairs(
         BadInput: broken images, under the policy "stop".
     """
     starts = np.searchsorted(asked[:, 0], np.arange(0, len(queries) + QUERY_BLOCK, QUERY_BLOCK))
-    if not is_fresh(folder, made_from):
-        folder.mkdir(parents=True, exist_ok=True)
-        if place.first:
-            write_receipt(folder, made_from=made_from, facts={"pairs": len(asked)})
     scorer = _Scorer(networks, queries, references, views, settings, place, workers)
-    with tqdm(total=len(asked), desc="compare pairs", unit="pair", disable=not place.first) as bar:
-        for number, (first, last) in enumerate(itertools.pairwise(starts.tolist())):
-            path = _block(folder, number)
-            if number % place.world != place.rank or path.is_file():
-                bar.update(last - first)
-                continue
-            scores = scorer.block(asked[first:last], bar)
-            with atomic(path) as temporary, temporary.open("wb") as file:
-                np.save(file, scores)
-    place.barrier()
-    blocks = [np.load(_block(folder, number), allow_pickle=False) for number in range(len(starts) - 1)]
+
+    def work(rows: range, advance: Advance) -> tuple[list[Writer], None]:
+        scores = scorer.block(asked[rows.start : rows.stop], advance)
+        return [lambda path: write_array(path, scores)], None
+
+    output, parts = (
+        Output(folder, made_from, ".npy"),
+        list(itertools.starmap(range, itertools.pairwise(starts.tolist()))),
+    )
+    facts = {"images": len(asked)}
+    make_shards(
+        [output], parts, work, title="compare pairs", unit="pair", facts=lambda _: facts, executor=place.executor
+    )
+    blocks = [np.load(output.shard(number), allow_pickle=False) for number in range(len(parts))]
     return np.concatenate([np.empty((0, len(networks)), np.float32), *blocks])
-
-
-def _block(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:05d}.npy"
 
 
 class _Scorer:
@@ -105,8 +100,8 @@ class _Scorer:
         self.canvas = max(network.settings.canvas for network in networks)
 
     @torch.inference_mode()
-    def block(self, asked: np.ndarray, bar: tqdm) -> np.ndarray:
-        """(m, networks) float32 for (m, 3) asked rows of a few queries."""
+    def block(self, asked: np.ndarray, advance: Advance) -> np.ndarray:
+        """Return (m, networks) float32 for (m, 3) asked rows of a few queries."""
         scores = np.empty((len(asked), len(self.networks)), np.float32)
         shown, slot = np.unique(asked[:, [0, 2]], axis=0, return_inverse=True)
         views = self._queries(shown)
@@ -121,7 +116,7 @@ class _Scorer:
                 with self._precision():
                     described = network.describe(images)
                 scores[chosen, column] = self._compared(network, described, shown_by, at)
-            bar.update(end - begun)
+            advance(end - begun)
             begun = end
         return scores
 
@@ -144,7 +139,7 @@ class _Scorer:
         return self.settings.batch_images
 
     def _queries(self, shown: np.ndarray) -> list[torch.Tensor]:
-        """Described (query row, view) of each network, in the order of `shown`, which is by query row."""
+        """Return described (query row, view) of each network, in the order of `shown`, which is by query row."""
         rows, number = np.unique(shown[:, 0], return_inverse=True)
         parts: list[list[torch.Tensor]] = [[] for _ in self.networks]
         order: list[np.ndarray] = []
@@ -161,7 +156,7 @@ class _Scorer:
         return [torch.cat(part)[back.to(self.place.device)] if part else torch.empty(0) for part in parts]
 
     def _canvases(self, images: ImageSet, rows: np.ndarray) -> Iterator[torch.Tensor]:
-        """Batches (B, 3, C, C) uint8 on the device."""
+        """Return batches (B, 3, C, C) uint8 on the device."""
         loader = DataLoader(
             _Squares(images, rows, self.canvas, replace=self.settings.on_broken == "replace"),
             batch_size=REFERENCE_CHUNK,

@@ -22,7 +22,7 @@ from isckit.engine.distributed import Place
 from isckit.engine.loading import Epoch
 
 
-class Labelled(NamedTuple):
+class LabelledBoxes(NamedTuple):
     """A batch of pictures with the boxes of what was pasted on them.
 
     Attributes:
@@ -35,10 +35,10 @@ class Labelled(NamedTuple):
     boxes: list[torch.Tensor]
     labels: list[torch.Tensor]
 
-    def to(self, device: torch.device) -> Labelled:
-        """The batch on a device."""
+    def to(self, device: torch.device) -> LabelledBoxes:
+        """Return the batch on a device."""
         pixels, *lists = self.pixels.to(device), self.boxes, self.labels
-        return Labelled(pixels, *([part.to(device) for part in parts] for parts in lists))
+        return LabelledBoxes(pixels, *([part.to(device) for part in parts] for parts in lists))
 
 
 class PastedImages(Dataset):
@@ -87,7 +87,7 @@ def paste_loader(
     witness: Path | None = None,
     counted: int = 0,
 ) -> DataLoader:
-    """Batches of this process, from step `skip` on; each process takes its part of each global batch.
+    """Return batches of this process, from step `skip` on; each process takes its part of each global batch.
 
     Args:
         epoch: what is drawn.
@@ -117,7 +117,7 @@ def paste_loader(
     )
 
 
-def together(items: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Labelled:
-    """Items as the loader collates them: pictures stacked, boxes and labels in lists."""
+def together(items: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> LabelledBoxes:
+    """Return items as the loader collates them: pictures stacked, boxes and labels in lists."""
     pixels, boxes, labels = zip(*items, strict=True)
-    return Labelled(torch.stack(pixels), list(boxes), list(labels))
+    return LabelledBoxes(torch.stack(pixels), list(boxes), list(labels))

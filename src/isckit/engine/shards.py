@@ -1,80 +1,65 @@
-"""A pass over an image set that writes shards: divided over the processes, resumable, whole or not there."""
+"""A pass over an image set that writes shards: what `runs.steps` does, with the policy on broken images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
-from isckit.runs.artifacts import ids_digest, is_fresh, read_receipt, write_receipt
-from isckit.runs.meter import measured
+from isckit.runs.artifacts import ids_digest
+from isckit.runs.steps import Advance, Output, Writer, make_shards, shards
 
-Look = Callable[[np.ndarray, tqdm], tuple[Callable[[Path], None], dict[str, str]]]
-"""Rows of a shard and the bar, to what writes the shard's file, and the broken images among them with their reasons."""
+Look = Callable[[np.ndarray, Advance], tuple[Sequence[Writer], dict[str, str]]]
+"""Rows of a shard and what moves the bar on, to a writer for each output, and the broken images with their reasons."""
 
 
 def write_in_shards(
     images: ImageSet,
-    folder: Path,
+    outputs: Sequence[Output],
     look: Look,
     *,
     title: str,
-    suffix: str,
-    made_from: Mapping[str, Any],
     settings: config.Extract,
     place: Place,
+    more: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda broken: {},
 ) -> None:
-    """Write what `look` makes of an image set, shard by shard, then the receipt; what is already there is kept.
+    """Write what `look` makes of an image set, shard by shard, then the receipts; what is already there is kept.
 
     Args:
-        folder: of the files shard-*.`suffix` and their receipt.
-        look: advances the bar by itself.
+        outputs: folders of shards, all written by one pass.
         title: of the bar.
+        more: broken images, to further facts of the receipts.
 
     Raises:
         BadInput: broken images under the policy "stop", all of them listed; whole shards before them are kept.
-        StaleArtifact: the folder holds what was made from something else.
+        StaleArtifact: a folder holds what was made from something else.
     """
-    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if place.first:
-        write_receipt(folder, made_from=made_from, facts={"complete": False})
-    broken: dict[str, str] = {}
-    with measured() as cost:
-        bar = tqdm(total=len(images), desc=f"{title} {images.name}", unit="img", disable=not place.first)
-        for number, start in enumerate(range(0, len(images), settings.shard_images)):
-            rows = np.arange(start, min(start + settings.shard_images, len(images)))
-            path = folder / f"shard-{number:05d}.{suffix}"
-            if number % place.world != place.rank or path.is_file():
-                bar.update(len(rows))
-                continue
-            write, reasons = look(rows, bar)
-            broken |= reasons
-            if not reasons or settings.on_broken == "replace":
-                write(path)
-        bar.close()
-        broken = place.merged(broken)
-    if broken and settings.on_broken == "stop":
-        raise stop_message(sorted(broken.items()))
-    if place.first:
-        facts = {
-            "complete": True,
+
+    def work(rows: range, advance: Advance) -> tuple[Sequence[Writer], dict[str, Any]]:
+        writers, broken = look(np.arange(rows.start, rows.stop), advance)
+        kept = not broken or settings.on_broken == "replace"
+        return writers if kept else (), {"broken": broken, "images": len(rows)}
+
+    def facts(reports: list[dict[str, Any]]) -> dict[str, Any]:
+        broken = {name: reason for report in reports for name, reason in report["broken"].items()}
+        if broken and settings.on_broken == "stop":
+            raise stop_message(sorted(broken.items()))
+        return {
             "images": len(images),
             "ids": ids_digest(images.ids),
             "role": images.role.value,
             "replaced": sorted(broken),
-            "cost": cost.record(images=len(images)),
             "device": str(place.device),
             "threads": torch.get_num_threads(),
+            **more(broken),
         }
-        write_receipt(folder, made_from=made_from, facts=facts)
-    place.barrier()
+
+    parts = shards(len(images), settings.shard_images)
+    title = f"{title} {images.name}"
+    make_shards(outputs, parts, work, title=title, facts=facts, executor=place.executor)

@@ -42,18 +42,18 @@ class TrainingStep(nn.Module):
         self._outputs = torch.compile(network.outputs) if compiled else network.outputs
 
     def forward(self, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Loss parts, and the embeddings (n, dim) for statistics."""
+        """Return the loss parts, and the embeddings (n, dim) for statistics."""
         outputs = self.outputs(batch.pixels)
         return self.objective(outputs, batch), outputs.embedding.detach()
 
     def outputs(self, pixels: torch.Tensor) -> Outputs:
-        """The network's outputs, in mixed precision where that is wanted."""
+        """Return the network's outputs, in mixed precision where that is wanted."""
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.amp):
             return self._outputs(pixels)
 
 
 def backward_in_parts(step: TrainingStep, batch: Batch, *, images: int, seed: int) -> tuple[dict, torch.Tensor]:
-    """The gradient of a whole batch with the activations of `images` images at a time in memory.
+    """Return the gradient of a whole batch with the activations of `images` images at a time in memory.
 
     First all outputs without activations, then the loss and its gradient in them, then each part once more, forward
     and backward from that gradient (gradient caching; Gao et al. 2021). Equal to the whole batch where images do not
@@ -154,7 +154,7 @@ class StageRun:
         return self.stage.stop_after or self.stage.epochs
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed stage needs to end in the same bytes."""
+        """Return all that a resumed stage needs to end in the same bytes."""
         state = {"progress": vars(self.progress) | {}, "network": self.network.state_dict()}
         state |= {"objective": self.objective.state_dict(), "optimiser": self.optimiser.state_dict()}
         return state | ({"ema": self.ema.state_dict()} if self.ema else {})
@@ -260,6 +260,6 @@ class StageRun:
         return record | {"consumed": consumed(epoch)}
 
     def result(self) -> dict[str, torch.Tensor]:
-        """Weights that the stage leaves: of the moving average, of the objective's choice, or of the network."""
+        """Return weights that the stage leaves: of the moving average, of the objective's choice, or of the network."""
         network = self.ema.module if self.ema else self.objective.result(self.network)
         return {key: value.detach().clone() for key, value in network.state_dict().items()}

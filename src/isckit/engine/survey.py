@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.engine.shards import write_in_shards
+from isckit.runs.steps import Advance, Output, Writer
 from isckit.types import Role
 from isckit.views.overlays import Box, open_overlays
 from isckit.views.proposals import propose
-from isckit.views.table import Finding, Table, table_of, write_table
+from isckit.views.table import ImageFinding, Table, table_of, write_table
 
 
 class Detecting(Protocol):
@@ -71,20 +71,19 @@ def survey(
     given = open_overlays(substitution) if substitution is not None and substitution.boxes else None
     surveyor = _Surveyor(images, sought, settings, place, workers, detector, given)
 
-    def look(rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
+    def look(rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
         table, reasons = surveyor.look(rows)
-        bar.update(len(rows))
-        return lambda path: write_table(path, table), reasons
+        advance(len(rows))
+        return [lambda path: write_table(path, table)], reasons
 
-    write_in_shards(
-        images, folder, look, title="survey", suffix="npz", made_from=made_from, settings=settings, place=place
-    )
+    outputs = [Output(folder, made_from, ".npz")]
+    write_in_shards(images, outputs, look, title="survey", settings=settings, place=place)
 
 
 class _Look(NamedTuple):
     """What a loader worker makes of an image: what it found, the detector's input, why the image is broken."""
 
-    finding: Finding
+    finding: ImageFinding
     prepared: torch.Tensor
     reason: str
 
@@ -111,7 +110,7 @@ class _Looks(Dataset):
                 from isckit.views.faces import shows_face  # its cascades are loaded where they are asked for
 
                 face = shows_face(image)
-        return _Look(Finding((image.shape[0], image.shape[1]), proposals, face=face), prepared, reason)
+        return _Look(ImageFinding((image.shape[0], image.shape[1]), proposals, face=face), prepared, reason)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class _Surveyor:
     given: Substitute | None
 
     def look(self, rows: np.ndarray) -> tuple[Table, dict[str, str]]:
-        """Findings of some images, and the broken ones with their reasons."""
+        """Return the findings of some images, and the broken ones with their reasons."""
         detector = self.detector if self.sought.boxes else None
         findings, broken = self._pass(rows, self.given, detector)
         table = table_of(self.images.ids[rows], findings)
@@ -138,12 +137,12 @@ class _Surveyor:
             return table, broken
         looks, _ = self._pass(rows[again], own, None)
         for at, finding in zip(again.tolist(), looks, strict=True):
-            findings[at] = Finding(finding.size, finding.proposals, findings[at].boxes, finding.face)
+            findings[at] = ImageFinding(finding.size, finding.proposals, findings[at].boxes, finding.face)
         return table_of(table.ids, findings), broken
 
     def _pass(
         self, rows: np.ndarray, substitute: Substitute | None, detector: Detecting | None
-    ) -> tuple[list[Finding], dict[str, str]]:
+    ) -> tuple[list[ImageFinding], dict[str, str]]:
         loader = DataLoader(
             _Looks(self.images, rows, self.sought, substitute, detector.prepare if detector else None),
             batch_size=self.settings.batch_images,
@@ -151,13 +150,13 @@ class _Surveyor:
             worker_init_fn=worker_init,
             collate_fn=list,
         )
-        findings: list[Finding] = []
+        findings: list[ImageFinding] = []
         broken: dict[str, str] = {}
         for looks in loader:
             for look, boxes in zip(looks, self._boxes(looks, detector), strict=True):
                 if look.reason:
                     broken[str(self.images.ids[rows[len(findings)]])] = look.reason
-                findings.append(Finding(look.finding.size, look.finding.proposals, boxes, look.finding.face))
+                findings.append(ImageFinding(look.finding.size, look.finding.proposals, boxes, look.finding.face))
         return findings, broken
 
     def _boxes(self, looks: Sequence[_Look], detector: Detecting | None) -> list[list[Box]]:

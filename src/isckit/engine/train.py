@@ -19,6 +19,7 @@ from isckit.engine.mining import class_centroids, with_mined
 from isckit.engine.stage import StageRun
 from isckit.engine.whitening import whiten
 from isckit.models.network import EmbeddingNetwork
+from isckit.runs import made_from
 from isckit.runs.artifacts import write_text
 from isckit.runs.checkpoints import read_state, read_weights, write_state, write_weights
 from isckit.runs.workspace import METRICS
@@ -109,34 +110,29 @@ def train(
         StaleArtifact: `folder` holds the state of another recipe or of other images.
     """
     if len(material.train) < 2:
-        raise BadInput(
-            seen=f"{len(material.train)} train images", allowed="at least two", remedy="train on more images"
-        )
-    made_from = {
-        "settings": json.dumps(config.to_dict(settings), sort_keys=True),
-        "seed": seed,
-        "images": material.digest(),
-    }
-    book = Book(folder, made_from, place.first)
+        seen = f"{len(material.train)} train images"
+        raise BadInput(seen=seen, allowed="at least two", remedy="train on more images")
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=material.digest())
+    book = Book(folder, inputs, place.first)
     state = book.open()
     weights = _weights_so_far(settings, book, seed)
     for number in range(book.stage, len(settings.stages)):
-        stage = settings.stages[number]
         run = _begin(
             settings, book, weights, material, seed=seed, place=place, workers=workers, anchor=anchor, state=state
         )
         state = None
         while run.progress.epoch < run.epochs:
+            counted = len(book.lines)
             book.note(
                 run.run_epoch(
-                    counted=len(book.lines), workers=workers, witness=witness, save=book.save, save_seconds=save_seconds
+                    counted=counted, workers=workers, witness=witness, save=book.save, save_seconds=save_seconds
                 )
             )
             book.save(run.state())
             place.barrier()
         weights = run.result()
         if place.first:
-            write_weights(folder / f"{stage.name}.safetensors", weights, recipe="")
+            write_weights(folder / f"{settings.stages[number].name}.safetensors", weights, recipe="")
         book.stage = number + 1
         book.save(None)
         place.barrier()
@@ -155,7 +151,7 @@ def _begin(
     anchor: nn.Module | None,
     state: dict[str, Any] | None,
 ) -> StageRun:
-    """The book's stage at its beginning, or where its state says."""
+    """Return the book's stage at its beginning, or where its state says."""
     number = book.stage
     stage, stage_seed = settings.stages[number], seed + STAGE_SEEDS * number
     deterministic(stage_seed)
@@ -179,7 +175,7 @@ def _begin(
 
 
 def _weights_so_far(settings: config.Network, book: Book, seed: int) -> dict[str, torch.Tensor]:
-    """Weights that the stage in progress begins with."""
+    """Return the weights that the stage in progress begins with."""
     if book.stage:
         return read_weights(book.folder / f"{settings.stages[book.stage - 1].name}.safetensors")
     deterministic(seed)

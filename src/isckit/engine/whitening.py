@@ -16,8 +16,8 @@ from isckit.data.training import StageImages
 from isckit.engine.distributed import Place
 from isckit.engine.loading import Epoch, loader
 from isckit.models.backbone import as_map
-from isckit.models.how import smoothed, strengths
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pooling import smoothed, strengths
 from isckit.types import BadInput
 
 IMAGES, FEATURES = 5_000, 1_000
@@ -64,7 +64,7 @@ def whiten(
 
 
 def whitening(sums: torch.Tensor, *, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (dim, C) and bias (dim,) of the whitening to the `dim` largest principal components.
+    """Return the weight (dim, C) and bias (dim,) of the whitening to the `dim` largest principal components.
 
     Args:
         sums: (C + 1, C + 1) float64, the sum of outer products of the features (C,) with a 1 behind them.

@@ -1,7 +1,7 @@
-"""The ledger of hand-ins: which file was handed in, when, and what the leaderboard said of it. A declaration.
+"""The ledger of submissions: what was handed in, when, and what the leaderboard said of it.
 
-Its owner can rewrite it. Source: rule 5.10 of the competition: 3 hand-ins a track in phase 2; no limit of phase 1 is
-documented.
+It is its owner's word: who can write the file can rewrite it. Source: rule 5.10 of the competition: 3 submissions a
+track in phase 2; no limit of phase 1 is documented.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from isckit.runs.workspace import SCORE, Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
 
 PHASE_2_LIMIT = 3
-"""Hand-ins a track may have in phase 2."""
+"""Submissions a track may hand in during phase 2."""
 Track = Literal["descriptor", "matching"]
 TRACKS: tuple[Track, ...] = get_args(Track)
-Share = Annotated[float, Field(ge=0, le=1)]
+ScoreShare = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -35,7 +35,7 @@ class Entry:
     """One line: a hand-in, or what the leaderboard said later of one.
 
     Attributes:
-        number: of the line, from 1.
+        number: from 1.
         of: number of the hand-in that this line reports on; None for a hand-in.
         time: UTC, of this machine's clock.
         phase, track, name: the submission.
@@ -44,7 +44,7 @@ class Entry:
         note: anything.
     """
 
-    number: int
+    number: int = 0
     of: int | None = None
     time: str
     phase: Literal[1, 2]
@@ -52,12 +52,9 @@ class Entry:
     name: str
     sha256: str
     bytes: int
-    reported: Share | None = None
-    recall: Share | None = None
+    reported: ScoreShare | None = None
+    recall: ScoreShare | None = None
     note: str = ""
-
-
-_ENTRY = TypeAdapter(Entry)
 
 
 def record(
@@ -70,58 +67,52 @@ def record(
     recall: float | None = None,
     note: str = "",
 ) -> Entry:
-    """Write down that a file is handed in, with its digest as it stands, and return the entry.
+    """Write down that a file is handed in, with its digest as it stands.
 
     Raises:
         MissingInput: there is no such file.
-        BadInput: another track, a score outside of 0 to 1, a line of the ledger that is no entry.
+        BadInput: another track, a score outside of 0 to 1, a ledger with faults.
         RuleViolation: the track has had its hand-ins of phase 2.
     """
     path = submitted(workspace, phase, name, track=track)
     if not path.is_file():
         raise MissingInput(seen=f"no {path}", allowed="a submission file", remedy=f"write it with: isckit {track}")
     values = {"phase": phase, "track": track, "name": name, "sha256": file_digest(path), "bytes": path.stat().st_size}
-    with _locked(workspace.ledger) as lines:
-        used = [str(entry.number) for entry in hand_ins(lines) if (entry.phase, entry.track) == (2, track)]
+    said = {"reported": reported, "recall": recall, "note": note}
+    with _locked(workspace.ledger):
+        used = [e.number for e in hand_ins(entries(workspace.ledger)) if (e.phase, e.track) == (2, track)]
         if phase == 2 and len(used) >= PHASE_2_LIMIT:
             raise RuleViolation(
-                seen=f"hand-in {len(used) + 1} of the {track} track in phase 2, after entries {', '.join(used)}",
+                seen=f"hand-in {len(used) + 1} of the {track} track in phase 2, after entries {_listed(used)}",
                 allowed=f"{PHASE_2_LIMIT} hand-ins a track in phase 2",
                 remedy="do not hand it in",
             )
-        return _append(workspace.ledger, lines, values | {"reported": reported, "recall": recall, "note": note})
+        return _append(workspace.ledger, values | said)
 
 
 def report(
     workspace: Workspace, number: int, *, reported: float | None = None, recall: float | None = None, note: str = ""
 ) -> Entry:
-    """Write down, as a new line, what the leaderboard said of a hand-in, and return the entry.
+    """Write down, as a new line, what the leaderboard said of a hand-in.
 
     Raises:
-        BadInput: there is no hand-in of that number, a score outside of 0 to 1, a line of the ledger that is no entry.
+        BadInput: there is no hand-in of that number, a score outside of 0 to 1, a ledger with faults.
     """
-    with _locked(workspace.ledger) as lines:
-        known = {entry.number: entry for entry in hand_ins(lines)}
+    with _locked(workspace.ledger):
+        known = {entry.number: entry for entry in hand_ins(entries(workspace.ledger))}
         if number not in known:
-            allowed = ", ".join(map(str, known)) or "no hand-in is recorded yet"
-            raise BadInput(seen=f"hand-in {number}", allowed=allowed, remedy="see them with: isckit ledger show")
-        said = {"of": number, "reported": reported, "recall": recall, "note": note or None}
+            raise BadInput(
+                seen=f"hand-in {number}",
+                allowed=_listed(known) or "no hand-in is recorded yet",
+                remedy="see them with: isckit ledger show",
+            )
+        said = {"reported": reported, "recall": recall, "note": note or None}
         news = {key: value for key, value in said.items() if value is not None}
-        return _append(workspace.ledger, lines, dataclasses.asdict(known[number]) | news)
-
-
-def entries(path: Path) -> list[Entry]:
-    """Return all lines of a ledger, in order; none where there is no file yet.
-
-    Raises:
-        BadInput: a line is no entry, or its number is not its place.
-    """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [_entry(line, path, number) for number, line in enumerate(lines, start=1)]
+        return _append(workspace.ledger, dataclasses.asdict(known[number]) | {"of": number} | news)
 
 
 def submitted(workspace: Workspace, phase: int, name: str, *, track: str) -> Path:
-    """Return where the file of a track lies.
+    """Where the file of a track lies.
 
     Raises:
         BadInput: it is no track.
@@ -131,8 +122,45 @@ def submitted(workspace: Workspace, phase: int, name: str, *, track: str) -> Pat
     return workspace.descriptors(phase, name) if track == "descriptor" else workspace.matches(phase, name)
 
 
+def entries(path: Path) -> list[Entry]:
+    """Return all lines of a ledger, in order; none where there is no file yet.
+
+    Raises:
+        BadInput: lines that are no entries; they are named.
+    """
+    found, unreadable = [], []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            assert isinstance(values, dict)
+        except (ValueError, AssertionError):
+            unreadable.append(number)
+            continue
+        found.append(_entry(values, path))
+    if unreadable:
+        raise BadInput(
+            seen=f"{path}: no entries are in line {', '.join(map(str, unreadable[:10]))}",
+            allowed="one JSON object a line, as the kit wrote it",
+            remedy="put the file back from a copy",
+        )
+    return found
+
+
+def verify(path: Path) -> list[str]:
+    """Return what is wrong with a ledger, in words: entries that are missing, moved or there twice.
+
+    Raises:
+        BadInput: lines that are no entries.
+    """
+    numbers = [entry.number for entry in entries(path)]
+    if numbers == list(range(1, len(numbers) + 1)):
+        return []
+    return [f"entries are numbered {_listed(numbers)}, not from 1 to {len(numbers)}"]
+
+
 def hand_ins(lines: list[Entry]) -> list[Entry]:
-    """Return the hand-ins among the lines of a ledger, each with the score and note that came last."""
+    """The hand-ins among the lines of a ledger, each with the score and note that came last."""
     found: dict[int, Entry] = {}
     for entry in lines:
         if entry.of is None:
@@ -145,7 +173,7 @@ def hand_ins(lines: list[Entry]) -> list[Entry]:
 
 
 def table(workspace: Workspace) -> str:
-    """Return the hand-ins as lines of text: local uAP and Recall@P90 beside the reported ones; "-" where unknown.
+    """The hand-ins as lines of text: local uAP and Recall@P90 beside the reported ones; "-" where unknown.
 
     A local score counts only where it is that of the very file handed in.
     """
@@ -153,8 +181,8 @@ def table(workspace: Workspace) -> str:
     head = ("no.", "time", "phase", "track", "name", "sha256", "uAP", "reported", "R@P90", "reported", "note")
     rows = [head, *(_row(workspace, entry) for entry in handed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    used = {track: sum((entry.phase, entry.track) == (2, track) for entry in handed) for track in TRACKS}
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    used = {track: sum((e.phase, e.track) == (2, track) for e in handed) for track in TRACKS}
     spent = ", ".join(f"{track} {n} of {PHASE_2_LIMIT}" for track, n in used.items())
     return "\n".join([*lines, f"phase 2: {spent}; phase 1: no limit is documented"])
 
@@ -163,44 +191,54 @@ def _row(workspace: Workspace, entry: Entry) -> tuple[str, ...]:
     file = submitted(workspace, entry.phase, entry.name, track=entry.track)
     scores = file.with_name(SCORE)
     score = read_json(scores).get(entry.track, {}) if scores.is_file() else {}
-    local = score if score.get("inputs", {}).get(file.name) == entry.sha256 else {}
-    figures = (local.get("average_precision"), entry.reported, local.get("recall_at_p90"), entry.recall)
+    if score.get("inputs", {}).get(file.name) != entry.sha256:
+        score = {}
+    figures = (score.get("average_precision"), entry.reported, score.get("recall_at_p90"), entry.recall)
     shown = ("-" if figure is None else f"{figure:.4f}" for figure in figures)
     who = (str(entry.number), entry.time, str(entry.phase), entry.track, entry.name, entry.sha256[:12])
     return (*who, *shown, entry.note)
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[list[Entry]]:
-    """Give the entries of a ledger, to which no other process adds in the block; a killed process holds no lock."""
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time look at the ledger and add to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        yield entries(path)
+        yield
     finally:
         os.close(folder)
 
 
-def _append(path: Path, lines: list[Entry], values: dict[str, Any]) -> Entry:
-    added = {"number": len(lines) + 1, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    entry = _entry(json.dumps(values | added), path, len(lines) + 1)
-    write_text(path, "".join(json.dumps(dataclasses.asdict(line), sort_keys=True) + "\n" for line in [*lines, entry]))
+def _append(path: Path, values: dict[str, Any]) -> Entry:
+    """Add a line with its number and the time; the file is replaced as a whole, or not at all."""
+    if faults := verify(path):
+        raise BadInput(
+            seen=f"{path}: {faults[0]}",
+            allowed="the file as the kit wrote it",
+            remedy="put it back from a copy; nothing was added",
+        )
+    known = entries(path)
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = _entry(values | {"number": len(known) + 1, "time": time}, path)
+    lines = [json.dumps(dataclasses.asdict(line), sort_keys=True) for line in (*known, entry)]
+    write_text(path, "\n".join(lines) + "\n")
     return entry
 
 
-def _entry(line: str, path: Path, number: int) -> Entry:
-    """The entry of a line, which is to have the number of its place."""
+def _entry(values: dict[str, Any], path: Path) -> Entry:
     try:
-        entry = _ENTRY.validate_json(line)
-        fault = "" if entry.number == number else f"number = {entry.number}"
+        return TypeAdapter(Entry).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        fault = f"{'.'.join(map(str, first['loc'])) or 'JSON'} = {first['input']!r:.80}: {first['msg']}"
-    if fault:
         raise BadInput(
-            seen=f"{path}, line {number}: {fault}",
-            allowed="an entry a line, numbered from 1; scores from 0 to 1",
+            seen=f"{path}, entry {values.get('number', 'to be written')}: {'.'.join(map(str, first['loc']))} = "
+            f"{first.get('input')!r}: {first['msg']}",
+            allowed="an entry of this kit's ledger; scores from 0 to 1",
             remedy="correct the value, or put the file back from a copy",
-        )
-    return entry
+        ) from None
+
+
+def _listed(numbers: Any) -> str:
+    return ", ".join(map(str, numbers))

@@ -24,7 +24,7 @@ _PAIRS = 1 << 21
 
 
 def aggregate(features: np.ndarray, words: np.ndarray, codebook: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Visual words of one image with their codes: the signs of the sum of residuals, above zero a one.
+    """Return the visual words of one image with their codes: the signs of the sum of residuals, above zero a one.
 
     Args:
         features: (n, d) float32.
@@ -50,14 +50,14 @@ def packed(signs: np.ndarray) -> np.ndarray:
 
 
 def gathered(role: Role, ids: np.ndarray, parts: Iterable[tuple[np.ndarray, np.ndarray]], *, bits: int) -> Codes:
-    """The codes of several images, from what `aggregate` gave for each; at least one."""
+    """Return the codes of several images, from what `aggregate` gave for each; at least one."""
     words, codes = zip(*parts, strict=True)
     counts = np.array([len(part) for part in words], np.int32)
     return Codes(role, ids, counts, np.concatenate(words), np.concatenate(codes), bits)
 
 
 def similarities(queries: Codes, database: Codes, *, alpha: float, threshold: float) -> np.ndarray:
-    """(queries, database images) float64: what the shared words add up to, in [0, 1]; 0 where none is shared.
+    """Return (queries, database images) float64: what the shared words add up to, in [0, 1]; 0 where none is shared.
 
     A shared word adds s^alpha, s = 1 - 2 * Hamming distance / bits, where s reaches `threshold`; the sum is divided by
     the roots of both images' numbers of words.
@@ -85,14 +85,14 @@ def similarities(queries: Codes, database: Codes, *, alpha: float, threshold: fl
 
 
 def _values(bits: int, *, alpha: float, threshold: float) -> np.ndarray:
-    """What a shared word adds, in units, by Hamming distance: (bits + 1,) whole numbers."""
+    """Return what a shared word adds, in units, by Hamming distance: (bits + 1,) whole numbers."""
     similarity = 1 - 2 * np.arange(bits + 1) / bits
     chosen = similarity >= threshold
     return np.where(chosen, np.rint(np.where(chosen, similarity, 0.0) ** alpha * _UNIT), 0.0)
 
 
 def _parts(many: np.ndarray) -> Iterator[slice]:
-    """Consecutive query words with about _PAIRS pairs in all."""
+    """Return consecutive query words with about _PAIRS pairs in all."""
     ends, start = np.cumsum(many), 0
     while start < len(many):
         before = ends[start] - many[start]
@@ -102,7 +102,7 @@ def _parts(many: np.ndarray) -> Iterator[slice]:
 
 
 def background(queries: Codes, train: Iterable[Codes], *, rank: int, alpha: float, threshold: float) -> np.ndarray:
-    """(queries,) similarity with the train image of that rank, from 1: what is subtracted from scores.
+    """Return (queries,) similarity with the train image of that rank, from 1: what is subtracted from scores.
 
     0 where fewer train images share a word, or are there at all.
     """
@@ -114,7 +114,7 @@ def background(queries: Codes, train: Iterable[Codes], *, rank: int, alpha: floa
     return best.min(axis=1)
 
 
-class Best:
+class BestPairs:
     """The best pairs so far, of all or of each query, in bounded memory; ties go to smaller rows."""
 
     def __init__(self, *, amount: int, per_query: bool) -> None:
@@ -135,7 +135,7 @@ class Best:
                 self.floor = held[-1]
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Query rows, reference rows and scores of what is kept."""
+        """Return the query rows, reference rows and scores of what is kept."""
         queries, references, scores = (np.concatenate(column) for column in zip(*self._parts, strict=True))
         order = np.lexsort((references, queries, -scores))
         if not self.per_query:
@@ -154,7 +154,7 @@ _ROUNDS = 20
 
 
 def fit_codebook(features: np.ndarray, *, words: int, seed: int) -> np.ndarray:
-    """(words, d) float32 centroids of (n, d) float32 features. The same input gives the same words.
+    """Return (words, d) float32 centroids of (n, d) float32 features. The same input gives the same words.
 
     Raises:
         BadInput: fewer features than words.
@@ -187,7 +187,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_array(path: Path, name: str, *, remedy: str) -> np.ndarray:
-    """One array of such a file.
+    """Return one array of such a file.
 
     Raises:
         MissingInput: there is no such file.

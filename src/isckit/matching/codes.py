@@ -37,7 +37,7 @@ class Codes:
         assert len(self.ids) == len(self.counts) and int(self.counts.sum()) == len(self.words) == len(self.codes)
 
     def part(self, rows: slice) -> Codes:
-        """A run of consecutive images."""
+        """Return a run of consecutive images."""
         ends = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
         first, last = ends[: len(self.ids)][rows][:1], ends[1:][rows][-1:]
         held = slice(int(first[0]) if len(first) else 0, int(last[0]) if len(last) else 0)
@@ -84,7 +84,7 @@ def read_codes(path: Path) -> Codes:
 
 
 def read_code_shards(folder: Path) -> Iterator[Codes]:
-    """The shards shard-*.npz of a folder, by name.
+    """Return the shards shard-*.npz of a folder, by name.
 
     Raises:
         MissingInput: there is none.

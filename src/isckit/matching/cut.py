@@ -45,7 +45,8 @@ def with_score_dimension(
 def normalised(
     queries: np.ndarray, references: np.ndarray, bank: Embeddings, *, factor: float, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides, with a coordinate more each: their inner product is the normalised score; a factor of 0 adds none.
+    """Return both sides, with a coordinate more each: their inner product is the normalised score; a factor of 0 adds
+    none.
 
     Raises:
         RuleViolation, BadInput: see `background`.
@@ -65,7 +66,7 @@ _FIRST_LIST = 262_144
 def cut_pairs(
     left: np.ndarray, right: np.ndarray, cut: config.Cut, *, images: int, threshold: float | None = None, least: int = 0
 ) -> Hits:
-    """The pairs of rows that a cut lets through, by score descending, then query row, then reference row.
+    """Return the pairs of rows that a cut lets through, by score descending, then query row, then reference row.
 
     Args:
         left, right: (n, d) and (m, d) float32; the score of a pair is its inner product.
@@ -82,7 +83,7 @@ def cut_pairs(
 
 
 def above(left: np.ndarray, right: np.ndarray, *, threshold: float) -> Hits:
-    """All pairs that score `threshold` or more, whatever else is there.
+    """Return all pairs that score `threshold` or more, whatever else is there.
 
     Lists of the best are made, each four times as long as the one before, until one reaches below the threshold.
     """
@@ -98,7 +99,7 @@ def above(left: np.ndarray, right: np.ndarray, *, threshold: float) -> Hits:
 def threshold(
     bank: Embeddings, *, share: float, norm_factor: float, norm_first: int, norm_last: int, sample: int = PSEUDO_QUERIES
 ) -> float:
-    """The score that a share of `share` of all pairs of unrelated train images reaches.
+    """Return the score that a share of `share` of all pairs of unrelated train images reaches.
 
     Train images, the first `sample` by a hash of their ids, stand for queries, and all others for references: images
     that are not in the bank, so neither image of a pair is among the neighbours that its score is normalised by.
@@ -144,7 +145,7 @@ def threshold(
 
 
 def _near_scores(ranked: np.ndarray, *, factor: float, first: int, last: int) -> np.ndarray:
-    """(n, last) scores of the nearest neighbours, each normalised by the ranks first..last of the others.
+    """Return (n, last) scores of the nearest neighbours, each normalised by the ranks first..last of the others.
 
     ranked: (n, last + 1) similarities, descending. Without one of them the ones behind it move up.
     """
@@ -155,14 +156,16 @@ def _near_scores(ranked: np.ndarray, *, factor: float, first: int, last: int) ->
 
 
 def _related(similarities: np.ndarray, *, own: np.ndarray, copies: int) -> np.ndarray:
-    """(n, k) bool: which of the neighbours of each image, nearest first, are the image itself or a copy of it."""
+    """Return (n, k) bool: which of the neighbours of each image, nearest first, are the image itself or a copy of
+    it.
+    """
     close = 1 - similarities < (1 - similarities[:, -1:]) / 4  # of unit vectors, half of the squared distance
     close[:, copies + 1 :] = False
     return own | close
 
 
 def _drawn(ids: np.ndarray, sample: int) -> np.ndarray:
-    """Rows of the images that stand for queries, whatever the order of the rows."""
+    """Return rows of the images that stand for queries, whatever the order of the rows."""
     hashes = [hashlib.sha256(name.encode()).digest() for name in ids.tolist()]
     return np.sort(np.array(sorted(range(len(ids)), key=hashes.__getitem__)[:sample]))
 

@@ -18,7 +18,7 @@ from isckit.types import BadInput, Matches
 
 
 def fuse(found: Mapping[str, Matches], fusion: config.Fusion) -> Matches:
-    """One row a pair that any branch found, by query id, then reference id.
+    """Return one row a pair that any branch found, by query id, then reference id.
 
     Args:
         found: rows of each branch, by its name; rows of one pair may repeat.
@@ -45,7 +45,7 @@ def fuse(found: Mapping[str, Matches], fusion: config.Fusion) -> Matches:
 
 
 def best_per_query(matches: Matches, n: int) -> Matches:
-    """The n best references of each query, ties by reference id, in the order of the rows as they came.
+    """Return the n best references of each query, ties by reference id, in the order of the rows as they came.
 
     A row stays or goes by the other rows of its query (the second system of ISC2021 keeps one reference a query).
     """
@@ -80,7 +80,7 @@ class _Rows:
         )
 
     def matches(self, rows: np.ndarray, scores: np.ndarray) -> Matches:
-        """The pairs of some rows, with these scores."""
+        """Return the pairs of some rows, with these scores."""
         return Matches(self.ids[0][rows], self.ids[1][rows], scores)
 
     @cached_property
@@ -89,7 +89,7 @@ class _Rows:
         return _best(self.pair * self.branches + self.branch, self.score)
 
     def ranks(self, rows: np.ndarray) -> np.ndarray:
-        """Rank, from 1, of each of these rows among those of its branch and query; ties go by reference id."""
+        """Return rank, from 1, of each of these rows among those of its branch and query; ties go by reference id."""
         group = self.query[rows] * self.branches + self.branch[rows]
         order = np.lexsort((self.reference[rows], -self.score[rows], group))
         ranks = np.empty(len(rows), np.int64)
@@ -142,7 +142,7 @@ def _added(rows: _Rows, some: np.ndarray, values: np.ndarray) -> Matches:
 
 
 def _best(keys: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The row of the largest score of each key, in the order of keys."""
+    """Return the row of the largest score of each key, in the order of keys."""
     order = np.lexsort((-scores, keys))
     return order[_starts(keys[order])]
 
@@ -152,18 +152,18 @@ def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _starts(groups: np.ndarray) -> np.ndarray:
-    """Where each run of equal values begins."""
+    """Return where each run of equal values begins."""
     return np.flatnonzero(np.diff(groups, prepend=-1))
 
 
 def _places(groups: np.ndarray) -> np.ndarray:
-    """Place (0, 1, ...) of each element within its run of equal values."""
+    """Return the place (0, 1, ...) of each element within its run of equal values."""
     starts = _starts(groups)
     return np.arange(len(groups)) - np.repeat(starts, np.diff(starts, append=len(groups)))
 
 
 def _codes(found: Sequence[Matches]) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the query and the reference ids of all rows, which sort as the ids do."""
+    """Return the numbers of the query and the reference ids of all rows, which sort as the ids do."""
     (query,) = id_codes("Q", _column([m.query_ids for m in found]))
     (reference,) = id_codes("R", _column([m.reference_ids for m in found]))
     return query, reference

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
 from isckit.types import BadInput, MissingInput, Role
 from isckit.vectors.described import substituted_from
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scene:
+class MatchingInputs:
     """A run, the two image sets that are matched, by name, and what branches that look at pixels need beside.
 
     Attributes:
@@ -47,7 +47,7 @@ class Scene:
     workers: int = 0
 
     def opened(self, name: str) -> ImageSet:
-        """An image set, for branches that look at pixels.
+        """Return an image set, for branches that look at pixels.
 
         Raises:
             MissingInput: matching was begun without images.
@@ -62,24 +62,19 @@ class Scene:
 
 
 def open_table(run: Run, image_set: str) -> Table:
-    """What was found in each image of a set.
+    """Return what was found in each image of a set.
 
     Raises:
         MissingInput: no extraction looked for anything in these images, or it is not finished.
     """
     folder = table_folder(run, image_set)
-    if not receipt_path(folder).is_file() or not read_receipt(folder)["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no complete table of the views of {image_set} in run {run.name!r}",
-            allowed="a finished extraction of a recipe that looks for some",
-            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
-        )
+    run.finished(folder)
     return read_table(folder)
 
 
 def table_folder(run: Run, image_set: str) -> Path:
-    """Where the table of an image set lies."""
-    return (run.cache or run.workspace).views(run.name, image_set)
+    """Return where the table of an image set lies."""
+    return run.described.views(run.name, image_set)
 
 
 def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Table | None:
@@ -111,7 +106,7 @@ def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Tab
 
 
 def substitute_of(run: Run, images: ImageSet) -> Substitute | None:
-    """What is looked at in place of queries: their overlays by a file of boxes, or by the recipe's own detector.
+    """Return what is looked at in place of queries: their overlays by a file of boxes, or by the recipe's own detector.
 
     Raises:
         MissingInput: nobody looked for overlays yet, or there is no such file.
@@ -123,7 +118,7 @@ def substitute_of(run: Run, images: ImageSet) -> Substitute | None:
 
 
 def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
-    """What decides on that, for receipts; nothing for other images, which stay as they are."""
+    """Return what decides on that, for receipts; nothing for other images, which stay as they are."""
     settings = run.recipe.substitution
     found = substituted_from(settings, images.role)
     if settings is not None and not settings.boxes and images.role is Role.QUERY:
@@ -132,55 +127,52 @@ def substitute_made_from(run: Run, images: ImageSet) -> dict[str, str]:
 
 
 def table_receipt(run: Run, image_set: str) -> str:
-    """What the table of an image set was made from, in words."""
-    return json.dumps(read_receipt(table_folder(run, image_set))["made_from"], sort_keys=True)
+    """Return what the table of an image set was made from, in words."""
+    return made_from.words(read_receipt(table_folder(run, image_set))["made_from"])
 
 
 def sought_in(recipe: config.Recipe, role: Role) -> Sought | None:
-    """What the branches, and the substitution, have to know of each image of this role; None where it is nothing."""
+    """Return what the branches, and the substitution, have to know of each image of this role; None where it is
+    nothing.
+    """
     from isckit.engine.survey import Sought
 
     sets = set(view_sets_of(recipe, role))
-    branches = [branch for branch in recipe.matching.branches if isinstance(branch, config.Agreement)]
-    query = role is Role.QUERY
-    substitution = recipe.substitution if query else None
-    boxes = OVERLAYS in sets or (substitution is not None and not substitution.boxes)
-    boxes |= query and any(b.of == "overlay" for b in recipe.matching.branches if isinstance(b, config.Local))
-    faces = role is Role.REFERENCE and any(branch.faceless for branch in branches)
-    sizes = query and any(branch.min_side for branch in branches)
-    if not (sets & {PROPOSALS, OVERLAYS} or boxes or faces or sizes):
+    needs = [branch.needs(role) for branch in recipe.matching.branches]
+    substitution = recipe.substitution if role is Role.QUERY else None
+    boxes = OVERLAYS in sets or (substitution is not None and not substitution.boxes) or any(n.boxes for n in needs)
+    faces = any(need.faces for need in needs)
+    if not (sets & {PROPOSALS, OVERLAYS} or boxes or faces or any(need.sizes for need in needs)):
         return None
     return Sought(recipe.proposals if PROPOSALS in sets else None, boxes, faces, substitution)
 
 
 def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Iterator[str]:
-    """View sets that some branch compares of images of this role, by a member or by any.
+    """Return the view sets that some branch compares of images of this role, by a member or by any.
 
     Of train none: nothing is matched against crops of it.
     """
-    for branch in recipe.matching.viewed:
-        if member is None or not branch.members or member in branch.members:
-            yield from {Role.QUERY: branch.query_views, Role.REFERENCE: branch.reference_views}.get(role, ())
+    for branch in recipe.matching.branches:
+        if member is None or not branch.reads or member in branch.reads:
+            yield from branch.view_sets(role)
 
 
 def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
     recipe = run.recipe
-    parts = {
-        "images": images.listing_digest(),
-        "proposals": json.dumps(config.to_dict(sought.proposals), sort_keys=True) if sought.proposals else "",
-        "faces": str(sought.faces),
-        "extract": json.dumps(config.to_dict(recipe.extract), sort_keys=True),
-    }
+    parts = made_from.table(
+        images=images.listing_digest(),
+        proposals=config.to_dict(sought.proposals) if sought.proposals else None,
+        faces=sought.faces,
+        extract=config.to_dict(recipe.extract),
+    )
     if sought.boxes:
-        parts |= {
-            "detector": json.dumps(config.to_dict(recipe.detector), sort_keys=True) if recipe.detector else "",
-            "weights": file_digest(run.weights),
-        }
+        detector = config.to_dict(recipe.detector) if recipe.detector else None
+        parts |= made_from.detected(detector=detector, weights=file_digest(run.weights))
     return parts | substituted_from(sought.substitution, images.role)
 
 
 def detector_of(run: Run, *, place: Place) -> OverlayDetector:
-    """The trained detector of a run, on the place's device, in evaluation mode.
+    """Return the trained detector of a run, on the place's device, in evaluation mode.
 
     Raises:
         MissingInput: the run has no weights yet.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isckit.types import WHOLE, BadInput, Embeddings, Matches
-from isckit.vectors.exact import Metric, Rows, best_pairs, full_order
+from isckit.vectors.exact import Metric, RowBlock, best_pairs, full_order
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Hits:
 
 def search(
     queries: np.ndarray,
-    references: Rows,
+    references: RowBlock,
     *,
     n: int,
     metric: Metric,
@@ -94,14 +94,14 @@ def search(
 
 
 def _ranks(keys: np.ndarray) -> np.ndarray:
-    """Place of each key in sorted order; equal keys share one."""
+    """Return the place of each key in sorted order; equal keys share one."""
     if (keys[:-1] < keys[1:]).all():
         return np.arange(len(keys))
     return np.unique(keys, return_inverse=True)[1]
 
 
 def of_views(embeddings: Embeddings, names: Sequence[str]) -> np.ndarray:
-    """(n,) bool: which rows are of these views; a name that ends in "*" stands for all that begin with it."""
+    """Return (n,) bool: which rows are of these views; a name that ends in "*" stands for all that begin with it."""
     starts = tuple(name[:-1] for name in names if name.endswith("*"))
     return np.array([name in names or name.startswith(starts) for name in embeddings.view_names], bool)[
         embeddings.views
@@ -134,7 +134,7 @@ def with_crop_penalty(
 
 
 def aggregate(hits: Hits, queries: Embeddings, references: Embeddings, *, max_rows: int | None = None) -> Matches:
-    """The best view pair of each image pair, by score descending, then query id, then reference id.
+    """Return the best view pair of each image pair, by score descending, then query id, then reference id.
 
     Args:
         hits: of a global search over the rows of `queries` and `references`.

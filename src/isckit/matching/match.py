@@ -2,76 +2,72 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from isckit import config
-from isckit.matching.branches import views
+from isckit.data.image_sets import ImageSet
 from isckit.matching.fuse import best_per_query, fuse
-from isckit.matching.inputs import Scene
-from isckit.matching.spaces import fit_spaces, fit_thresholds
+from isckit.matching.inputs import MatchingInputs
 from isckit.runs.run import Run
 from isckit.submission import best_rows
 from isckit.types import Matches
 from isckit.vectors.described import fit
 
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
+
 log = logging.getLogger(__name__)
 
 
-def fit_branches(run: Run) -> None:
-    """Fit on train whatever the branches need: indices, codebooks, thresholds."""
+class BranchModule(Protocol):
+    """What a file of matching/branches offers, for branches of its kind."""
+
+    def describe(self, run: Run, images: ImageSet, branch: Any, *, place: Place, workers: int) -> None:
+        """Write what it needs of an image set beside embeddings; train comes first of all sets."""
+        ...
+
+    def fit(self, run: Run, branch: Any) -> None:
+        """Fit on train what it needs: spaces, indices, codebooks, thresholds."""
+        ...
+
+    def matches(self, scene: MatchingInputs, branch: Any, found: Mapping[str, Matches]) -> Matches:
+        """Return its scored pairs; `found` are those of the branches before it."""
+        ...
+
+
+def branch_of(settings: config.Branch) -> BranchModule:
+    """Return the file of matching/branches that settings name by their kind, loaded when it is asked for."""
+    return cast(BranchModule, importlib.import_module(f"isckit.matching.branches.{settings.kind}"))
+
+
+def describe_branches(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
+    """Write what the branches need of an image set beside embeddings."""
     for branch in run.recipe.matching.branches:
-        if isinstance(branch, config.Local):
-            from isckit.matching.branches import local
-
-            local.fit(run, branch)
-        elif isinstance(branch, config.Asmk):
-            from isckit.matching.branches import asmk
-
-            asmk.fit(run, branch)
-        elif isinstance(branch, config.Views | config.Agreement):
-            fit_thresholds(run, branch)
-
-
-def scored_pairs(scene: Scene) -> Matches:
-    """The list that is handed in: branches, fusion, the post-step where the recipe has it, the best rows by score."""
-    settings = scene.run.recipe.matching
-    found: dict[str, Matches] = {}
-    for branch in settings.branches:
-        found[branch.name] = _branch(scene, branch, found)
-        log.info("%s: %d rows", branch.name, len(found[branch.name]))
-    fused = fuse({branch.name: found[branch.name] for branch in settings.fused_branches}, settings.fusion)
-    if settings.best_per_query:
-        fused = best_per_query(fused, settings.best_per_query)
-    return best_rows(fused, scene.rows)
-
-
-def _branch(scene: Scene, branch: config.Branch, found: dict[str, Matches]) -> Matches:
-    # Imported where they are needed: some bring torch or faiss along, and most recipes use one of them.
-    if isinstance(branch, config.Views):
-        return views.matches(scene, branch, found)
-    if isinstance(branch, config.Agreement):
-        from isckit.matching.branches import agreement
-
-        return agreement.matches(scene, branch, found)
-    if isinstance(branch, config.Local):
-        from isckit.matching.branches import local
-
-        return local.matches(scene, branch, found)
-    if isinstance(branch, config.Asmk):
-        from isckit.matching.branches import asmk
-
-        return asmk.matches(scene, branch, found)
-    from isckit.matching.branches import pairs
-
-    return pairs.matches(scene, branch, found)
+        branch_of(branch).describe(run, images, branch, place=place, workers=workers)
 
 
 def fit_all(run: Run) -> None:
-    """Fit the Descriptor track's ensemble, the spaces of branches, and what branches need beside.
+    """Fit the Descriptor track's ensemble, then what each branch needs.
 
     Raises:
         MissingInput: train was not extracted.
     """
     fit(run)
-    fit_spaces(run)
-    fit_branches(run)
+    for branch in run.recipe.matching.branches:
+        branch_of(branch).fit(run, branch)
+
+
+def scored_pairs(scene: MatchingInputs) -> Matches:
+    """Return the list that is handed in: branches, fusion, the post-step where there is one, the best rows by score."""
+    settings = scene.run.recipe.matching
+    found: dict[str, Matches] = {}
+    for branch in settings.branches:
+        found[branch.name] = branch_of(branch).matches(scene, branch, found)
+        log.info("%s: %d rows", branch.name, len(found[branch.name]))
+    fused = fuse({branch.name: found[branch.name] for branch in settings.fused_branches}, settings.fusion)
+    if settings.best_per_query:
+        fused = best_per_query(fused, settings.best_per_query)
+    return best_rows(fused, scene.rows)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from isckit import config
 from isckit.matching.cut import threshold
-from isckit.runs.artifacts import is_fresh, read_json, rows_digest, write_json, write_receipt
+from isckit.runs import made_from
+from isckit.runs.artifacts import read_json, rows_digest, write_json
 from isckit.runs.embeddings import read_embeddings, write_embeddings
-from isckit.runs.meter import measured
 from isckit.runs.run import Run
-from isckit.types import WHOLE, Embeddings, MissingInput
+from isckit.runs.steps import Output, make
+from isckit.types import WHOLE, Embeddings
 from isckit.vectors.described import bank, combined, described_from, ensembled, train_vectors
 from isckit.vectors.pca import Pca, fit_pca, identity, load_pca, project, save_pca
 
@@ -22,43 +22,27 @@ DYNAMIC = {"proposals": "proposal_*", "overlays": "overlay_*"}
 """View sets whose views differ from image to image, and what their views are called."""
 
 
-class Place(NamedTuple):
-    """A space of a branch: its key, unique in the recipe, and the members it is made of."""
-
-    key: str
-    members: tuple[str, ...]
-    space: config.Space
+def own_spaces(recipe: config.Recipe, branch: config.Branch) -> list[config.OwnSpace]:
+    """Return the spaces that a branch of a recipe has of its own."""
+    return list(branch.spaces(tuple(member.name for member in recipe.members)))
 
 
-def places(recipe: config.Recipe) -> Iterator[Place]:
-    """All spaces that the recipe's branches have of their own."""
-    every = tuple(member.name for member in recipe.members)
-    for branch in recipe.matching.viewed:
-        if isinstance(branch, config.Agreement):
-            for member in branch.members:
-                yield Place(f"{branch.name}.{member}", (member,), branch.space)
-        elif branch.space is not None:
-            yield Place(branch.name, branch.members or every, branch.space)
+def fit_spaces(run: Run, branch: config.Branch) -> None:
+    """Fit the projection of a branch's spaces on train, and store the train vectors in it: the bank to normalise by."""
+    for own in own_spaces(run.recipe, branch):
+        settings, train = config.to_dict(own.space), described_from(run, "train", own.members)
+        folder = run.workspace.space(run.name, own.key)
+        make(Output(folder, made_from.space(settings=settings, train=train)), partial(_fit_space, run, own, folder))
 
 
-def fit_spaces(run: Run) -> None:
-    """Fit the projection of every space on train, and store the train vectors in it: the bank of its normalisation."""
-    for place in places(run.recipe):
-        folder = run.workspace.space(run.name, place.key)
-        made_from = {
-            "space": json.dumps(config.to_dict(place.space), sort_keys=True),
-            "train": described_from(run, "train", place.members),
-        }
-        if is_fresh(folder, made_from):
-            continue
-        with measured() as cost:
-            train = train_vectors(run, limit=place.space.fit_images, members=place.members, how="pca")
-            pca = fit_pca(train, dim=place.space.dim, whiten=place.space.whiten) if place.space.dim else identity(train)
-            save_pca(folder / "projection.npz", pca)
-            vectors = _projected(run, place, pca, "train", (WHOLE,))
-            write_embeddings(folder / "bank.h5", vectors)
-        facts = {"fitted_on": train.role.value, "images": len(vectors.ids), "cost": cost.record(images=len(train.ids))}
-        write_receipt(folder, made_from=made_from, facts=facts)
+def _fit_space(run: Run, place: config.OwnSpace, folder: Path) -> dict[str, Any]:
+    settings = place.space
+    train = train_vectors(run, limit=settings.fit_images, members=place.members, how="pca")
+    pca = fit_pca(train, dim=settings.dim, whiten=settings.whiten) if settings.dim else identity(train)
+    save_pca(folder / "projection.npz", pca)
+    vectors = _projected(run, place, pca, "train", (WHOLE,))
+    write_embeddings(folder / "bank.h5", vectors)
+    return {"fitted_on": train.role.value, "images": len(vectors.ids)}
 
 
 def space_bank(run: Run, key: str | None) -> Embeddings:
@@ -67,11 +51,11 @@ def space_bank(run: Run, key: str | None) -> Embeddings:
     Raises:
         MissingInput: the run was not fitted.
     """
-    return bank(run) if key is None else read_embeddings(_fitted(run, key) / "bank.h5")
+    return bank(run) if key is None else read_embeddings(run.fitted(run.workspace.space(run.name, key)) / "bank.h5")
 
 
 def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Sequence[str]) -> Embeddings:
-    """The vectors of an image set in a space, of the whole images and of the views of some view sets.
+    """Return the vectors of an image set in a space, of the whole images and of the views of some view sets.
 
     Raises:
         MissingInput: the run was not fitted, or the images were not extracted.
@@ -79,31 +63,27 @@ def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Seque
     names = view_names(view_sets)
     if key is None:
         return ensembled(run, image_set, views=names)
-    place = next(place for place in places(run.recipe) if place.key == key)
-    return _projected(run, place, load_pca(_fitted(run, key) / "projection.npz"), image_set, names)
+    every = (own for branch in run.recipe.matching.branches for own in own_spaces(run.recipe, branch))
+    place = next(own for own in every if own.key == key)
+    return _projected(
+        run, place, load_pca(run.fitted(run.workspace.space(run.name, key)) / "projection.npz"), image_set, names
+    )
 
 
 def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
-    """Names of the views of some sets, the whole image among them; those that differ from image to image end in "*"."""
+    """Return the names of the views of some sets, the whole image among them; those that differ from image to image
+    end in "*".
+    """
     from isckit.views.geometry import view_set  # imports torch
 
     fixed = view_set(tuple(name for name in view_sets if name not in DYNAMIC))
     return (*(view.name for view in fixed), *(DYNAMIC[name] for name in view_sets if name in DYNAMIC))
 
 
-def _projected(run: Run, place: Place, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
+def _projected(run: Run, place: config.OwnSpace, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
     shards = combined(run, image_set, members=place.members, views=names)
     return Embeddings.joined([project(part, pca) for part in shards])
 
-
-def _fitted(run: Run, key: str) -> Path:
-    folder = run.workspace.space(run.name, key)
-    if not folder.is_dir():
-        raise MissingInput(seen=f"no {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
-    return folder
-
-
-log = logging.getLogger(__name__)
 
 Viewed = config.Views | config.Agreement
 
@@ -126,34 +106,28 @@ def fit_thresholds(run: Run, branch: Viewed) -> None:
             "norm_last": branch.norm_last,
         }
         path = run.workspace.threshold(run.name, key)
-        made_from = {"settings": json.dumps(settings, sort_keys=True), "bank": rows_digest(bank.ids, bank.vectors)}
-        if is_fresh(path, made_from):
-            continue
-        with measured() as cost:
-            value = threshold(bank, **settings)
-            write_json(path, {"threshold": value, **settings})
-        images = len(bank.ids)
-        facts = {"fitted_on": bank.role.value, "images": images, "cost": cost.record(images=images)}
-        write_receipt(path, made_from=made_from, facts=facts)
-        log.info("%s: a share of %g of unrelated pairs of train images scores %.4f", key, branch.cut.amount, value)
+        output = Output(path, made_from.threshold(settings=settings, bank=rows_digest(bank.ids, bank.vectors)))
+        make(output, partial(_fit_threshold, path, bank, settings))
+
+
+def _fit_threshold(path: Path, bank: Embeddings, settings: dict[str, Any]) -> dict[str, Any]:
+    write_json(path, {"threshold": threshold(bank, **settings), **settings})
+    return {"fitted_on": bank.role.value, "images": len(bank.ids)}
 
 
 def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None:
-    """The threshold of a branch, of one of its members where each has its own; None for other cuts.
+    """Return the threshold of a branch, of one of its members where each has its own; None for other cuts.
 
     Raises:
         MissingInput: the run was not fitted.
     """
     if branch.cut.by != "share":
         return None
-    path = run.workspace.threshold(run.name, f"{branch.name}.{member}" if member else branch.name)
-    if not path.is_file():
-        raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
+    path = run.fitted(run.workspace.threshold(run.name, f"{branch.name}.{member}" if member else branch.name))
     return float(read_json(path)["threshold"])
 
 
 def _spaces(branch: Viewed) -> dict[str, str | None]:
-    """Key of each threshold of a branch, and of the space that it holds in."""
-    if isinstance(branch, config.Agreement):
-        return {key: key for key in (f"{branch.name}.{member}" for member in branch.members)}
-    return {branch.name: None if branch.space is None else branch.name}
+    """Return the key of each threshold of a branch, and of the space that it holds in."""
+    own = [space.key for space in branch.spaces(())]
+    return {key: key for key in own} or {branch.name: None}

@@ -23,7 +23,7 @@ def view_matches(
     free: Sequence[str] = (WHOLE,),
     threshold: float | None = None,
 ) -> Matches:
-    """The pairs of images of which a pair of views is listed, each with the score of its best, the best first.
+    """Return the pairs of images of which a pair of views is listed, each with the score of its best, the best first.
 
     A view's similarity to its train neighbours is subtracted from its scores, so that scores compare across queries
     and views; no step looks at other queries or references, but for the cut of the list.
@@ -56,7 +56,7 @@ def member_list(
     images: int,
     threshold: float | None = None,
 ) -> Hits:
-    """The pairs of views that one member of an agreement lists, with scores before penalties.
+    """Return the pairs of views that one member of an agreement lists, with scores before penalties.
 
     Arguments and errors are those of `view_matches`; a cut by rows is a cut by the member's ranks, of small sets too.
     """

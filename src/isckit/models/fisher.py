@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from isckit import config
+from isckit.features.sift import RootSift, mirrored_descriptors
 from isckit.views.geometry import View
-from isckit.views.keypoints import WIDTH, extract, mirrored_descriptors
 
-SIFT = WIDTH["sift"]
+SIFT = RootSift.width
 _PLACE = 2**16 - 1
 """Places are fractions of the image in 16 bits."""
 _MIRROR = torch.from_numpy(mirrored_descriptors(np.arange(SIFT)[None])[0].copy())
@@ -58,7 +58,7 @@ class FisherDescriber(nn.Module):
 
     def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
         """(H, W, 3) uint8 -> (points, 132) uint8: RootSIFT, then x and y as fractions in 16 bits; zeros: none."""
-        points = extract(image, self.settings.keypoints)
+        (points,) = RootSift(self.settings.keypoints).detect([image])
         height, width = image.shape[:2]
         part = np.sqrt(points.area / (height * width))
         places = points.frames[:, :2] / (part * np.array([width, height], np.float32))

@@ -15,7 +15,7 @@ from isckit import config
 from isckit.augment.geometry import square
 from isckit.models.backbone import as_map, backbone, normalisation
 from isckit.models.heads import Outputs, ShallowBranches, head
-from isckit.models.how import pooled_width, pooling
+from isckit.models.pooling import pooled_width, pooling
 from isckit.types import BadInput
 from isckit.views.geometry import View, cut
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from isckit.config import (
     Backbone,
     Ensemble,
@@ -27,7 +29,7 @@ def pdq() -> Recipe:
 
     Command: ./run_phase1.sh --recipe pdq --data DISC21
     Cost: about 4 ms of one core an image of 512 x 384 pixels.
-    Published: nothing on DISC21. Two pictures are taken for copies up to a distance of 31 bits.
+    Published: the hash, and no score on DISC21. Two pictures are taken for copies up to a distance of 31 bits.
     Source: facebook/ThreatExchange, pdq/cpp.
     Not reproduced: pictures of more than 512 pixels are averaged down, where the authors' program takes the nearest.
     """
@@ -45,7 +47,7 @@ def phash() -> Recipe:
 
     Command: ./run_phase1.sh --recipe phash --data DISC21
     Cost: about 1 ms of one core an image of 512 x 384 pixels.
-    Published: nothing on DISC21.
+    Published: the hash, and no score on DISC21.
     Source: JohannesBuchner/imagehash, phash().
     Not reproduced: frequencies below a hundredth of a grey level count as 0, so that flat pictures get one hash.
     """
@@ -139,8 +141,9 @@ def multigrain_mini() -> Recipe:
     """
     whole = multigrain()
     (network,) = whole.members
-    (views,) = whole.matching.viewed
-    assert isinstance(network, Network) and isinstance(views, Views)
+    views: Any
+    (views,) = whole.matching.branches
+    assert isinstance(network, Network)
     small = replace(
         network,
         backbone=Backbone(name="resnet10t", normalisation="imagenet"),

@@ -1,4 +1,8 @@
-"""All recipes by name."""
+"""All recipes by name.
+
+A recipe claims a publication by a line `Published:` in its docstring that begins with anything but "nothing"; the tests
+then hold every value against a table with its source. Others need no entry there.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from isckit.recipes import (
     ours,
     ours_matching,
     overlay_detector,
+    own,
     parajuli,
     s_square,
     separate,
@@ -25,7 +30,6 @@ from isckit.recipes import (
 )
 from isckit.recipes import baselines as hashes
 from isckit.recipes import baselines as organisers
-from isckit.runs.artifacts import read_json
 from isckit.types import BadInput
 
 RECIPES: dict[str, Callable[[], config.Recipe]] = {
@@ -78,22 +82,27 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
 
 
 def recipe(name: str, *, settings: list[str] | None = None) -> config.Recipe:
-    """A recipe by name, from a JSON file or from a checkpoint of this kit, with `a.b=value` settings applied.
+    """Return a recipe by name, from a file or from a checkpoint of this kit, with `a.b=value` settings applied.
+
+    Args:
+        name: of this catalogue; or a file: `.json` or `.yaml`, `.py` (which is run), `.safetensors`.
+        settings: as `config.override` takes them.
 
     Raises:
-        BadInput: an unknown name or key, with the nearest right ones.
+        BadInput: an unknown name or key, with the nearest right ones; a file that is no recipe.
+        MissingInput: there is no such file.
     """
     if name in RECIPES:
         value = RECIPES[name]()
-    elif name.endswith(".json"):
-        value = config.from_dict(read_json(Path(name)))
+    elif Path(name).suffix in own.SUFFIXES:
+        value = own.read(Path(name), known=RECIPES)
     elif name.endswith(".safetensors"):
         value = _of_checkpoint(Path(name))
     else:
         near = difflib.get_close_matches(name, RECIPES, n=2, cutoff=0.3)
         raise BadInput(
             seen=f"recipe {name!r}",
-            allowed=f"{', '.join(RECIPES)}, a recipe.json, or a checkpoint",
+            allowed=f"{', '.join(RECIPES)}, a file ({' '.join(own.SUFFIXES)}), or a checkpoint",
             remedy=f"did you mean {' or '.join(near)}?" if near else "list them with: isckit recipes list",
         )
     return config.override(value, settings or [])

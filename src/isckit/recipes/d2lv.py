@@ -7,7 +7,7 @@ those of the same authors' other repositories, or proposals.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from isckit.config import (
     Agreement,
@@ -133,7 +133,7 @@ def fixed() -> Recipe:
 
     Command: isckit train --recipe d2lv.fixed --name NAME --data DISC21, with the weight files of d2lv.
     Cost: that of d2lv.
-    Published: nothing; the authors' repository suggests such a threshold for single pairs.
+    Published: the system of d2lv; such a threshold is suggested for single pairs in its repository. No score.
     Source: d2lv. The share is that of its ranks: a million of 1.45M crops by a million references.
     """
     return _cut_by_share(d2lv(), name="d2lv.fixed", share=7e-7)
@@ -261,9 +261,6 @@ def _small(name: str, backbone: Backbone) -> Network:
 
 
 def _cut_by_share(recipe: Recipe, *, name: str, share: float) -> Recipe:
-    branches = tuple(
-        replace(branch, cut=Cut(by="share", amount=share))
-        for branch in recipe.matching.branches
-        if isinstance(branch, Agreement)
-    )
+    every: Any = recipe.matching.branches  # agreements
+    branches = tuple(replace(branch, cut=Cut(by="share", amount=share)) for branch in every)
     return replace(recipe, name=name, matching=replace(recipe.matching, branches=branches))

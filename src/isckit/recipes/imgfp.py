@@ -85,24 +85,7 @@ def imgfp() -> Recipe:
         pooling="mean",
         image_size=224,
         canvas=512,
-        stages=(
-            Stage(
-                name="triplets",
-                epochs=10,
-                batch_images=128,
-                views=("weak", "imgfp"),
-                loss=Triplet(margin=1.0, improved=False, mining="random", triplets=128),
-                optim=Optim(name="adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=1.0),
-            ),
-            Stage(
-                name="pairs",
-                epochs=200,
-                batch_images=8,
-                data=Data(anchors="pairs", negatives="references", negatives_per_anchor=16),
-                loss=Triplet(margin=1.0, improved=False, mining="random", triplets=128),
-                optim=Optim(name="adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=0.0, schedule="constant"),
-            ),
-        ),
+        stages=_stages(),
     )
     detector = overlay_detector()
     return Recipe(
@@ -125,6 +108,27 @@ def imgfp() -> Recipe:
                 "contest",
                 version="Swin-B, window 14",
             ),
+        ),
+    )
+
+
+def _stages() -> tuple[Stage, ...]:
+    return (
+        Stage(
+            name="triplets",
+            epochs=10,
+            batch_images=128,
+            views=("weak", "imgfp"),
+            loss=Triplet(margin=1.0, improved=False, mining="random", triplets=128),
+            optim=Optim(name="adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=1.0),
+        ),
+        Stage(
+            name="pairs",
+            epochs=200,
+            batch_images=8,
+            data=Data(anchors="pairs", negatives="references", negatives_per_anchor=16),
+            loss=Triplet(margin=1.0, improved=False, mining="random", triplets=128),
+            optim=Optim(name="adamw", lr=1e-4, weight_decay=0.05, warmup_epochs=0.0, schedule="constant"),
         ),
     )
 

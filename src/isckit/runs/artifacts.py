@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +28,10 @@ PACKAGES = (
     "pillow",
     "augly",
     "albumentations",
+    "albucore",
     "opencv-python-headless",
     "scikit-image",
     "selectivesearch",
-    "pytorch-metric-learning",
     "faiss-gpu",
     "h5py",
     "pandas",
@@ -45,7 +46,7 @@ def atomic(path: Path) -> Iterator[Path]:
         StorageFull: the disk filled up; whatever stood at `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{uuid.uuid4().hex[:12]}.part")  # unique among machines
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -85,6 +86,13 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def write_array(path: Path, array: np.ndarray) -> Path:
+    """Write an array atomically, as .npy."""
+    with atomic(path) as temporary, temporary.open("wb") as handle:
+        np.save(handle, array, allow_pickle=False)
+    return path
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
@@ -105,18 +113,18 @@ def read_json(path: Path) -> Any:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
+    """Return the sha256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def ids_digest(ids: np.ndarray) -> str:
-    """sha256 of the ids, in order, one a line."""
+    """Return the sha256 of the ids, in order, one a line."""
     return hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()
 
 
 def rows_digest(ids: np.ndarray, vectors: np.ndarray) -> str:
-    """Order-free digest of a matrix: sha256 over rows sorted by id, raw little-endian float32.
+    """Return the order-free digest of a matrix: sha256 over rows sorted by id, raw little-endian float32.
 
     Kept apart from the file's digest because HDF5 metadata may differ between equal matrices.
     """
@@ -128,12 +136,12 @@ def rows_digest(ids: np.ndarray, vectors: np.ndarray) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions of the interpreter and of the packages that can change a result."""
+    """Return the versions of the interpreter and of the packages that can change a result."""
     return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in PACKAGES}
 
 
 def receipt_path(path: Path) -> Path:
-    """Where the receipt of an artifact (file or folder) lies."""
+    """Return where the receipt of an artifact (file or folder) lies."""
     return path / "receipt.json" if path.is_dir() else path.with_name(path.name + ".receipt.json")
 
 
@@ -156,7 +164,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 
 def is_fresh(path: Path, made_from: Mapping[str, Any]) -> bool:
-    """Whether the finished artifact at `path` was made from exactly `made_from`; False where there is none yet.
+    """Return True if the finished artifact at `path` was made from exactly `made_from`; False where there is none yet.
 
     Raises:
         StaleArtifact: it was made from something else; the message names the fields that changed.

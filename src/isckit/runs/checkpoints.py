@@ -71,7 +71,7 @@ def _read_archive(path: Path) -> Any:
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:
-    """The recipe in a weight file's header, or None where it has none."""
+    """Return the recipe in a weight file's header, or None where it has none."""
     if path.suffix != ".safetensors":
         return None
     try:

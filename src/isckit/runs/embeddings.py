@@ -58,7 +58,7 @@ def read_embeddings(path: Path) -> Embeddings:
 
 
 def read_shards(folder: Path) -> Iterator[Embeddings]:
-    """The shards shard-*.h5 of a folder, by name.
+    """Return the shards shard-*.h5 of a folder, by name.
 
     Raises:
         MissingInput: there is none.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isckit import config
 from isckit.config.differences import recipe_differences
-from isckit.runs.artifacts import read_json, write_text
+from isckit.runs.artifacts import read_json, read_receipt, receipt_path, write_text
 from isckit.runs.workspace import Workspace
 from isckit.types import MissingInput, StaleArtifact
 
@@ -26,9 +27,43 @@ class Run:
         """Weights of all members."""
         return self.workspace.weights(self.name)
 
+    @property
+    def described(self) -> Workspace:
+        """Where what is described of images lies."""
+        return self.cache or self.workspace
+
     def folder(self, image_set: str, member: str) -> Path:
-        """Embedding shards of one member for one image set."""
-        return (self.cache or self.workspace).embeddings(self.name, image_set, member)
+        """Return the folder of the embedding shards of one member for one image set."""
+        return self.described.embeddings(self.name, image_set, member)
+
+    def finished(self, folder: Path) -> dict[str, Any]:
+        """Return the receipt of what was described of an image set, below the cache.
+
+        Raises:
+            MissingInput: it is not there, or not to its end.
+        """
+        if receipt_path(folder).is_file():
+            receipt = read_receipt(folder)
+            if receipt["facts"]["complete"]:
+                return receipt
+        image_set, name = folder.relative_to(self.described.root).parts[-2:]
+        kind = name.rpartition(".")[2].partition("-")[0]
+        what = kind if kind in ("keypoints", "codes", "views") else f"embeddings by {name}"
+        raise MissingInput(
+            seen=f"no complete {what} of {image_set} in run {self.name!r}",
+            allowed="a finished extraction",
+            remedy=f"run: isckit extract --name {self.name} --sets {image_set} --data DIR",
+        )
+
+    def fitted(self, path: Path) -> Path:
+        """Return a file or folder that `isckit fit` makes.
+
+        Raises:
+            MissingInput: it is not there.
+        """
+        if not path.exists():
+            raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {self.name}")
+        return path
 
 
 def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:

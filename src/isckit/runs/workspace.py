@@ -33,14 +33,16 @@ class Workspace:
 
     @staticmethod
     def of(root: Path, name: str) -> Workspace:
-        """The workspace below `root`; for the run that the kit ships, the kit's own, unless `root` has one so named."""
+        """Return the workspace below `root`; for the run that the kit ships, the kit's own, unless `root` has one so
+        named.
+        """
         if name == DEFAULT and not Workspace(root).recipe(name).is_file():
             return Workspace(Path(__file__).parents[3])
         return Workspace(root)
 
     @staticmethod
     def locate(folder: Path) -> tuple[Workspace, int, str]:
-        """Workspace, phase and name of a submission folder.
+        """Return the workspace, phase and name of a submission folder.
 
         Raises:
             BadInput: the folder is not submissions/phase1/NAME or submissions/phase2/NAME.
@@ -55,99 +57,101 @@ class Workspace:
         return Workspace(folder.parents[2]), int(folder.parent.name[-1]), folder.name
 
     def checkpoint(self, name: str) -> Path:
-        """Folder of a run's weights and of all that is fitted: what phase 2 may load and never refit."""
+        """Return the folder of a run's weights and of all that is fitted: what phase 2 may load and never refit."""
         return self.root / "checkpoints" / name
 
     def weights(self, name: str) -> Path:
-        """Weights of all trained members, one safetensors file."""
+        """Return the weights of all trained members, one safetensors file."""
         return self.checkpoint(name) / "weights.safetensors"
 
     def recipe(self, name: str) -> Path:
-        """The resolved recipe."""
+        """Return the resolved recipe."""
         return self.checkpoint(name) / "recipe.json"
 
     def training(self, name: str, member: str) -> Path:
-        """Folder of the resumable training state and metrics.jsonl of one member."""
+        """Return the folder of the resumable training state and metrics.jsonl of one member."""
         return self.checkpoint(name) / "training" / member
 
     def stage(self, name: str, member: str, stage: str) -> Path:
-        """Weights of one member as a stage of its training left them."""
+        """Return the weights of one member as a stage of its training left them."""
         return self.training(name, member) / f"{stage}.safetensors"
 
     def ensemble(self, name: str) -> Path:
-        """The PCA fitted on train."""
+        """Return the PCA fitted on train."""
         return self.checkpoint(name) / "ensemble.npz"
 
     def bank(self, name: str) -> Path:
-        """Ensembled train vectors, the background of every normalisation."""
+        """Return the ensembled train vectors, the background of every normalisation."""
         return self.checkpoint(name) / "bank.h5"
 
     def space(self, name: str, key: str) -> Path:
-        """Folder of a space that a branch has of its own: PCA and bank."""
+        """Return the folder of a space that a branch has of its own: PCA and bank."""
         return self.checkpoint(name) / "spaces" / key
 
     def threshold(self, name: str, key: str) -> Path:
-        """The score that a cut by share lets through, in the space of this key or that of the branch of this name."""
+        """Return the score that a cut by share lets through, in the space of this key or that of the branch of this
+        name.
+        """
         return self.checkpoint(name) / "thresholds" / f"{key}.json"
 
     def freeze(self, name: str) -> Path:
-        """What phase 1 recorded and phase 2 must equal."""
+        """Return what phase 1 recorded and phase 2 must equal."""
         return self.checkpoint(name) / "freeze.json"
 
     def embeddings(self, name: str, image_set: str, member: str) -> Path:
-        """Folder of the embedding shards of one member for one image set."""
+        """Return the folder of the embedding shards of one member for one image set."""
         return self.root / "cache" / name / image_set / member
 
     def views(self, name: str, image_set: str) -> Path:
-        """Folder of the shards of what was found in each image of a set: proposals, overlays, sizes, faces."""
+        """Return folder of the shards of what was found in each image of a set: proposals, overlays, sizes, faces."""
         return self.root / "cache" / name / image_set / "views"
 
     def neighbours(self, name: str, member: str) -> Path:
-        """Folder of the look-alikes of the train images by a member: its embeddings of them, and their lists."""
+        """Return folder of the look-alikes of the train images by a member: its embeddings of them, and their lists."""
         return self.root / "cache" / name / "neighbours" / member
 
     def pair_scores(self, name: str, image_set: str, branch: str) -> Path:
-        """Folder of what a branch's pair networks make of the candidates of an image set of queries."""
+        """Return the folder of what a branch's pair networks make of the candidates of an image set of queries."""
         return self.root / "cache" / name / image_set / f"{branch}-scores"
 
     def keypoints(self, name: str, image_set: str, kind: str) -> Path:
-        """Folder of the keypoints of an image set, in shards; `kind` tells settings and what was looked at."""
+        """Return folder of the keypoints of an image set, in shards; `kind` tells settings and what was looked at."""
         return self.root / "cache" / name / image_set / f"keypoints-{kind}"
 
     def votes(self, name: str, image_set: str, branch: str) -> Path:
-        """Folder of the candidates of an image set of queries by a branch of local features, a file a shard."""
+        """Return folder of the candidates of an image set of queries by a branch of local features, a file a shard."""
         return self.root / "cache" / name / image_set / f"{branch}.votes"
 
     def quantiser(self, name: str, branch: str) -> Path:
-        """Cells of the index of a branch of local features, fitted on train."""
+        """Return the cells of the index of a branch of local features, fitted on train."""
         return self.checkpoint(name) / f"{branch}.quantiser.npz"
 
     def images(self, name: str, image_set: str) -> Path:
-        """Folder of the digests of an image set, in shards: a pass over the images goes on from them."""
+        """Return the folder of the digests of an image set, in shards: a pass over the images goes on from them."""
         return self.root / "cache" / name / "images" / image_set
 
     def codebook(self, name: str, branch: str) -> Path:
-        """Visual words of an ASMK branch, fitted on train."""
+        """Return the visual words of an ASMK branch, fitted on train."""
         return self.checkpoint(name) / f"{branch}.codebook.npz"
 
     def code_bank(self, name: str, branch: str) -> Path:
-        """Folder of the binary codes of train, the background of an ASMK branch's normalisation."""
+        """Return the folder of the binary codes of train, the background of an ASMK branch's normalisation."""
         return self.checkpoint(name) / f"{branch}.bank"
 
     def codes(self, name: str, image_set: str, branch: str) -> Path:
-        """Folder of the binary codes of an image set for an ASMK branch, in shards."""
+        """Return the folder of the binary codes of an image set for an ASMK branch, in shards."""
         return self.root / "cache" / name / image_set / f"{branch}.codes"
 
     def faces(self, name: str) -> Path:
-        """Which train images show a face."""
+        """Return which train images show a face."""
         return self.root / "cache" / name / "train" / "faces.npz"
 
     def feature_sample(self, name: str, image_set: str, branch: str) -> Path:
-        """Local features that the codebook of an ASMK branch is fitted on."""
+        """Return the local features that the codebook of an ASMK branch is fitted on."""
         return self.root / "cache" / name / image_set / f"{branch}.sample.npz"
 
     def submission(self, phase: int, name: str) -> Path:
-        """Folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""
+        """Return the folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""
         query_set(phase)
         return self.root / "submissions" / f"phase{phase}" / name
 
@@ -156,11 +160,11 @@ class Workspace:
         return self.submission(phase, name) / "images" / f"{image_set}.npz"
 
     def descriptors(self, phase: int, name: str) -> Path:
-        """Descriptor track file."""
+        """Return the descriptor track file."""
         return self.submission(phase, name) / DESCRIPTORS
 
     def matches(self, phase: int, name: str) -> Path:
-        """Matching track file."""
+        """Return the matching track file."""
         return self.submission(phase, name) / MATCHES
 
     @property

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from isckit import config
 from isckit.data.ground_truth import read_ground_truth
 from isckit.data.layouts import Disc, require
@@ -17,7 +19,8 @@ from isckit.matching.match import fit_all, scored_pairs
 from isckit.runs.artifacts import write_json, write_text
 from isckit.runs.run import Run
 from isckit.runs.workspace import query_set
-from isckit.studies.ablations import Row
+from isckit.studies.ablations import AblationRow
+from isckit.studies.tables import markdown
 from isckit.studies.variants import Variant, Variants, row_recipe, weights_after
 from isckit.tracks.matching import scene_of
 from isckit.types import BadInput, GroundTruth, MissingInput
@@ -34,13 +37,13 @@ log = logging.getLogger(__name__)
 class Scored:
     """A row with its scores; `matching` where the Matching track was asked for."""
 
-    row: Row
+    row: AblationRow
     descriptor: ScoreReport
     matching: ScoreReport | None = None
 
 
 def ablate(
-    run: Run, disc: Disc, rows: Sequence[Row], *, phase: int, matching: bool, place: Place, workers: int
+    run: Run, disc: Disc, rows: Sequence[AblationRow], *, phase: int, matching: bool, place: Place, workers: int
 ) -> list[Scored]:
     """Score every row of an ablation of a trained run; nothing of the run itself is written.
 
@@ -86,10 +89,9 @@ def ablate(
     return [_scored(row, variant, truth, phase=phase, matching=matching) for row, variant in pairs]
 
 
-def _refuse_other_branches(row: Row, recipe: config.Recipe) -> None:
+def _refuse_other_branches(row: AblationRow, recipe: config.Recipe) -> None:
     for branch in recipe.matching.branches:
-        plain = isinstance(branch, config.Views | config.Agreement)
-        if not plain or (isinstance(branch, config.Agreement) and (branch.min_side or branch.faceless)):
+        if not branch.embeddings_only:
             raise BadInput(
                 seen=f"row {row.label!r}: branch {branch.name} of the Matching track needs more than embeddings",
                 allowed="rows whose branches compare views, and nothing else of an image",
@@ -107,7 +109,7 @@ def _truth(disc: Disc, phase: int) -> GroundTruth:
     return read_ground_truth(disc.ground_truth[phase])
 
 
-def _scored(row: Row, variant: Variant, truth: GroundTruth, *, phase: int, matching: bool) -> Scored:
+def _scored(row: AblationRow, variant: Variant, truth: GroundTruth, *, phase: int, matching: bool) -> Scored:
     """Fit, normalise and score one row."""
     log.info("score: %s", row.label)
     fit(variant)
@@ -127,19 +129,21 @@ def _matching(variant: Variant, truth: GroundTruth, *, phase: int) -> ScoreRepor
 
 
 def table(scored: Sequence[Scored]) -> str:
-    """The rows as a Markdown table."""
+    """Return the rows as a Markdown table."""
     tracks = ["descriptor", *(["matching"] if any(row.matching for row in scored) else [])]
-    names = [f"{track} {figure}" if len(tracks) > 1 else figure for track in tracks for figure in ("uAP", "R@P90")]
-    lines = [f"| row | {' | '.join(names)} | published |", f"|---|{'---:|' * len(names)}---|"]
-    for one in scored:
-        reports = [getattr(one, track) for track in tracks]
-        figures = [f"{value:.4f}" for report in reports for value in (report.average_precision, report.recall_at_p90)]
-        lines.append(f"| {' | '.join([one.row.label, *figures, one.row.published])} |")
-    return "\n".join(lines) + "\n"
+    columns: dict[str, list[str] | list[float]] = {"row": [one.row.label for one in scored]}
+    for track in tracks:
+        reports = [getattr(one, track) for one in scored]
+        prefix = f"{track} " if len(tracks) > 1 else ""
+        columns[f"{prefix}uAP"] = [report.average_precision for report in reports]
+        columns[f"{prefix}R@P90"] = [report.recall_at_p90 for report in reports]
+    formats = dict.fromkeys(list(columns)[1:], "{:.4f}")
+    columns["published"] = [one.row.published for one in scored]
+    return markdown(pd.DataFrame(columns), formats)
 
 
 def values(run: Run, scored: Sequence[Scored], *, phase: int) -> dict[str, Any]:
-    """All figures of all rows as plain values."""
+    """Return all figures of all rows as plain values."""
     return {
         "run": run.name,
         "recipe": config.digest(run.recipe),
@@ -159,7 +163,7 @@ def values(run: Run, scored: Sequence[Scored], *, phase: int) -> dict[str, Any]:
 
 
 def figures_beside(out: Path) -> Path:
-    """Where the figures of a table go.
+    """Return where the figures of a table go.
 
     Raises:
         BadInput: the table is itself named .json.

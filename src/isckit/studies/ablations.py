@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from isckit import config
 from isckit.recipes import catalogue
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One row: what differs from the whole recipe.
 
     Attributes:
@@ -29,7 +30,7 @@ class Row:
 
 
 RAW = "normalise=[]"
-UNTRAINED = Row("untrained", (RAW,), stages=0)
+UNTRAINED = AblationRow("untrained", (RAW,), stages=0)
 
 _PRIVATE, _PUBLIC = "phase 1 hidden half [paper]", "phase 1 public half"
 LYAKAAP = {
@@ -56,7 +57,7 @@ D2LV = {
 """uAP / R@P90 of the Matching track on phase 1; how many networks the first rows had is not told."""
 
 
-def rows(name: str) -> tuple[Row, ...]:
+def rows(name: str) -> tuple[AblationRow, ...]:
     """The ablation of a recipe of the catalogue, full or small, in the order of its paper.
 
     Raises:
@@ -65,7 +66,7 @@ def rows(name: str) -> tuple[Row, ...]:
     return rows_of(catalogue.recipe(name))
 
 
-def rows_of(recipe: config.Recipe) -> tuple[Row, ...]:
+def rows_of(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """The ablation of a recipe by the family of its name; untrained, raw and whole where none was published.
 
     None was published for separate, imgFp and the baselines. What branches of local features, visual words and pairs of
@@ -74,19 +75,19 @@ def rows_of(recipe: config.Recipe) -> tuple[Row, ...]:
     return TABLES.get(recipe.name.split(".")[0], _plain)(recipe)
 
 
-def _plain(recipe: config.Recipe) -> tuple[Row, ...]:
+def _plain(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     trained = (UNTRAINED,) if recipe.trained else ()
-    raw = (Row("not normalised", (RAW,)),) if recipe.normalise else ()
-    return (*trained, *raw, Row("whole"))
+    raw = (AblationRow("not normalised", (RAW,)),) if recipe.normalise else ()
+    return (*trained, *raw, AblationRow("whole"))
 
 
-def _lyakaap(recipe: config.Recipe) -> tuple[Row, ...]:
+def _lyakaap(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """Each stage at its own resolution, then subtraction in both forms, then six passes an image."""
     (network,) = recipe.trained
     negatives = {stage.data.negatives for stage in network.stages}
     published = LYAKAAP if "references" in negatives else TRAIN_NEGATIVES
     after = tuple(
-        Row(
+        AblationRow(
             f"after {stage.name}",
             (RAW, f"members.{network.name}.image_size={stage.image_size}"),
             stages=number,
@@ -103,47 +104,53 @@ def _lyakaap(recipe: config.Recipe) -> tuple[Row, ...]:
     return (
         UNTRAINED,
         *after,
-        Row("+ subtraction, queries only", ("normalise=[{kind: subtract, k: 10, beta: 0.35, sides: queries}]",)),
-        Row("+ subtraction", published=published["whole"]),
-        Row("+ three scales, mirrored", passes),
+        AblationRow(
+            "+ subtraction, queries only", ("normalise=[{kind: subtract, k: 10, beta: 0.35, sides: queries}]",)
+        ),
+        AblationRow("+ subtraction", published=published["whole"]),
+        AblationRow("+ three scales, mirrored", passes),
     )
 
 
-def _s_square(recipe: config.Recipe) -> tuple[Row, ...]:
+def _s_square(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """Each member alone, then together, then with the push in both forms."""
     return (
         UNTRAINED,
         *(_alone(recipe, member) for member in recipe.trained),
-        Row("ensemble", (RAW,), published=f"0.6869 / 0.5742, {_PUBLIC} [notebook]"),
-        Row("+ push by vectors", ("normalise.push.by=vector",)),
-        Row("+ push", published=f"0.7267 / 0.6522, {_PUBLIC} [notebook]"),
+        AblationRow("ensemble", (RAW,), published=f"0.6869 / 0.5742, {_PUBLIC} [notebook]"),
+        AblationRow("+ push by vectors", ("normalise.push.by=vector",)),
+        AblationRow("+ push", published=f"0.7267 / 0.6522, {_PUBLIC} [notebook]"),
     )
 
 
-def _alone(recipe: config.Recipe, member: config.Network) -> Row:
+def _alone(recipe: config.Recipe, member: config.Network) -> AblationRow:
     """One member of an ensemble, turned but not whitened, reduced where it is wider than the track allows."""
     dim = min(member.dim, recipe.ensemble.dim)
     settings = (RAW, f"members=[{json.dumps(config.to_dict(member))}]", f"ensemble.dim={dim}", "ensemble.whiten=0")
     published = S_SQUARE.get(member.name, "") if not recipe.name.endswith(".mini") else ""
-    return Row(f"{member.name} alone", settings, published=f"{published}, {_PUBLIC} [notebook]" if published else "")
+    return AblationRow(
+        f"{member.name} alone", settings, published=f"{published}, {_PUBLIC} [notebook]" if published else ""
+    )
 
 
-def _vision_force(recipe: config.Recipe) -> tuple[Row, ...]:
+def _vision_force(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """Rows before overlay detection go without boxes; where the recipe has none, that row repeats the one before."""
     (network,) = recipe.trained
     single, without = f"members.{network.name}.scales=[]", "substitution=null"
     learnt = f"members.{network.name}.gem_p_at_test=null"
     return (
-        Row("untrained", (RAW, single, without), stages=0),
-        Row("trained", (RAW, single, without), published=f"0.53218 / 0.29693, {_PUBLIC} [paper]"),
-        Row("+ stretching", (single, without), published=f"0.70481 / 0.61631, {_PUBLIC} [paper]"),
-        Row("+ stretching, with the learnt power in GeM", (learnt, single, without)),
-        Row("+ overlay detection (with a boxes file)", (single,), published=f"0.71487 / 0.62913, {_PUBLIC} [paper]"),
-        Row("+ four scales", published=f"0.73017 / 0.63975, {_PUBLIC} [paper]"),
+        AblationRow("untrained", (RAW, single, without), stages=0),
+        AblationRow("trained", (RAW, single, without), published=f"0.53218 / 0.29693, {_PUBLIC} [paper]"),
+        AblationRow("+ stretching", (single, without), published=f"0.70481 / 0.61631, {_PUBLIC} [paper]"),
+        AblationRow("+ stretching, with the learnt power in GeM", (learnt, single, without)),
+        AblationRow(
+            "+ overlay detection (with a boxes file)", (single,), published=f"0.71487 / 0.62913, {_PUBLIC} [paper]"
+        ),
+        AblationRow("+ four scales", published=f"0.73017 / 0.63975, {_PUBLIC} [paper]"),
     )
 
 
-def _sscd(recipe: config.Recipe) -> tuple[Row, ...]:
+def _sscd(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """Whitened and not, with and without the score's normalisation; the width is the recipe's in all rows."""
     plain = "ensemble.whiten=0"
     confirmed = ("0.6094 / 0.377", "0.7180 / 0.625", "0.6143 / 0.383", "0.7243 / 0.631")
@@ -152,35 +159,35 @@ def _sscd(recipe: config.Recipe) -> tuple[Row, ...]:
     source = "recalled" if large else "repository"
     tagged = [f"{score}, {_PUBLIC} [{source}]" if score else "" for score in (of_large if large else confirmed)]
     return (
-        Row("untrained", (RAW, plain), stages=0),
-        Row("raw", (RAW, plain), published=tagged[0]),
-        Row("raw + score normalisation", (plain,), published=tagged[1]),
-        Row("whitened", (RAW,), published=tagged[2]),
-        Row("whitened + score normalisation", published=tagged[3]),
+        AblationRow("untrained", (RAW, plain), stages=0),
+        AblationRow("raw", (RAW, plain), published=tagged[0]),
+        AblationRow("raw + score normalisation", (plain,), published=tagged[1]),
+        AblationRow("whitened", (RAW,), published=tagged[2]),
+        AblationRow("whitened + score normalisation", published=tagged[3]),
     )
 
 
-def _titanshield(recipe: config.Recipe) -> tuple[Row, ...]:
+def _titanshield(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """Nothing is published: queries by the anchor itself, by each student in its space, and by all students."""
     anchor, *students = (json.dumps(config.to_dict(member)) for member in recipe.trained)
     names = [member.name for member in recipe.trained]
     pairs = [(name, f"members=[{anchor}, {student}]") for name, student in zip(names[1:], students, strict=True)]
     return (
         UNTRAINED,
-        Row("queries by the anchor", (RAW, f"members=[{anchor}]")),
-        *(Row(f"queries by {name}", (RAW, setting)) for name, setting in pairs),
-        Row("queries by all students", (RAW,)),
-        Row("+ subtraction"),
+        AblationRow("queries by the anchor", (RAW, f"members=[{anchor}]")),
+        *(AblationRow(f"queries by {name}", (RAW, setting)) for name, setting in pairs),
+        AblationRow("queries by all students", (RAW,)),
+        AblationRow("+ subtraction"),
     )
 
 
-def _d2lv(recipe: config.Recipe) -> tuple[Row, ...]:
+def _d2lv(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """Rows of the Matching track; the descriptor is that of the first set's networks in all of them.
 
     Whole images, crops of queries, parts of references, the other training sets, and the other scales with the whole
     recipe. Where a recipe has one set, or one scale, that row repeats the one before.
     """
-    *crops, parts = recipe.matching.viewed
+    *crops, parts = _viewed(recipe)
     trained = {member.name for member in recipe.trained}
     first, at_first_scale = crops[0], [branch for branch in crops if trained.issuperset(branch.members)]
     whole = config.replace(first, query_views=())
@@ -192,9 +199,12 @@ def _d2lv(recipe: config.Recipe) -> tuple[Row, ...]:
         "+ all training sets": (*at_first_scale, parts),
     }
     return (
-        Row("untrained", (RAW, *_looking(recipe, whole)), stages=0),
-        *(Row(label, _looking(recipe, *some), published=published.get(label, "")) for label, some in steps.items()),
-        Row("whole", published=published.get("whole", "")),
+        AblationRow("untrained", (RAW, *_looking(recipe, whole)), stages=0),
+        *(
+            AblationRow(label, _looking(recipe, *some), published=published.get(label, ""))
+            for label, some in steps.items()
+        ),
+        AblationRow("whole", published=published.get("whole", "")),
     )
 
 
@@ -206,25 +216,33 @@ def _looking(recipe: config.Recipe, *branches: config.Views | config.Agreement) 
     return (f"members={json.dumps(members)}", f"matching.branches={json.dumps(kept)}")
 
 
-def _ours(recipe: config.Recipe) -> tuple[Row, ...]:
+def _ours(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """The network after each stage of its training, each step after it, then the other members beside it."""
     (network,) = recipe.trained
     alone = f"members={json.dumps([config.to_dict(network)])}"
     raw = (RAW, alone, "ensemble.whiten=0")
     subtraction = f"normalise={json.dumps([config.to_dict(recipe.normalise[0])])}"
     return (
-        Row("untrained", raw, stages=0),
-        *(Row(f"after {stage.name}", raw, stages=number) for number, stage in enumerate(network.stages, start=1)),
-        Row("+ whitening", (RAW, alone)),
-        Row("+ subtraction", (subtraction, alone)),
-        Row("+ score normalisation", (alone,)),
-        Row("+ Fisher vectors"),
+        AblationRow("untrained", raw, stages=0),
+        *(
+            AblationRow(f"after {stage.name}", raw, stages=number)
+            for number, stage in enumerate(network.stages, start=1)
+        ),
+        AblationRow("+ whitening", (RAW, alone)),
+        AblationRow("+ subtraction", (subtraction, alone)),
+        AblationRow("+ score normalisation", (alone,)),
+        AblationRow("+ Fisher vectors"),
     )
 
 
-def _ours_matching(recipe: config.Recipe) -> tuple[Row, ...]:
+def _viewed(recipe: config.Recipe) -> list[Any]:
+    """Return the branches that compare embeddings of views."""
+    return [b for b in recipe.matching.branches if b.compares_views]
+
+
+def _ours_matching(recipe: config.Recipe) -> tuple[AblationRow, ...]:
     """The branch of views by itself, on whole images and on all views; local features come with the whole recipe."""
-    (views,) = recipe.matching.viewed
+    (views,) = _viewed(recipe)
     alone = {
         "whole images": config.replace(views, query_views=(), reference_views=()),
         "+ views": views,
@@ -232,12 +250,15 @@ def _ours_matching(recipe: config.Recipe) -> tuple[Row, ...]:
     best = "matching.fusion={kind: best}"
     return (
         UNTRAINED,
-        *(Row(label, (f"matching.branches=[{json.dumps(config.to_dict(one))}]", best)) for label, one in alone.items()),
-        Row("whole"),
+        *(
+            AblationRow(label, (f"matching.branches=[{json.dumps(config.to_dict(one))}]", best))
+            for label, one in alone.items()
+        ),
+        AblationRow("whole"),
     )
 
 
-TABLES: dict[str, Callable[[config.Recipe], tuple[Row, ...]]] = {
+TABLES: dict[str, Callable[[config.Recipe], tuple[AblationRow, ...]]] = {
     "lyakaap": _lyakaap,
     "s_square": _s_square,
     "vision_force_descriptor": _vision_force,

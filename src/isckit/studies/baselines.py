@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from isckit import config
 from isckit.data.layouts import open_disc, require
 from isckit.judge.score.report import score_folder
 from isckit.runs.artifacts import read_json, read_receipt
 from isckit.runs.run import Run, begin
 from isckit.runs.workspace import SCORE, Workspace, query_set
+from isckit.studies.tables import markdown
 
 log = logging.getLogger(__name__)
 
 BASELINES = ("phash", "pdq", "gist", "orb", "multigrain.mini", "triplet.mini", "deeprank.mini")
 """What runs without weights from outside; those of the full recipes are the user's to fetch."""
-HEADER = (
-    "| system | descriptor uAP | R@P90 | matching uAP | R@P90 | s / query | s / reference | peak memory |\n"
-    "|---|---|---|---|---|---|---|---|"
-)
+COLUMNS = ("system", "descriptor uAP", "R@P90", "matching uAP", "R@P90", "s / query", "s / reference", "peak memory")
+FORMATS = dict.fromkeys(COLUMNS[1:-1], "{:.4f}") | {"peak memory": "{:,.0f} MiB"}
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """One baseline's figures.
 
     Attributes:
@@ -54,7 +55,7 @@ def run_name(recipe: config.Recipe) -> str:
 
 def baselines(
     data: Path, recipes: Sequence[config.Recipe], *, root: Path, phase: int = 1, workers: int = 0
-) -> Iterator[Row]:
+) -> Iterator[SystemRow]:
     """Train, describe, fit, match and score each recipe, in a process of its own, whose peak memory is its own.
 
     Runs that both tracks were written of are not repeated; others go on from where they are.
@@ -102,8 +103,8 @@ def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
         matching_track(run, phase=phase, images=images, place=here, workers=workers)
 
 
-def figures(run: Run, *, phase: int) -> Row:
-    """A row from the scores and receipts of a finished run."""
+def figures(run: Run, *, phase: int) -> SystemRow:
+    """Return a row from the scores and receipts of a finished run."""
     folder = run.workspace.submission(phase, run.name)
     scores = read_json(folder / SCORE) if (folder / SCORE).is_file() else {}
     matched = _cost(run.workspace.matches(phase, run.name))
@@ -111,7 +112,7 @@ def figures(run: Run, *, phase: int) -> Row:
     queries = sides[query_set(phase)]
     costs = [matched, _cost(run.workspace.descriptors(phase, run.name)), _cost(run.workspace.ensemble(run.name))]
     costs += [_cost(run.weights), *(cost for side in sides.values() for cost in side)]
-    return Row(
+    return SystemRow(
         run.recipe.name,
         _figures(scores.get("descriptor")),
         _figures(scores.get("matching")),
@@ -121,18 +122,21 @@ def figures(run: Run, *, phase: int) -> Row:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as one Markdown table."""
-    lines = [HEADER]
-    for row in rows:
-        tracks = [f"{value:.4f}" if row_has else "-" for row_has, value in _cells(row)]
-        seconds = f"{row.query_seconds:.4f} | {row.reference_seconds:.4f}"
-        lines.append(f"| {row.system} | {' | '.join(tracks)} | {seconds} | {row.peak_bytes / 2**20:,.0f} MiB |")
-    return "\n".join(lines)
-
-
-def _cells(row: Row) -> list[tuple[bool, float]]:
-    return [(track is not None, value) for track in (row.descriptor, row.matching) for value in track or (0.0, 0.0)]
+def table(rows: Sequence[SystemRow]) -> str:
+    """Return the rows as one Markdown table."""
+    absent = (float("nan"), float("nan"))
+    cells = [
+        (
+            row.system,
+            *(row.descriptor or absent),
+            *(row.matching or absent),
+            row.query_seconds,
+            row.reference_seconds,
+            row.peak_bytes / 2**20,
+        )
+        for row in rows
+    ]
+    return markdown(pd.DataFrame(cells, columns=COLUMNS), FORMATS).removesuffix("\n")
 
 
 def _figures(report: dict[str, Any] | None) -> tuple[float, float] | None:
@@ -144,7 +148,7 @@ def _cost(path: Path) -> dict[str, Any]:
 
 
 def _described(run: Run, image_set: str) -> list[dict[str, Any]]:
-    """Costs of what was described of an image set; all members are described in one pass."""
+    """Return the costs of what was described of an image set; all members are described in one pass."""
     members = {member.name for member in run.recipe.members}
     parts = sorted(path.parent for path in run.folder(image_set, "").glob("*/receipt.json"))
     facts = {part.name: read_receipt(part)["facts"] for part in parts}
@@ -154,7 +158,7 @@ def _described(run: Run, image_set: str) -> list[dict[str, Any]]:
 
 
 def _seconds(costs: Sequence[dict[str, Any]]) -> float:
-    """Seconds an image, of all parts together."""
+    """Return the seconds an image, of all parts together."""
     return sum(cost["seconds"] / max(1, cost["images"]) for cost in costs)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from isckit.data.containers import some
 from isckit.data.ground_truth import phases_of, read_ground_truth
@@ -17,6 +19,7 @@ from isckit.judge.score.curve import label, trace
 from isckit.judge.score.score import descriptor_matches, true_rows
 from isckit.runs.artifacts import atomic, write_json, write_text
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, query_set
+from isckit.studies.tables import markdown
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, GroundTruth, Matches, MissingInput
 
@@ -25,14 +28,14 @@ TITLES = {"recall_at_p90": "recall at the threshold of precision 0.9", "recall_a
 
 
 def hardest_first(systems: Sequence[System]) -> list[str]:
-    """Kinds of edit by the mean of both recalls over all systems."""
+    """Return the kinds of edit by the mean of both recalls over all systems."""
     cells = {kind: [system.kinds[kind] for system in systems] for kind in systems[0].kinds}
     mean = {kind: np.mean([getattr(cell, f) for cell in own for f in FIGURES]) for kind, own in cells.items()}
     return sorted(mean, key=lambda kind: (mean[kind], kind))
 
 
-def markdown(systems: Sequence[System], *, picture: str, phase: int, labelled_queries: int, true_pairs: int) -> str:
-    """Tables of systems by kind and by number of edits."""
+def page(systems: Sequence[System], *, picture: str, phase: int, labelled_queries: int, true_pairs: int) -> str:
+    """Return the tables of systems by kind and by number of edits as a Markdown page."""
     kinds = hardest_first(systems)
     counts = list(systems[0].counts)
     lines = [
@@ -44,46 +47,39 @@ def markdown(systems: Sequence[System], *, picture: str, phase: int, labelled_qu
         "",
         f"![{TITLES['recall_at_p90']}, and {TITLES['recall_at_1']}]({picture})",
         "",
-        *_table(["system", "uAP", "Recall@P90", "threshold", "recall@1"], (_summary(system) for system in systems)),
+        _summary(systems),
     ]
     for figure in FIGURES:
-        lines += ["", f"## By kind: {TITLES[figure]}", "", *_by(systems, kinds, lambda s: s.kinds, "edit", figure)]
+        lines += [f"## By kind: {TITLES[figure]}", "", _by(systems, kinds, lambda s: s.kinds, "edit", figure)]
     for figure in FIGURES:
         title = f"## By number of edits: {TITLES[figure]}"
-        lines += ["", title, "", *_by(systems, counts, lambda s: s.counts, "edits", figure)]
-    return "\n".join(lines) + "\n"
+        lines += [title, "", _by(systems, counts, lambda s: s.counts, "edits", figure)]
+    return "\n".join(lines).removesuffix("\n")
 
 
-def _summary(system: System) -> list[str]:
-    threshold = "never reached" if system.threshold is None else f"{system.threshold:.6g}"
-    whole = system.whole
-    return [
-        system.name,
-        f"{system.average_precision:.4f}",
-        f"{whole.recall_at_p90:.4f}",
-        threshold,
-        f"{whole.recall_at_1:.4f}",
-    ]
+def _summary(systems: Sequence[System]) -> str:
+    figures = {
+        "uAP": [system.average_precision for system in systems],
+        "Recall@P90": [system.whole.recall_at_p90 for system in systems],
+        "threshold": [math.nan if system.threshold is None else system.threshold for system in systems],
+        "recall@1": [system.whole.recall_at_1 for system in systems],
+    }
+    table = pd.DataFrame({"system": [system.name for system in systems], **figures})
+    formats = dict.fromkeys(figures, "{:.4f}") | {"threshold": "{:.6g}"}
+    return markdown(table, formats, missing="never reached")
 
 
 def _by(
     systems: Sequence[System],
-    rows: Iterable[str],
+    rows: Sequence[str],
     cells: Callable[[System], Mapping[str, Cell]],
     what: str,
     figure: str,
-) -> list[str]:
-    """One figure: a row a kind or number, a column a system."""
-    body = (
-        [row, f"{cells(systems[0])[row].pairs:,}", *(f"{getattr(cells(s)[row], figure):.3f}" for s in systems)]
-        for row in rows
-    )
-    return _table([what, "pairs", *(system.name for system in systems)], body)
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> list[str]:
-    marks = ["---", *("---:" for _ in header[1:])]
-    return [f"| {' | '.join(cells)} |" for cells in (header, marks, *rows)]
+) -> str:
+    """Return one figure: a row a kind or number, a column a system."""
+    shares = {system.name: [getattr(cells(system)[row], figure) for row in rows] for system in systems}
+    table = pd.DataFrame({what: rows, "pairs": [cells(systems[0])[row].pairs for row in rows], **shares})
+    return markdown(table, {"pairs": "{:,}"} | dict.fromkeys(shares, "{:.3f}"))
 
 
 def heat_map(systems: Sequence[System], path: Path) -> None:
@@ -186,7 +182,7 @@ def break_down(paths: Sequence[Path], *, data: Path, out: Path) -> str:
     values = {"phase": phase, "labelled_queries": len(truth.listed_queries), "true_pairs": len(truth.query_ids)}
     write_json(out.with_suffix(".json"), values | {"systems": [dataclasses.asdict(each) for each in systems]})
     heat_map(systems, out.with_suffix(".png"))
-    text = markdown(systems, picture=out.with_suffix(".png").name, **values)
+    text = page(systems, picture=out.with_suffix(".png").name, **values)
     write_text(out, text)
     return text
 
@@ -271,7 +267,7 @@ def _refuse_other_set(truth: GroundTruth, edits: Edits) -> None:
 
 
 def _named_files(paths: Iterable[Path]) -> dict[str, Path]:
-    """Submission files by what to call them: folder and track, with the whole path where names repeat."""
+    """Return the submission files by what to call them: folder and track, with the whole path where names repeat."""
     found: list[tuple[Path, Path]] = []
     for path in paths:
         files = [path / file for file in (MATCHES, DESCRIPTORS)] if path.is_dir() else [path]
@@ -302,7 +298,7 @@ def _query_ids(path: Path) -> np.ndarray:
 
 
 def _matches(path: Path, truth: GroundTruth) -> Matches:
-    """The pairs of a file; those of descriptors are searched as the contest does."""
+    """Return the pairs of a file; those of descriptors are searched as the contest does."""
     if path.suffix == ".csv":
         return read_matches(path)
     with open_descriptors(path) as (queries, references):

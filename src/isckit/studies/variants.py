@@ -17,7 +17,7 @@ from isckit.matching.inputs import view_sets_of
 from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
 from isckit.runs.embeddings import read_shards, write_embeddings
 from isckit.runs.run import Run
-from isckit.studies.ablations import Row
+from isckit.studies.ablations import AblationRow
 from isckit.types import WHOLE, BadInput, MissingInput, Role
 from isckit.vectors.described import set_made_from
 
@@ -37,13 +37,13 @@ class Variant(Run):
     homes: Mapping[tuple[str, str], Path] | None = None
 
     def folder(self, image_set: str, member: str) -> Path:
-        """Embedding shards of one member for one image set."""
+        """Return the embedding shards of one member for one image set."""
         assert self.homes is not None
         return self.homes[image_set, member]
 
 
-def row_recipe(run: Run, row: Row) -> config.Recipe:
-    """The run's recipe with the settings of a row.
+def row_recipe(run: Run, row: AblationRow) -> config.Recipe:
+    """Return the run's recipe with the settings of a row.
 
     Raises:
         BadInput: unknown settings, or settings that other weights would belong to.
@@ -80,8 +80,8 @@ class Variants:
         self._digest = functools.cache(file_digest)
         self._homes: dict[tuple[str, str, str], Path] = {}
 
-    def of(self, row: Row) -> Variant:
-        """The row, extracted and ready to be fitted.
+    def of(self, row: AblationRow) -> Variant:
+        """Return the row, extracted and ready to be fitted.
 
         Raises:
             BadInput: its settings touch training.
@@ -104,7 +104,7 @@ class Variants:
         return f"{self.run.name}.ablate/{key}"
 
     def _home(self, recipe: config.Recipe, member: config.Member, images: ImageSet, source: Path | None) -> Path:
-        """Folder of a member's finished embeddings of an image set."""
+        """Return the folder of a member's finished embeddings of an image set."""
         single = self._single(recipe, member, source, images.role)
         known = (single.name, images.name, member.name)
         if known not in self._homes:
@@ -112,7 +112,9 @@ class Variants:
         return self._homes[known]
 
     def _single(self, recipe: config.Recipe, member: config.Member, source: Path | None, role: Role) -> Run:
-        """A run of this member alone; its name is the digest of all that decides its embeddings of such images."""
+        """Return a run of this member alone; its name is the digest of all that decides its embeddings of such
+        images.
+        """
         plain = _plain(member)
         recipe = _for_role(recipe, role, member.name)
         recipe = replace(recipe, members=(plain,), ensemble=config.Ensemble(), normalise=())
@@ -123,7 +125,7 @@ class Variants:
         return Run(self.run.workspace, self._name(_key([*parts, views, weights])), recipe)
 
     def _taken_over(self, single: Run, images: ImageSet, source: Path | None) -> Path | None:
-        """The trained run's own embeddings where they are the same: as they are, or their whole images copied."""
+        """Return trained run's own embeddings where they are the same: as they are, or their whole images copied."""
         from isckit.tracks.extraction import views_of
 
         (member,), run = single.recipe.members, self.run
@@ -159,7 +161,7 @@ class Variants:
 
 
 def weights_after(run: Run, member: str, stages: int | None) -> Path | None:
-    """File with a member's weights after so many stages of its training (None: all); None before training.
+    """Return the file with a member's weights after so many stages of its training (None: all); None before training.
 
     Raises:
         MissingInput: the stage left no file.
@@ -181,7 +183,7 @@ def weights_after(run: Run, member: str, stages: int | None) -> Path | None:
 
 
 def _tensors(run: Run, member: config.Member, source: Path | None) -> dict[str, torch.Tensor]:
-    """A member's weights under its name: from the run's file or a stage's, or as training begins with them.
+    """Return a member's weights under its name: from the run's file or a stage's, or as training begins with them.
 
     The detector's, where there is one, beside them.
     """
@@ -206,7 +208,7 @@ def _of(tensors: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tenso
 
 
 def _for_role(recipe: config.Recipe, role: Role, member: str) -> config.Recipe:
-    """A recipe without what a member's embeddings of images of this role know nothing of."""
+    """Return a recipe without what a member's embeddings of images of this role know nothing of."""
     names = tuple(dict.fromkeys(view_sets_of(recipe, role, member)))
     query = role is Role.QUERY
     views = config.Views(query_views=names if query else (), reference_views=() if query else names)
@@ -215,14 +217,14 @@ def _for_role(recipe: config.Recipe, role: Role, member: str) -> config.Recipe:
 
 
 def _plain(member: config.Member) -> config.Member:
-    """A member without what its embeddings do not depend on."""
+    """Return a member without what its embeddings do not depend on."""
     if isinstance(member, config.Network):
         return replace(member, weight=1.0, stages=(), weights_of="")
     return replace(member, weight=1.0)
 
 
 def _current(run: Run, images: ImageSet, member: config.Member) -> bool:
-    """Whether the run's own embeddings of these images are whole, and made from what is at hand."""
+    """Return True if the run's own embeddings of these images are whole, and made from what is at hand."""
     folder = run.folder(images.name, member.name)
     if not receipt_path(folder).is_file():
         return False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +14,7 @@ import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
+from isckit.runs import made_from
 from isckit.runs.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
 from isckit.runs.embeddings import read_shards
 from isckit.runs.run import Run, begin
@@ -54,21 +53,20 @@ def describe_by_run(
         StaleArtifact: there is an `out` that was made from something else.
     """
     background = bank(run)
-    made_from = {
-        "recipe": config.digest(run.recipe),
-        "weights": file_digest(run.weights),
-        "ensemble": file_digest(run.workspace.ensemble(run.name)),
-        "bank": file_digest(run.workspace.bank(run.name)),
-        "images": images.listing_digest(),
-        "role": images.role.value,
-        "normalised": normalised,
-    } | substituted_from(run.recipe.substitution, images.role)
+    parts = {"weights": run.weights, "ensemble": run.workspace.ensemble(run.name), "bank": run.workspace.bank(run.name)}
+    inputs = made_from.vectors(
+        recipe=config.digest(run.recipe),
+        parts={part: file_digest(path) for part, path in parts.items()},
+        images=images.listing_digest(),
+        role=images.role.value,
+    )
+    inputs |= {"normalised": normalised} | substituted_from(run.recipe.substitution, images.role)
 
     def blocks(here: Run) -> Iterator[Embeddings]:
         vectors = ensembled(here, SET)
         yield normalise(vectors, fit_normaliser(background, run.recipe.normalise)) if normalised else vectors
 
-    return _describe(lambda scratch: replace(run, cache=scratch), images, out, blocks, made_from, place, workers)
+    return _describe(lambda scratch: replace(run, cache=scratch), images, out, blocks, inputs, place, workers)
 
 
 def describe_by_weights(
@@ -80,12 +78,12 @@ def describe_by_weights(
     """
     from isckit.tracks.train import install
 
-    made_from = {
-        "recipe": config.digest(recipe),
-        "weights": file_digest(checkpoint),
-        "images": images.listing_digest(),
-        "role": images.role.value,
-    }
+    inputs = made_from.vectors(
+        recipe=config.digest(recipe),
+        parts={"weights": file_digest(checkpoint)},
+        images=images.listing_digest(),
+        role=images.role.value,
+    )
 
     def installed(scratch: Workspace) -> Run:
         run = begin(scratch, "weights", recipe)
@@ -97,7 +95,7 @@ def describe_by_weights(
         shards = [read_shards(here.folder(SET, member.name)) for member in recipe.members]
         return (concatenate(parts, [1.0] * len(parts)) for parts in zip(*shards, strict=True))
 
-    return _describe(installed, images, out, blocks, made_from, place, workers)
+    return _describe(installed, images, out, blocks, inputs, place, workers)
 
 
 def _describe(
@@ -105,7 +103,7 @@ def _describe(
     images: ImageSet,
     out: Path,
     blocks: Callable[[Run], Iterator[Embeddings]],
-    made_from: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     place: Place,
     workers: int,
 ) -> dict[str, Any]:
@@ -116,29 +114,29 @@ def _describe(
     from isckit.tracks.extraction import extract_set
 
     write = writer_of(out)
-    if is_fresh(out, made_from):
+    if is_fresh(out, inputs):
         log.info("already written: %s", out)
         return read_receipt(out)["facts"]
     cache = out.with_name(f"{out.name}.cache")
-    key = hashlib.sha256(json.dumps(dict(made_from), sort_keys=True).encode()).hexdigest()[:16]
+    key = made_from.digest(inputs)[:16]
     here = run_in(Workspace(cache / key))
     here = replace(here, recipe=here.recipe.whole_only)
     extract_set(here, replace(images, name=SET), place=place, workers=workers)
     facts: dict[str, Any] = {}
     if place.first:
         extracted = read_receipt(here.folder(SET, here.recipe.members[0].name))["facts"]
-        dim = write(out, blocks(here), len(images), {key: str(value) for key, value in made_from.items()})
+        dim = write(out, blocks(here), len(images), {key: str(value) for key, value in inputs.items()})
         facts = {"images": len(images), "dim": dim, "replaced": extracted["replaced"], "cost": extracted["cost"]}
-        write_receipt(out, made_from=made_from, facts=facts)
+        write_receipt(out, made_from=inputs, facts=facts)
         shutil.rmtree(cache)
     return facts
 
 
-Writer = Callable[[Path, Iterator[Embeddings], int, Mapping[str, str]], int]
+FileWriter = Callable[[Path, Iterator[Embeddings], int, Mapping[str, str]], int]
 
 
-def writer_of(out: Path) -> Writer:
-    """How a file of this suffix is written; all hold `vectors` (n, d) float32 and `ids`.
+def writer_of(out: Path) -> FileWriter:
+    """Return how a file of this suffix is written; all hold `vectors` (n, d) float32 and `ids`.
 
     .h5 and .hdf5: a file of embeddings of the kit, contiguous, ids as fixed UTF-8 bytes, the rest as attributes;
     written block by block. .npz: ids as numpy text, the rest as arrays without dimension; made in memory.
@@ -146,7 +144,7 @@ def writer_of(out: Path) -> Writer:
     Raises:
         BadInput: another suffix.
     """
-    writers: dict[str, Writer] = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".npz": _write_npz}
+    writers: dict[str, FileWriter] = {".h5": _write_hdf5, ".hdf5": _write_hdf5, ".npz": _write_npz}
     if out.suffix not in writers:
         raise BadInput(seen=f"--out {out}", allowed=f"a name that ends in {', '.join(writers)}", remedy="rename it")
     return writers[out.suffix]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
+from typing import Any
 
 from isckit.judge.freeze import refuse_other_references
-from isckit.runs.artifacts import is_fresh, rows_digest, write_receipt
-from isckit.runs.meter import measured
+from isckit.runs.artifacts import rows_digest
 from isckit.runs.run import Run
+from isckit.runs.steps import Output, make
 from isckit.runs.workspace import query_set
 from isckit.submission import write_descriptors
-from isckit.vectors.described import bank, ensembled, inputs
+from isckit.vectors.described import bank, ensembled, submitted_from
 from isckit.vectors.normalise import fit_normaliser, normalise
-
-log = logging.getLogger(__name__)
 
 
 def descriptor_track(run: Run, *, phase: int) -> Path:
@@ -24,25 +22,24 @@ def descriptor_track(run: Run, *, phase: int) -> Path:
         MissingInput: the run was not extracted or not fitted.
         RuleViolation: in phase 2, the reference vectors differ from those that phase 1 recorded.
     """
-    path = run.workspace.descriptors(phase, run.name)
-    made_from = inputs(run, query_set(phase))
-    if is_fresh(path, made_from):
-        log.info("already written: %s", path)
-        return path
-    with measured() as cost:
+    path, queries = run.workspace.descriptors(phase, run.name), query_set(phase)
+    parts = {"ensemble": run.workspace.ensemble(run.name), "bank": run.workspace.bank(run.name)}
+
+    def work() -> dict[str, Any]:
         background = bank(run)
         normaliser = fit_normaliser(background, run.recipe.normalise)
         references = normalise(ensembled(run, "references"), normaliser)
         digest = rows_digest(references.ids, references.vectors)
         if phase == 2:
             refuse_other_references(run.workspace.freeze(run.name), digest)
-        queries = normalise(ensembled(run, query_set(phase)), normaliser)
-        write_descriptors(path, queries, references)
-    facts = {
-        "normalised_against": background.role.value,
-        "reference_rows": digest,
-        "dim": references.vectors.shape[1],
-        "cost": cost.record(images=len(queries.ids) + len(references.ids)),
-    }
-    write_receipt(path, made_from=made_from, facts=facts)
+        described = normalise(ensembled(run, queries), normaliser)
+        write_descriptors(path, described, references)
+        return {
+            "normalised_against": background.role.value,
+            "reference_rows": digest,
+            "dim": references.vectors.shape[1],
+            "images": len(described.ids) + len(references.ids),
+        }
+
+    make(Output(path, submitted_from(run, queries, parts)), work)
     return path

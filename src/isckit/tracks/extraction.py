@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.engine.describe import Target, extract
+from isckit.data.images import stop_message
+from isckit.engine.describe import Target, describe, extract
 from isckit.engine.distributed import Place
 from isckit.matching.inputs import substitute_of, survey_set, table_folder, view_sets_of
-from isckit.models.members import load
+from isckit.matching.match import describe_branches
+from isckit.models.members import Built, load
+from isckit.runs import made_from
 from isckit.runs.artifacts import read_receipt
 from isckit.runs.checkpoints import read_weights
 from isckit.runs.run import Run
-from isckit.types import Role
+from isckit.runs.steps import Output
+from isckit.types import WHOLE, Embeddings, Role
 from isckit.vectors.described import set_made_from
+from isckit.vectors.pca import combine
 from isckit.views.table import Wanted, wanted
 
 
 def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wanted:
-    """The views described of an image set, by a member: what the branches that look at it compare; None: by any.
+    """Return the views described of an image set, by a member: what the branches that look at it compare; None: by any.
 
     Of train only the whole image.
     """
@@ -28,18 +33,23 @@ def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wa
     return wanted(tuple(view_sets_of(recipe, role, member)), recipe, substitution=substitution)
 
 
-def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
-    """Describe one image set: what differs from image to image, embeddings by all members, then what branches need."""
+def extract_set(
+    run: Run, images: ImageSet, *, place: Place, workers: int, members: Sequence[Built] | None = None
+) -> None:
+    """Write what is described of an image set: what differs from image to image, embeddings, then what branches need.
+
+    Args:
+        members: of the run's recipe, with their weights; None to read them.
+    """
     table = survey_set(run, images, place=place, workers=workers)
-    described = load(run.recipe, read_weights(run.weights), device=place.device)
-    targets = []
-    for settings, member in zip(run.recipe.members, described, strict=True):
-        views = views_of(run.recipe, images.role, settings.name)
-        made_from = set_made_from(run, images, settings, _views_made_from(run, images, views))
-        blur = settings.blur if isinstance(settings, config.Network) else 0.0
-        targets.append(Target(member, run.folder(images.name, settings.name), made_from, views, blur))
+    members = members or read_members(run, place=place)
+    targets, outputs = targets_of(run.recipe, members, images.role), []
+    for settings, target in zip(run.recipe.members, targets, strict=True):
+        inputs = set_made_from(run, images, settings, _views_made_from(run, images, target.wanted))
+        outputs.append(Output(run.folder(images.name, settings.name), inputs, ".h5"))
     extract(
         targets,
+        outputs,
         images,
         settings=run.recipe.extract,
         place=place,
@@ -47,24 +57,57 @@ def extract_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> No
         substitute=substitute_of(run, images),
         table=table,
     )
-    for branch in run.recipe.matching.branches:
-        if isinstance(branch, config.Local):
-            from isckit.matching.branches import local
+    describe_branches(run, images, place=place, workers=workers)
 
-            local.describe(run, images, branch, place=place, workers=workers)
-        elif isinstance(branch, config.Asmk):
-            from isckit.matching.branches import codes
 
-            codes.describe(run, images, branch, place=place, workers=workers)
+def describe_set(
+    run: Run, images: ImageSet, *, place: Place, workers: int, members: Sequence[Built] | None = None
+) -> Iterator[Embeddings]:
+    """Yield the ensemble's vectors of whole images, not yet reduced, some images at a time; embeddings are not written.
+
+    Raises:
+        BadInput: broken images under the policy "stop", those of some images at a time.
+    """
+    run = replace(run, recipe=run.recipe.whole_only)
+    table = survey_set(run, images, place=place, workers=workers)
+    targets = targets_of(run.recipe, members or read_members(run, place=place), images.role)
+    settings, ensemble = run.recipe.extract, run.recipe.ensemble
+    chosen = [k for k, m in enumerate(run.recipe.members) if not ensemble.members or m.name in ensemble.members]
+    weights = [run.recipe.members[k].weight for k in chosen]
+    described = describe(
+        targets,
+        images,
+        settings=settings,
+        place=place,
+        workers=workers,
+        substitute=substitute_of(run, images),
+        table=table,
+    )
+    for parts, broken in described:
+        if broken and settings.on_broken == "stop":
+            raise stop_message(sorted(broken.items()))
+        yield combine([parts[k].only(WHOLE) for k in chosen], weights, how=ensemble.how)
+
+
+def read_members(run: Run, *, place: Place) -> list[Built]:
+    """Return the members of a run with their weights, on the device."""
+    return load(run.recipe, read_weights(run.weights), device=place.device)
+
+
+def targets_of(recipe: config.Recipe, members: Sequence[Built], role: Role) -> list[Target]:
+    """Return what each member describes of images of a role."""
+    blurs = [settings.blur if isinstance(settings, config.Network) else 0.0 for settings in recipe.members]
+    wanted = [views_of(recipe, role, settings.name) for settings in recipe.members]
+    return [Target(*target) for target in zip(members, wanted, blurs, strict=True)]
 
 
 def _views_made_from(run: Run, images: ImageSet, views: Wanted) -> list[str]:
-    """What decides the views of a member, in words for its receipt."""
+    """Return what decides the views of a member, in words for its receipt."""
     words = [f"{view.name}{view.box}{view.turns}{view.mirror}" for view in views.fixed]
     words += [view.name for view in views.fixed if view.square_first]
     substitution = run.recipe.substitution if images.role is Role.QUERY else None
     if views.finds or (substitution is not None and not substitution.boxes):
         found = read_receipt(table_folder(run, images.name))["made_from"]
         overlays = config.to_dict(views.overlays) if views.overlays else None
-        words.append(hashlib.sha256(json.dumps([found, overlays], sort_keys=True).encode()).hexdigest())
+        words.append(made_from.digest([found, overlays]))
     return words

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.distributed import Place
 from isckit.matching.match import scored_pairs
+from isckit.models.members import Built
 from isckit.runs.run import Run
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, Workspace
 from isckit.submission import write_descriptors, write_matches
 from isckit.tracks.extraction import extract_set
 from isckit.tracks.matching import scene_of
-from isckit.vectors.described import bank, ensembled
-from isckit.vectors.normalise import fit_normaliser, normalise
+from isckit.types import Embeddings, Matches
+from isckit.vectors.described import ensembled, space_of
+from isckit.vectors.normalise import normalise
 
 QUERIES, REFERENCES = "queries", "references"
 """What the two folders are called in the cache."""
+
+
+class Found(NamedTuple):
+    """Descriptors of both sets, and their scored pairs."""
+
+    queries: Embeddings
+    references: Embeddings
+    matches: Matches
+
+
+def find(
+    run: Run,
+    queries: ImageSet,
+    references: ImageSet,
+    *,
+    cache: Workspace,
+    place: Place,
+    workers: int,
+    members: Sequence[Built] | None = None,
+) -> Found:
+    """Return the descriptors of both sets, and the scores of their pairs; what is described lies in `cache`.
+
+    Every image is treated as in a submission of the run: same views, ensemble and normalisation.
+
+    Raises:
+        MissingInput: the run has no weights, or was not fitted.
+    """
+    here = replace(run, cache=cache)
+    space = space_of(run)
+    images = {QUERIES: replace(queries, name=QUERIES), REFERENCES: replace(references, name=REFERENCES)}
+    for image_set in images.values():
+        extract_set(here, image_set, place=place, workers=workers, members=members)
+    described, collection = (normalise(ensembled(here, name), space.normaliser) for name in images)
+    scene = scene_of(here, QUERIES, REFERENCES, images=images, place=place, workers=workers, every_pair=True)
+    return Found(described, collection, scored_pairs(scene))
 
 
 def infer(
     run: Run, queries: ImageSet, references: ImageSet, out: Path, *, batch: int | None, place: Place, workers: int
 ) -> tuple[Path, Path]:
     """Write the descriptors of both sets, and the scores of their best pairs, into `out`.
-
-    Every image is treated as in a submission of the run: same views, ensemble and normalisation.
 
     Args:
         run: trained and fitted.
@@ -38,18 +75,12 @@ def infer(
     Raises:
         MissingInput: the run has no weights, or was not fitted.
     """
-    recipe = run.recipe
     if batch is not None:
-        recipe = replace(recipe, extract=config.replace(recipe.extract, batch_images=batch))
+        extract = config.replace(run.recipe.extract, batch_images=batch)
+        run = replace(run, recipe=replace(run.recipe, extract=extract))
     out.mkdir(parents=True, exist_ok=True)
-    normaliser = fit_normaliser(bank(run), recipe.normalise)
-    images = {QUERIES: replace(queries, name=QUERIES), REFERENCES: replace(references, name=REFERENCES)}
     with tempfile.TemporaryDirectory(dir=out, prefix=".embeddings-") as folder:
-        here = replace(run, recipe=recipe, cache=Workspace(Path(folder)))
-        for image_set in images.values():
-            extract_set(here, image_set, place=place, workers=workers)
-        sides = [normalise(ensembled(here, name), normaliser) for name in images]
-        write_descriptors(out / DESCRIPTORS, sides[0], sides[1])
-        scene = scene_of(here, QUERIES, REFERENCES, images=images, place=place, workers=workers, every_pair=True)
-        write_matches(out / MATCHES, scored_pairs(scene))
+        found = find(run, queries, references, cache=Workspace(Path(folder)), place=place, workers=workers)
+        write_descriptors(out / DESCRIPTORS, found.queries, found.references)
+        write_matches(out / MATCHES, found.matches)
     return out / DESCRIPTORS, out / MATCHES

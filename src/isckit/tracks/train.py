@@ -20,6 +20,7 @@ from isckit.data.training import Material, material
 from isckit.engine.distributed import Place, deterministic
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
+from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, is_fresh, write_receipt, write_text
 from isckit.runs.checkpoints import write_weights
 from isckit.runs.meter import measured
@@ -40,14 +41,14 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
     """
     weights = read(run.recipe, checkpoint)
     load(run.recipe, weights, device=place.device)
-    made_from = {"checkpoint": file_digest(checkpoint)}
-    if not is_fresh(run.weights, made_from) and place.first:
+    inputs = made_from.weights(checkpoint=file_digest(checkpoint))
+    if not is_fresh(run.weights, inputs) and place.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         for path in sorted((checkpoint.parent / "training").glob(f"*/{METRICS}")):
             log_of = run.workspace.training(run.name, path.parent.name)
             log_of.mkdir(parents=True, exist_ok=True)
             write_text(log_of / METRICS, path.read_text(encoding="utf-8"))
-        write_receipt(run.weights, made_from=made_from, facts={"source": checkpoint.name})
+        write_receipt(run.weights, made_from=inputs, facts={"source": checkpoint.name})
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Session:
     witness: Path | None
 
     def common(self, name: str) -> dict[str, Any]:
-        """Arguments that all kinds of training share, for the part of that name."""
+        """Return the arguments that all kinds of training share, for the part of that name."""
         return {
             "seed": self.run.recipe.seed,
             "folder": self.run.workspace.training(self.run.name, name),
@@ -94,7 +95,7 @@ def train_members(
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
             run.weights,
-            made_from={"images": images.digest() if images else ""},
+            made_from=made_from.weights(images=images.digest() if images else None),
             facts={
                 "trained_on": Role.TRAIN.value,
                 "device": str(place.device),
@@ -105,7 +106,7 @@ def train_members(
 
 
 def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
-    """The images that a recipe trains on, each of them looked at first; None where it trains nothing.
+    """Return the images that a recipe trains on, each of them looked at first; None where it trains nothing.
 
     Raises:
         MissingInput: images that a stage needs are not there.
@@ -167,7 +168,7 @@ def _pair_network(
 def _anchor(
     recipe: config.Recipe, member: config.Network, weights: Mapping[str, torch.Tensor], *, device: torch.device
 ) -> Built | None:
-    """The member whose features this one learns, with its weights, where a stage of this one does.
+    """Return the member whose features this one learns, with its weights, where a stage of this one does.
 
     Raises:
         BadInput: no member of that name stands before it.
@@ -188,13 +189,13 @@ def _anchor(
 
 
 def _draws(run: Run) -> int:
-    """Images drawn by the epochs that the training logs hold so far."""
+    """Return the images drawn by the epochs that the training logs hold so far."""
     epochs = [epoch for log in training_logs(run.workspace.checkpoint(run.name)).values() for epoch in log]
     return sum(drawn["draws"] for epoch in epochs for drawn in epoch["consumed"].values())
 
 
 def sound(images: ImageSet, *, on_broken: str, workers: int) -> ImageSet:
-    """The images that decode.
+    """Return the images that decode.
 
     Raises:
         BadInput: some do not, and the policy is "stop"; the message has the full list.

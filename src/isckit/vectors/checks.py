@@ -11,7 +11,7 @@ BLOCK = 4096
 
 
 def l2(x: np.ndarray, *, ids: np.ndarray | None = None) -> np.ndarray:
-    """Rows of (n, d) float32 at unit length, float32.
+    """Return rows of (n, d) float32 at unit length, float32.
 
     Raises:
         BadInput: rows of length zero, or with NaN or infinite values; named by `ids` where given, else by number.
@@ -38,7 +38,7 @@ LONGEST = 1e18
 
 
 def lengths(vectors: np.ndarray, *, what: str, first_row: int = 0) -> np.ndarray:
-    """Euclidean length of each row of (n, d) float32 vectors, in float32 accuracy.
+    """Return the Euclidean length of each row of (n, d) float32 vectors, in float32 accuracy.
 
     Raises:
         BadInput: not a float32 matrix, or rows that hold NaN or infinity or are longer than LONGEST.

@@ -63,7 +63,7 @@ class Shortlist:
         self.floors[groups] = np.maximum(self.floors[groups], floors)
 
     def finish(self) -> np.ndarray:
-        """The best `quota` pairs of every group, by group, then in full order; low = high = exact score."""
+        """Return the best `quota` pairs of every group, by group, then in full order; low = high = exact score."""
         return self._decide(self._above_floor(self._join()))
 
     def _join(self) -> np.ndarray:
@@ -110,12 +110,12 @@ def full_order(
     query_ranks: np.ndarray,
     reference_ranks: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
-    """Keys for np.lexsort: score descending, query rank, reference rank, and rows where even these are equal."""
+    """Return keys for np.lexsort: score descending, query rank, reference rank, and rows where even these are equal."""
     return references, queries, reference_ranks[references], query_ranks[queries], -scores
 
 
 def _places(sorted_groups: np.ndarray) -> np.ndarray:
-    """Place (0, 1, ...) of each element within its run of equal values."""
+    """Return the place (0, 1, ...) of each element within its run of equal values."""
     starts = np.flatnonzero(np.diff(sorted_groups, prepend=-1))
     return np.arange(len(sorted_groups)) - np.repeat(starts, np.diff(starts, append=len(sorted_groups)))
 
@@ -125,7 +125,7 @@ _TILE_COLUMNS = 4096
 _EXACT_ROWS = 2048
 
 
-class Rows(Protocol):
+class RowBlock(Protocol):
     """A matrix that is read by slices: an array, or an HDF5 dataset of any size."""
 
     @property
@@ -133,14 +133,14 @@ class Rows(Protocol):
         """(n, d)."""
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        """Some rows."""
+        """Return some rows."""
 
 
 class _Scorer:
     """Fast scores of tiles with their error bound, and exact scores of pairs. score = scale * product + offset."""
 
     def __init__(
-        self, queries: np.ndarray, references: Rows, metric: Metric, reference_block: int, names: tuple[str, str]
+        self, queries: np.ndarray, references: RowBlock, metric: Metric, reference_block: int, names: tuple[str, str]
     ) -> None:
         norms = lengths(queries, what=names[0])
         same_dim(queries.shape[1], references.shape[1], what=" and ".join(names))
@@ -153,20 +153,22 @@ class _Scorer:
         self.columns = np.column_stack([queries, np.ones(len(queries), np.float32)]) if self.l2 else queries
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(first row, rows ready for the product, upper bounds of their lengths) of each reference block."""
+        """Yield (first row, rows ready for the product, upper bounds of their lengths) of each reference block."""
         for first in range(0, self.references.shape[0], self.block):
             rows = np.ascontiguousarray(self.references[first : first + self.block])
             norms = lengths(rows, what=self.names[1], first_row=first)
             yield first, np.column_stack([rows, -norms * norms / 2]) if self.l2 else rows, _upper(norms)
 
     def error(self, query_lengths: np.ndarray, reference_lengths: np.ndarray) -> np.ndarray:
-        """Upper bound of |fast - exact|, for lengths as `_upper` gives them."""
+        """Return the upper bound of |fast - exact|, for lengths as `_upper` gives them."""
         terms = self.queries.shape[1] + 8
         size = 2 * np.square(query_lengths + reference_lengths) if self.l2 else query_lengths * reference_lengths
         return terms * 1.01 * 2.0**-24 * size
 
     def exact(self, query_rows: np.ndarray, reference_rows: np.ndarray) -> np.ndarray:
-        """Float64 scores of pairs of rows, each computed from its two rows alone, in one fixed order of summation."""
+        """Return the float64 scores of pairs of rows, each computed from its two rows alone, in one fixed order of
+        summation.
+        """
         scores = np.empty(len(query_rows))
         order = np.argsort(reference_rows, kind="stable")
         for first in range(0, self.references.shape[0], self.block):
@@ -187,7 +189,7 @@ class _Scorer:
 
 def best_pairs(
     queries: np.ndarray,
-    references: Rows,
+    references: RowBlock,
     *,
     metric: Metric,
     quota: int,
@@ -199,7 +201,7 @@ def best_pairs(
     progress: bool = False,
     names: tuple[str, str] = ("queries", "references"),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best `quota` pairs of all, or of each query.
+    """Return the best `quota` pairs of all, or of each query.
 
     Args:
         queries, references: (nq, d) and (nr, d) float32.
@@ -279,7 +281,7 @@ def _row_products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _upper(norms: np.ndarray) -> np.ndarray:
-    """Upper bounds of lengths that were measured in float32.
+    """Return the upper bounds of lengths that were measured in float32.
 
     The added term also keeps the error bound above what float32 loses by underflow, some 2^-126 a product or square.
     """

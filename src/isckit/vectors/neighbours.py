@@ -15,7 +15,7 @@ _FEWEST = 512
 
 
 def nearest(x: np.ndarray, bank: Embeddings, *, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k bank vectors of largest inner product with each row of x; ties go to the smaller bank row.
+    """Return the k bank vectors of largest inner product with each row of x; ties go to the smaller bank row.
 
     A row's result does not depend, to the last bit, on which other rows are given with it.
 

@@ -44,7 +44,7 @@ MIN_SIMILARITY = 0.01
 
 
 def stretch(q: np.ndarray, bank: Embeddings, *, n: int, alpha: float) -> np.ndarray:
-    """Queries, (m, d) float32, times alpha * s, where s is the mean similarity of the n nearest bank vectors.
+    """Return queries, (m, d) float32, times alpha * s, where s is the mean similarity of the n nearest bank vectors.
 
     -|q' - r|^2 = 2 alpha s (q.r - alpha s / 2) - 1: the order within a query stays, and a query that resembles many
     train images needs a higher similarity. Below alpha s of about 1 this runs backwards: alpha has to fit the
@@ -179,7 +179,7 @@ def _away(x: np.ndarray, negatives: Embeddings, rows: np.ndarray, *, beta: float
 
 
 def _weighted_sum(bank: Embeddings, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n, d) float64 sums over the k bank rows of each of n vectors, one neighbour after the other.
+    """Return (n, d) float64 sums over the k bank rows of each of n vectors, one neighbour after the other.
 
     Gathered at once, the neighbours would be k times as large as the vectors.
     """
@@ -206,7 +206,7 @@ class Normaliser:
     references: tuple[Map, ...]
 
 
-def fit_normaliser(bank: Embeddings, steps: Sequence[config.Step]) -> Normaliser:
+def fit_normaliser(bank: Embeddings, steps: Sequence[config.NormaliseStep]) -> Normaliser:
     """Fit the steps of a recipe on train vectors.
 
     A step meets the bank as the steps before it left references. Stretching after subtraction compares a query with
@@ -244,7 +244,7 @@ def fit_normaliser(bank: Embeddings, steps: Sequence[config.Step]) -> Normaliser
 
 
 def normalise(embeddings: Embeddings, normaliser: Normaliser) -> Embeddings:
-    """The vectors of one image set, as its role has it.
+    """Return the vectors of one image set, as its role has it.
 
     Raises:
         BadInput: neighbours outside the bank, dimensions differ, vectors that vanish.

@@ -48,7 +48,7 @@ class Pca:
             )
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
-        """(n, d) float32 to (n, dim) float32.
+        """Return (n, d) float32 to (n, dim) float32.
 
         Every product has one fixed shape (the last block is padded) and runs in float64, so a row's result does not
         depend on how many other rows come with it.
@@ -100,7 +100,7 @@ def fit_pca(train: Embeddings, *, dim: int, whiten: float) -> Pca:
 
 
 def identity(train: Embeddings) -> Pca:
-    """The projection that changes nothing, for an ensemble without PCA.
+    """Return the projection that changes nothing, for an ensemble without PCA.
 
     Such a run has the same files as any other, so that all that reads, freezes and audits them stays as it is.
 
@@ -157,7 +157,7 @@ def _too_wide(dim: int, most: int, train: Embeddings) -> BadInput:
 
 
 def combine(parts: Sequence[Embeddings], weights: Sequence[float], *, how: Literal["pca", "shared"]) -> Embeddings:
-    """The members' vectors of the same images as one, to be projected by `fit_projection`.
+    """Return the members' vectors of the same images as one, to be projected by `fit_projection`.
 
     Raises:
         BadInput: see `concatenate` and `shared`.
@@ -166,7 +166,7 @@ def combine(parts: Sequence[Embeddings], weights: Sequence[float], *, how: Liter
 
 
 def fit_projection(train: Embeddings, settings: config.Ensemble) -> Pca:
-    """PCA of combined train vectors; for members that share one space, the projection that changes nothing.
+    """Return the PCA of combined train vectors; for members that share one space, the projection that changes nothing.
 
     Raises:
         RuleViolation: the embeddings are not train or external.
@@ -184,7 +184,8 @@ def fit_projection(train: Embeddings, settings: config.Ensemble) -> Pca:
 
 
 def concatenate(parts: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
-    """Members side by side, each at unit length times its weight: the inner product is the sum of weight^2 * cosine.
+    """Return members side by side, each at unit length times its weight: the inner product is the sum of weight^2 *
+    cosine.
 
     Raises:
         BadInput: no parts, another number of weights, weights not positive, parts that differ in role, ids or views
@@ -196,7 +197,7 @@ def concatenate(parts: Sequence[Embeddings], weights: Sequence[float]) -> Embedd
 
 
 def shared(parts: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
-    """Members that share one space: the first describes references and train, the others together the queries.
+    """Return members that share one space: the first describes references and train, the others together the queries.
 
     A query becomes unit(sum of weight * unit vector) over the members behind the first, or over the first where it is
     alone; references and train are the first member's unit vectors (titanshield2, ISC2021).
@@ -216,7 +217,7 @@ def shared(parts: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
 
 
 def project(embeddings: Embeddings, pca: Pca) -> Embeddings:
-    """PCA, then unit length.
+    """Return the pCA, then unit length.
 
     Raises:
         BadInput: another dimension than the PCA's, or a vector equal to the train mean.

@@ -11,6 +11,7 @@ import functools
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,8 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode
 from isckit.data.training import Material
-from isckit.runs.artifacts import atomic, is_fresh, write_receipt
+from isckit.runs.artifacts import atomic
+from isckit.runs.steps import Output, make
 from isckit.types import MissingInput
 
 LONGEST = 512
@@ -32,7 +34,7 @@ _CASCADE = "haarcascade_frontalface_alt.xml"
 
 
 def shows_face(image: np.ndarray) -> bool:
-    """Whether a (H, W, 3) uint8 RGB image shows an upright, frontal face; a function of its pixels alone.
+    """Return True if a (H, W, 3) uint8 RGB image shows an upright, frontal face; a function of its pixels alone.
 
     One at a time in a process: the cascade keeps a state.
 
@@ -50,7 +52,7 @@ def shows_face(image: np.ndarray) -> bool:
 
 
 def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Path, workers: int) -> Material:
-    """The material with the rows of train that show a face, where a stage asks for them; looked for once.
+    """Return the material with the rows of train that show a face, where a stage asks for them; looked for once.
 
     Args:
         path: where the rows are kept.
@@ -61,19 +63,20 @@ def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Pa
     """
     if not any(stage.data.faces for stage in stages):
         return material
-    made_from = {"images": material.train.listing_digest()}
-    if not is_fresh(path, made_from):
+
+    def work() -> dict[str, Any]:
         found = faces(material.train, workers=workers)
         with atomic(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, rows=found)
-        facts = {"role": material.train.role.value, "images": len(material.train), "faces": len(found)}
-        write_receipt(path, made_from=made_from, facts=facts)
+        return {"role": material.train.role.value, "images": len(material.train), "faces": len(found)}
+
+    make(Output(path, {"images": material.train.listing_digest()}), work)
     with np.load(path, allow_pickle=False) as file:
         return replace(material, faces=file["rows"])
 
 
 def faces(images: ImageSet, *, workers: int) -> np.ndarray:
-    """Rows of the images that show a face, ascending; broken images show none.
+    """Return rows of the images that show a face, ascending; broken images show none.
 
     Args:
         images: of any role.

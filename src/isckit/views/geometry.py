@@ -13,7 +13,7 @@ from isckit.types import WHOLE, BadInput
 if TYPE_CHECKING:
     import torch
 
-Box = tuple[float, float, float, float]
+Fractions = tuple[float, float, float, float]
 _ROUNDING = 1e-6
 """Pixels that floating point may fall short of a whole one: 5/6 of 6 pixels are 5."""
 
@@ -26,14 +26,14 @@ class View:
     """
 
     name: str
-    box: Box = (0.0, 0.0, 1.0, 1.0)
+    box: Fractions = (0.0, 0.0, 1.0, 1.0)
     turns: int = 0
     mirror: bool = False
     square_first: bool = False
 
 
 def _grid(name: str, size: tuple[float, float], tops: tuple[float, ...], lefts: tuple[float, ...]) -> tuple[View, ...]:
-    """Windows of one size, row by row."""
+    """Return the windows of one size, row by row."""
     return tuple(
         View(f"{name}_{row}{column}", (top, left, *size))
         for row, top in enumerate(tops)
@@ -46,7 +46,7 @@ def _steps(count: int, of: int) -> tuple[float, ...]:
 
 
 def _turned(name: str, top: float) -> View:
-    """A half-width window of the square, turned image, as the band of the image that it comes from.
+    """Return a half-width window of the square, turned image, as the band of the image that it comes from.
 
     A counter-clockwise turn brings the top band to the left.
     """
@@ -96,7 +96,7 @@ for _side, _halves, _thirds in (("left", "0", "01"), ("vertical_center", "1", "2
 
 
 def view_set(names: tuple[str, ...]) -> tuple[View, ...]:
-    """The views of several sets, the whole image first and always there.
+    """Return the views of several sets, the whole image first and always there.
 
     Raises:
         BadInput: an unknown set.
@@ -113,7 +113,7 @@ def view_set(names: tuple[str, ...]) -> tuple[View, ...]:
 
 
 def window(view: View, *, height: int, width: int) -> tuple[int, int, int, int]:
-    """Pixel window (top, left, height, width) of a view on an image; at least one pixel, inside the image.
+    """Return the pixel window (top, left, height, width) of a view on an image; at least one pixel, inside the image.
 
     Borders are truncated to whole pixels, as all published systems do it.
     """
@@ -150,7 +150,7 @@ def cut_image(image: np.ndarray, view: View) -> np.ndarray:
 
 
 def _pixels(start: float, extent: float, size: int) -> tuple[int, int]:
-    """First pixel and number of pixels of an interval, given in fractions of `size` pixels."""
+    """Return the first pixel and number of pixels of an interval, given in fractions of `size` pixels."""
     first = min(math.floor(start * size + _ROUNDING), size - 1)
     end = math.floor((start + extent) * size + _ROUNDING)
     return first, max(1, min(end, size) - first)

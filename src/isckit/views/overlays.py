@@ -43,7 +43,7 @@ class Box(NamedTuple):
 
 
 def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
-    """Detected boxes of each image that has any, from a CSV with the columns COLUMNS, in any order.
+    """Return the detected boxes of each image that has any, from a CSV with the columns COLUMNS, in any order.
 
     Raises:
         MissingInput: there is no such file.
@@ -71,7 +71,7 @@ def read_boxes(path: Path) -> dict[str, tuple[Box, ...]]:
 
 
 def boxes_digest(path: Path) -> str:
-    """sha256 of a file of boxes, for the receipts of what is made with it.
+    """Return the sha256 of a file of boxes, for the receipts of what is made with it.
 
     Raises:
         MissingInput: there is no such file.
@@ -80,12 +80,12 @@ def boxes_digest(path: Path) -> str:
 
 
 def surest(boxes: Sequence[Box], confidence: float) -> Box | None:
-    """The overlay of highest confidence above the given one; the larger among equals; None where there is none."""
+    """Return overlay of highest confidence above the given one; the larger among equals; None where there is none."""
     return _first([box for box in boxes if box.label == OVERLAY and box.confidence > confidence])
 
 
 def pasted(boxes: Sequence[Box], *, confidence: float = 0.5, largest: float = 0.85, aspect: float = 4.0) -> Box | None:
-    """The box that imgFp takes for the pasted picture of an image, whatever its label; None where there is none.
+    """Return the box that imgFp takes for the pasted picture of an image, whatever its label; None where there is none.
 
     Boxes of more than `largest` of the image, and those whose height, as a part of the image's, is more than `aspect`
     times their width as a part of the image's, or the other way round, are dropped; of the others above `confidence`
@@ -111,31 +111,31 @@ def write_boxes(path: Path, boxes: Mapping[str, Sequence[Box]]) -> Path:
 
 
 def substituted(image: np.ndarray, box: Box) -> np.ndarray:
-    """The pixels of an (H, W, 3) image in the box, at least one, at their own size."""
+    """Return the pixels of an (H, W, 3) image in the box, at least one, at their own size."""
     height, width = image.shape[:2]
     rows, columns = _pixels(box.y0, box.y1, height), _pixels(box.x0, box.x1, width)
     return np.ascontiguousarray(image[rows, columns])
 
 
 @dataclass(frozen=True)
-class Overlays:
+class OverlayBoxes:
     """Image id and decoded image to what is described of it: its surest overlay, or the image as it is."""
 
     kept: Mapping[str, Box]
 
     def __call__(self, name: str, image: np.ndarray) -> np.ndarray:
-        """The overlay of an (H, W, 3) image; the same array where there is none."""
+        """Return the overlay of an (H, W, 3) image; the same array where there is none."""
         return substituted(image, self.kept[name]) if name in self.kept else image
 
 
-def open_overlays(settings: Substitution) -> Overlays:
-    """The substitution that a recipe asks for.
+def open_overlays(settings: Substitution) -> OverlayBoxes:
+    """Return the substitution that a recipe asks for.
 
     Raises:
         MissingInput, BadInput: see `read_boxes`.
     """
     chosen = {name: surest(found, settings.confidence) for name, found in read_boxes(Path(settings.boxes)).items()}
-    return Overlays({name: box for name, box in chosen.items() if box is not None})
+    return OverlayBoxes({name: box for name, box in chosen.items() if box is not None})
 
 
 def _first(boxes: Sequence[Box]) -> Box | None:
@@ -148,7 +148,7 @@ def _pixels(low: float, high: float, size: int) -> slice:
 
 
 def _box(row: Mapping[str | None, str]) -> Box | str:
-    """A line's box, or what is wrong with it."""
+    """Return a line's box, or what is wrong with it."""
     if None in row:
         return f"more than {len(COLUMNS)} cells"
     numbers = []

@@ -40,7 +40,9 @@ def propose(image: np.ndarray, settings: Proposals) -> np.ndarray:
 
 
 def regions(image: np.ndarray, settings: Proposals) -> tuple[np.ndarray, np.ndarray]:
-    """All boxes (n, 4: top, left, height, width) of the hierarchical grouping, and pixels (n,) of their segments."""
+    """Return all boxes (n, 4: top, left, height, width) of the hierarchical grouping, and pixels (n,) of their
+    segments.
+    """
     from selectivesearch import selective_search  # brings scikit-image, which few recipes need
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of its own way to call scikit-image
@@ -50,7 +52,8 @@ def regions(image: np.ndarray, settings: Proposals) -> tuple[np.ndarray, np.ndar
 
 
 def distinct(boxes: np.ndarray, overlap: float, *, most: int) -> np.ndarray:
-    """Rows of the first `most` boxes (top, left, height, width) that overlap none kept before by more than `overlap`.
+    """Return rows of the first `most` boxes (top, left, height, width) that overlap none kept before by more than
+    `overlap`.
 
     Intersection over union in whole pixels, the last pixel of a box being its own (D2LV's convention).
     """

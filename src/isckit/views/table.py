@@ -19,13 +19,13 @@ from isckit.runs.artifacts import atomic
 from isckit.types import WHOLE, BadInput, MissingInput
 from isckit.views.geometry import View, view_set
 from isckit.views.overlays import LABELS, OVERLAY, Box, surest
-from isckit.views.overlays import Overlays as Substitute
+from isckit.views.overlays import OverlayBoxes as Substitute
 
 COLUMNS = ("ids", "sizes", "faces", "proposal_counts", "proposals", "box_counts", "boxes", "labels")
 
 
 @dataclass(frozen=True)
-class Finding:
+class ImageFinding:
     """What was found in one image.
 
     Attributes:
@@ -50,7 +50,7 @@ class Table:
         sizes: (n, 2) int32, height and width.
         faces: (n,) bool.
         proposal_counts, box_counts: (n,) int64, how many rows of `proposals` and `boxes` each image has.
-        proposals: (p, 4) float64, as in `Finding`.
+        proposals: (p, 4) float64, as in `ImageFinding`.
         boxes: (b, 5) float64: x0, y0, x1, y1 and confidence.
         labels: (b,) int8, index into `overlays.LABELS`.
     """
@@ -65,7 +65,7 @@ class Table:
     labels: np.ndarray
 
     def row(self, name: str) -> int:
-        """Row of an image id.
+        """Return the row of an image id.
 
         Raises:
             BadInput: there is no such image.
@@ -76,11 +76,11 @@ class Table:
         return at
 
     def proposals_of(self, row: int) -> np.ndarray:
-        """(n, 4) boxes (top, left, height, width) as fractions, largest first."""
+        """Return (n, 4) boxes (top, left, height, width) as fractions, largest first."""
         return self.proposals[self._proposal_starts[row] : self._proposal_starts[row + 1]]
 
     def boxes_of(self, row: int) -> tuple[Box, ...]:
-        """All that the detector found in an image, the surest first."""
+        """Return all that the detector found in an image, the surest first."""
         part = slice(self._box_starts[row], self._box_starts[row + 1])
         labels = [LABELS[label] for label in self.labels[part].tolist()]
         return tuple(
@@ -88,12 +88,12 @@ class Table:
         )
 
     def overlays_of(self, row: int, settings: Overlays) -> tuple[Box, ...]:
-        """The surest overlays of an image, as the recipe wants them."""
+        """Return the surest overlays of an image, as the recipe wants them."""
         sure = [box for box in self.boxes_of(row) if box.label == OVERLAY and box.confidence > settings.confidence]
         return tuple(sure[: settings.most])
 
     def substitute(self, settings: Substitution) -> Substitute:
-        """The overlays that take the place of their images."""
+        """Return the overlays that take the place of their images."""
         rows = self.box_counts.nonzero()[0].tolist()
         found = {str(self.ids[row]): surest(self.boxes_of(row), settings.confidence) for row in rows}
         return Substitute({name: box for name, box in found.items() if box is not None})
@@ -107,8 +107,8 @@ class Table:
         return np.concatenate([[0], np.cumsum(self.box_counts)])
 
 
-def table_of(ids: np.ndarray, findings: Sequence[Finding]) -> Table:
-    """The findings of these images as columns."""
+def table_of(ids: np.ndarray, findings: Sequence[ImageFinding]) -> Table:
+    """Return the findings of these images as columns."""
     boxes = [box for finding in findings for box in finding.boxes]
     return Table(
         ids,
@@ -130,7 +130,7 @@ def write_table(path: Path, table: Table) -> None:
 
 
 def read_table(folder: Path) -> Table:
-    """The table of an image set, from all shards in a folder.
+    """Return the table of an image set, from all shards in a folder.
 
     Raises:
         MissingInput: there is none.
@@ -195,7 +195,7 @@ class Wanted:
         return self.proposals is not None or self.overlays is not None
 
     def found(self, table: Table, row: int) -> tuple[View, ...]:
-        """The views that were found in an image."""
+        """Return the views that were found in an image."""
         views = []
         if self.proposals is not None:
             boxes = enumerate(table.proposals_of(row).tolist())
@@ -215,7 +215,7 @@ WHOLE_ONLY = Wanted()
 
 
 def wanted(view_sets: Sequence[str], recipe: config.Recipe, *, substitution: config.Substitution | None) -> Wanted:
-    """The views of some sets.
+    """Return the views of some sets.
 
     Raises:
         BadInput: an unknown set.

@@ -29,42 +29,38 @@ def files(tmp_path):
     return tmp_path
 
 
-def test_parts_are_tensors_arrays_lines_datasets_and_columns(files):
+def test_parts_are_tensors_arrays_lines_and_rows_of_datasets_and_columns(files):
     assert set(part_digests(files / "w.safetensors")) == {"(header)", "a.weight", "b"}
     assert set(part_digests(files / "p.npz")) == {"mean", "components"}
     assert list(part_digests(files / "m.jsonl")) == ["line 1", "line 2"]
-    datasets = part_digests(files / "d.h5")
-    assert set(datasets) == {"vectors", "group/ids", "group/words", "number", "(attributes)"}
-    assert datasets["vectors"].startswith("5 x 3 float32 ") and datasets["number"].startswith(" int64 ")
-    assert set(part_digests(files / "matching.csv")) == {"query_id", "reference_id", "score"}
+    datasets = {"vectors rows 0-4", "group/ids rows 0-1", "group/words rows 0-1", "number rows 0-0", "(attributes)"}
+    assert set(part_digests(files / "d.h5")) == datasets
+    columns = {"query_id rows 0-1", "reference_id rows 0-1", "score rows 0-1"}
+    assert set(part_digests(files / "matching.csv")) == columns
     assert part_digests(files / "m.txt") == part_digests(files / "other.csv") == {}
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("vectors", np.float32(2)), ("group/ids", b"c"), ("group/words", "others"), ("number", 8)],
+    ("name", "value", "rows"),
+    [("vectors", 2, "4-4"), ("group/ids", b"c", "0-1"), ("group/words", "others", "0-1"), ("number", 8, "0-0")],
 )
-def test_a_dataset_that_changed_is_named_in_any_place_and_of_any_kind(files, name, value):
+def test_rows_of_a_dataset_that_changed_are_named_in_any_place_and_of_any_kind(files, monkeypatch, name, value, rows):
+    monkeypatch.setattr(records, "_ROWS", 2)
     path = files / "d.h5"
     recorded = part_digests(path)
-    assert changed_parts(path, recorded) == ""
+    assert part_digests(path) == recorded
     with h5py.File(path, "r+") as file:
         file[name][() if name == "number" else -1] = value
-    assert changed_parts(path, recorded) == f"1 changed: {name}"
-
-
-def test_blocks_of_a_dataset_do_not_matter(files, monkeypatch):
-    before = part_digests(files / "d.h5")["vectors"]
-    monkeypatch.setattr(records, "BLOCK", 2)
-    assert part_digests(files / "d.h5")["vectors"] == before
+    now = part_digests(path)
+    assert {part for part in now if now[part] != recorded[part]} == {f"{name} rows {rows}"}
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("Q00003,R000002,0.25", "1 changed: query_id"),
-        ("Q00002,R000003,0.25", "1 changed: reference_id"),
-        ("Q00002,R000002,0.125", "1 changed: score"),
+        ("Q00003,R000002,0.25", "1 changed: query_id rows 0-1"),
+        ("Q00002,R000003,0.25", "1 changed: reference_id rows 0-1"),
+        ("Q00002,R000002,0.125", "1 changed: score rows 0-1"),
         ("Q00002,R000002,x", "changed, and cannot be read: 1 malformed lines: 3"),
     ],
 )
@@ -75,11 +71,11 @@ def test_a_column_that_changed_is_named(files, line, told):
     assert changed_parts(path, recorded) == told
 
 
-def test_the_order_of_rows_is_content(files):
+def test_the_order_of_rows_is_content_and_ends_of_lines_are_not(files):
     path = files / "matching.csv"
     recorded, (head, one, two) = part_digests(path), path.read_text().splitlines()
     path.write_text("\n".join([head, two, one]))
-    assert changed_parts(path, recorded) == "3 changed: query_id, reference_id, score"
+    assert changed_parts(path, recorded).startswith("3 changed: query_id rows 0-1")
     path.write_text("\r\n".join([head, one, two]))
     assert changed_parts(path, recorded) == ""
 

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import pytest
@@ -51,19 +50,19 @@ def test_a_fourth_phase_2_hand_in_written_past_the_kit_fails(case):
     for _ in range(3):
         entry = hand_in(case, "descriptor")
         hand_in(case, "matching")
-    with case.workspace.ledger.open("a") as ledger:
-        ledger.write(json.dumps(dataclasses.asdict(entry) | {"number": 7, "track": "descriptor"}) + "\n")
+    lines = case.workspace.ledger.read_text().splitlines()
+    fourth = json.loads(lines[0]) | {"number": 7, "time": entry.time}
+    case.workspace.ledger.write_text("\n".join([*lines, json.dumps(fourth)]) + "\n")
     assert judge(case) == (
         "failed", "4 phase-2 hand-ins of the descriptor track (entries 1, 3, 5, 7), 3 are allowed"
     )  # fmt: skip
 
 
-def test_a_ledger_that_lacks_a_line_is_refused(case):
+def test_a_removed_hand_in_fails(case):
     hand_in(case)
     hand_in(case)
     case.workspace.ledger.write_text(case.workspace.ledger.read_text().splitlines()[1] + "\n")
-    with pytest.raises(BadInput, match="line 1: number = 2"):
-        submission_count(case)
+    assert judge(case) == ("failed", "entries are numbered 2, not from 1 to 1")
 
 
 def test_an_unreadable_ledger_is_refused(case):

@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import pytest
@@ -176,9 +175,3 @@ def test_a_lock_that_is_none_is_refused(project):
     write(project, "poetry.lock", "[[package]\n")
     with pytest.raises(BadInput, match="no lock file"):
         requirements(project)
-
-
-def test_the_third_party_list_has_exactly_the_requirements():
-    rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|", (CHECKOUT / "THIRD_PARTY.md").read_text(), re.MULTILINE)
-    lines = (CHECKOUT / "requirements.txt").read_text().splitlines()
-    assert [f"{name}=={version}" for name, version in rows] == [line for line in lines if not line.startswith("#")]

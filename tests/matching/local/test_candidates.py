@@ -3,12 +3,13 @@ import sys
 import numpy as np
 import pytest
 
-from isckit.config import Vote
-from isckit.matching.local.index import EVERYTHING, fit, vectors, within
+from isckit.config import Keypoints, Vote
+from isckit.features.points import Points, vectors
+from isckit.features.sift import RootSift
+from isckit.features.store import Block, Store, write_block
+from isckit.matching.local.index import EVERYTHING, fit, within
 from isckit.matching.local.vote import candidates
 from isckit.types import BadInput, MissingInput
-from isckit.views.keypoint_store import Block, Store, write_block
-from isckit.views.keypoints import Points
 
 EXACT = Vote(index="exact", radius=900.0, least_votes=3)
 
@@ -29,14 +30,14 @@ def edited(points, seed, kept):
     return Points(descriptors.astype(np.uint8), frames, 10_000)
 
 
-def store(folder, names, images, *, shard=3, flipped=False):
+def store(folder, names, images, *, shard=3, mirror=None):
     order = np.argsort(names)
     names, images = np.array(names)[order], [images[k] for k in order]
     for number, start in enumerate(range(0, len(names), shard)):
         write_block(
             folder / f"shard-{number:05d}.h5", Block.of(names[start : start + shard], images[start : start + shard])
         )
-    return Store(folder, flipped=flipped)
+    return Store(folder, mirror=mirror)
 
 
 REFERENCES = [image(seed) for seed in range(8)] + [
@@ -67,7 +68,7 @@ def stores(tmp_path):
 @pytest.mark.parametrize("index", ["exact", "ivf", "ivf_pq"])
 def test_copies_are_candidates(stores, tmp_path, index):
     settings = Vote(index=index, radius=900.0 if index != "ivf_pq" else 9_000.0, least_votes=3, lists=4, probes=3)
-    train = np.concatenate([vectors(image(seed).descriptors) for seed in range(100, 140)])
+    train = np.concatenate([vectors(image(seed).descriptors, bits=False) for seed in range(100, 140)])
     quantiser = EVERYTHING if index == "exact" else fit(train, settings, seed=1)
     found = named(candidates(*stores, quantiser, settings, folder=tmp_path / "v", workers=1), *stores)
     assert found[("Q0", "R1")] >= 6 if index != "exact" else found == EXPECTED
@@ -124,7 +125,7 @@ def test_a_store_gives_back_what_was_written_plain_and_mirrored(stores, tmp_path
         read = references.points(row)
         assert np.array_equal(read.descriptors, points.descriptors) and np.array_equal(read.frames, points.frames)
         assert read.area == points.area
-    flipped = Store(tmp_path / "r", flipped=True)
+    flipped = Store(tmp_path / "r", mirror=RootSift(Keypoints()).mirror)
     for side, twin in (
         (references, lambda p: p.frames),
         (flipped, lambda p: p.frames * [-1, 1, 1, -1] + [0, 0, 0, 180]),

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit.config import Vote
+from isckit.features.points import vectors
 from isckit.matching.local.index import (
     EVERYTHING,
     fit,
@@ -12,7 +13,6 @@ from isckit.matching.local.index import (
     sample_size,
     save,
     squared_distances,
-    vectors,
     within,
 )
 
@@ -118,10 +118,13 @@ def test_fitting_is_repeatable_and_survives_the_disk(tmp_path):
 
 def test_the_squared_distance_of_bits_is_hammings():
     bits = np.random.default_rng(0).integers(256, size=(2, 32), dtype=np.uint8)
-    a, b = vectors(bits)
+    a, b = vectors(bits, bits=True)
     assert squared_distances(a[None], b[None])[0, 0] == np.unpackbits(bits[0] ^ bits[1]).sum()
     quantiser = fit(
-        vectors(np.random.default_rng(1).integers(256, size=(500, 32), dtype=np.uint8)), Vote(lists=4), seed=1
+        vectors(np.random.default_rng(1).integers(256, size=(500, 32), dtype=np.uint8), bits=True),
+        Vote(lists=4),
+        seed=1,
+        bits=True,
     )
     assert 0.2 < quantiser.centroids.mean() < 0.8
 

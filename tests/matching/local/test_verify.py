@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 
 from isckit.config import Keypoints, Verify
+from isckit.features.kinds import feature_of
+from isckit.features.points import Points
+from isckit.features.sift import RootSift
 from isckit.matching.local.verify import counted, match, project, score
 from isckit.synthetic.procedural import bundled_pictures
-from isckit.views.keypoints import Points, extract, mirrored
+
+
+def extract(image, settings):
+    (points,) = feature_of(settings).detect([image])
+    return points
+
 
 SETTINGS = Keypoints()
 COUNT = Verify(model="none", score="count", least=1)
@@ -83,7 +91,7 @@ def test_edited_copies_score_above_other_pictures(pictures, model, kind):
 def test_a_mirrored_copy_is_found_by_mirrored_points(pictures):
     query = extract(np.ascontiguousarray(pictures[3][:, ::-1]), SETTINGS)
     reference = extract(pictures[3], SETTINGS)
-    assert score(mirrored(query), reference, Verify()) > 4 > score(query, reference, Verify())
+    assert score(RootSift(SETTINGS).mirror(query), reference, Verify()) > 4 > score(query, reference, Verify())
 
 
 def test_a_reflection_is_no_model():

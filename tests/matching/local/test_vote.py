@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from isckit.matching.local.index import Hits
+from isckit.features.points import Points
+from isckit.features.store import Block
+from isckit.matching.local.index import PointHits
 from isckit.matching.local.vote import count_votes, winners
-from isckit.views.keypoint_store import Block
-from isckit.views.keypoints import Points
 
 
 def rule(votes, mean):
@@ -50,7 +50,7 @@ def block(frames, per):
 
 def hits(*rows):
     q, r, d = zip(*rows, strict=True)
-    return Hits(np.array(q, np.int32), np.array(r, np.int32), np.array(d, np.float32))
+    return PointHits(np.array(q, np.int32), np.array(r, np.int32), np.array(d, np.float32))
 
 
 def test_points_vote_once_a_pair_and_are_voted_for_once():
@@ -102,7 +102,7 @@ def test_votes_of_a_pair_do_not_hang_on_other_images_or_on_the_order_of_hits():
 
 
 def test_no_hits_are_no_votes():
-    none = Hits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    none = PointHits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
     for consistent in (True, False):
         assert len(count_votes(none, block([], [0]), block([], [0]), consistent=consistent, least=1).votes) == 0
     empty = np.zeros(0, np.int64)

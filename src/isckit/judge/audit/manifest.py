@@ -23,7 +23,7 @@ from isckit.runs.workspace import MANIFEST, PHASES, RULES, SCORE, Workspace, que
 from isckit.types import BadInput, MissingInput, StaleArtifact
 
 FORMAT = 1
-Step = dict[str, Any]
+CostRecord = dict[str, Any]
 TRACK_SUFFIXES = (".csv", ".h5")
 
 
@@ -184,7 +184,7 @@ def costs(case: Case) -> dict[str, Any]:
     return {"steps": steps, "total": total | ({"energy_joules": sum(energy)} if energy else {})}
 
 
-def _training(case: Case) -> Iterator[Step]:
+def _training(case: Case) -> Iterator[CostRecord]:
     parts = [_trained(name, log) for name, log in training_logs(case.checkpoint).items()]
     weights = receipt_path(case.workspace.weights(case.name))
     cost = _cost(weights)
@@ -195,7 +195,7 @@ def _training(case: Case) -> Iterator[Step]:
     yield from parts
 
 
-def _trained(name: str, log: list[dict[str, Any]]) -> Step:
+def _trained(name: str, log: list[dict[str, Any]]) -> CostRecord:
     """Training of one part, by its log; networks that see pairs count these, all others images."""
     seconds = sum(epoch["seconds"] for epoch in log)
     step = {"step": f"train {name}", "part_of": "train", "epochs": len(log), "seconds": seconds}
@@ -206,12 +206,12 @@ def _trained(name: str, log: list[dict[str, Any]]) -> Step:
     return step | {speed: value for speed, value in speeds.items() if value}
 
 
-def _extraction(case: Case) -> Iterator[Step]:
+def _extraction(case: Case) -> Iterator[CostRecord]:
     """All members describe an image in one pass, whose cost stands in the receipt of each; what else is described has
     passes of its own.
     """
     for image_set in ("train", "references", query_set(case.phase)):
-        passes: list[tuple[list[str], Step]] = []
+        passes: list[tuple[list[str], CostRecord]] = []
         members = [member.name for member in case.recipe.members]
         for what, path in described(case.workspace, case.name, image_set, first=members).items():
             cost = _cost(receipt_path(path))
@@ -223,7 +223,7 @@ def _extraction(case: Case) -> Iterator[Step]:
             yield {"step": f"extract {image_set} ({', '.join(those)})"} | cost
 
 
-def _later(case: Case) -> Iterator[Step]:
+def _later(case: Case) -> Iterator[CostRecord]:
     workspace, name = case.workspace, case.name
     known = (workspace.weights(name), workspace.ensemble(name), workspace.bank(name))
     further = [path for path in receipted(case.checkpoint) if path not in known]
@@ -238,7 +238,7 @@ def _later(case: Case) -> Iterator[Step]:
             yield {"step": step} | cost
 
 
-def _cost(receipt: Path) -> Step:
+def _cost(receipt: Path) -> CostRecord:
     """What a receipt says of the cost, empty where it says nothing."""
     return read_json(receipt)["facts"].get("cost", {}) if receipt.is_file() else {}
 
@@ -249,7 +249,7 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(_row(row) for row in rows)
 
 
-def _row(step: Step) -> str:
+def _row(step: CostRecord) -> str:
     figures = {
         "images_per_second": ("{:,.1f} img/s", 1),
         "pairs_per_second": ("{:,.1f} pairs/s", 1),

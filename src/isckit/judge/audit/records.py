@@ -22,11 +22,14 @@ from isckit.data.containers import some
 from isckit.judge.audit.compare import datasets
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import WORDS, is_further_part, parts, receipt_of
-from isckit.runs.artifacts import file_digest, ids_digest, read_json
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, read_json
 from isckit.runs.workspace import MATCHES, query_set
-from isckit.submission import BLOCK, read_matches
+from isckit.submission import HEADER, read_matches
 from isckit.types import BadInput
 
+_ROWS = 1_024
+"""Rows that a change in a table or matrix is named by."""
 T = TypeVar("T")
 _DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, EOFError, RuntimeError),
@@ -36,10 +39,10 @@ _DAMAGE = (
 
 
 def file_record(path: Path) -> dict[str, Any]:
-    """Return sha256, bytes, and where there are any, receipt and parts of a file.
+    """sha256, bytes, and where there are any, receipt and parts of a file.
 
     Raises:
-        BadInput: a file of tensors, arrays or matches is damaged, or a receipt is.
+        BadInput: a file of tensors or arrays is damaged, or a receipt is.
     """
     receipt, inner = receipt_of(path), part_digests(path)
     return (
@@ -55,10 +58,7 @@ def bare(receipt: dict[str, Any]) -> dict[str, Any]:
 
 
 def part_digests(path: Path) -> dict[str, str]:
-    """Return sha256 of every part of a file by name, with the size before it where it may change.
-
-    Parts are tensors of a safetensors file, arrays of an npz, lines of a jsonl, datasets and attributes of an HDF5
-    file, columns of matching.csv. Other files have none.
+    """Return the sha256 of every tensor, array, line or block of rows of a file; nothing of other kinds of files.
 
     Raises:
         BadInput: it is damaged.
@@ -95,34 +95,36 @@ def _arrays(path: Path) -> dict[str, str]:
         }
 
 
-def _lines(path: Path) -> dict[str, str]:
-    lines = path.read_bytes().splitlines()
-    return {f"line {number}": hashlib.sha256(line).hexdigest() for number, line in enumerate(lines, start=1)}
-
-
 def _datasets(path: Path) -> dict[str, str]:
-    """An HDF5 file: every dataset, in blocks of rows, and the attributes of its root together."""
-    digests = {}
+    """An HDF5 file: its attributes, and the rows of every dataset."""
     with h5py.File(path) as file:
-        for name, dataset in datasets(file).items():
-            sha, rows = hashlib.sha256(), dataset if dataset.shape else np.atleast_1d(dataset[()])
-            for start in range(0, len(rows), BLOCK):
-                block = rows[start : start + BLOCK]
-                sha.update((block.astype("S") if block.dtype.kind == "O" else block).tobytes())
-            digests[name] = f"{' x '.join(map(str, dataset.shape))} {dataset.dtype} {sha.hexdigest()}"
-        attributes = {key: np.asarray(value).astype(str).tolist() for key, value in file.attrs.items()}
-    return digests | ({"(attributes)": _digest(attributes)} if attributes else {})
+        attributes = repr(sorted((key, np.asarray(value).tolist()) for key, value in file.attrs.items()))
+        found = {"(attributes)": hashlib.sha256(attributes.encode()).hexdigest()}
+        for name, data in datasets(file).items():
+            found |= _blocks(name, data if data.shape else np.atleast_1d(data[()]))
+    return found
 
 
 def _columns(path: Path) -> dict[str, str]:
-    """A matches file, whose rows have an order."""
+    """A matches file: the rows of each column."""
     matches = read_matches(path)
-    digests = {
-        "query_id": ids_digest(matches.query_ids),
-        "reference_id": ids_digest(matches.reference_ids),
-        "score": hashlib.sha256(matches.scores.astype("<f8").tobytes()).hexdigest(),
-    }
-    return {name: f"{len(matches)} rows {digest}" for name, digest in digests.items()}
+    columns = zip(HEADER.split(","), (matches.query_ids, matches.reference_ids, matches.scores), strict=True)
+    return {part: digest for name, column in columns for part, digest in _blocks(name, column).items()}
+
+
+def _blocks(name: str, rows: np.ndarray | h5py.Dataset) -> dict[str, str]:
+    """Digests of `_ROWS` rows at a time."""
+    found = {}
+    for start in range(0, len(rows), _ROWS):
+        block = np.ascontiguousarray(rows[start : start + _ROWS])
+        data = block.astype("S") if block.dtype.kind == "O" else block
+        found[f"{name} rows {start}-{start + len(block) - 1}"] = hashlib.sha256(data.tobytes()).hexdigest()
+    return found
+
+
+def _lines(path: Path) -> dict[str, str]:
+    lines = path.read_bytes().splitlines()
+    return {f"line {number}": hashlib.sha256(line).hexdigest() for number, line in enumerate(lines, start=1)}
 
 
 _READERS: dict[str, Callable[[Path], dict[str, str]]] = {
@@ -142,19 +144,12 @@ def changed_parts(path: Path, recorded: Mapping[str, str]) -> str:
     except BadInput as error:
         why = error.seen.removeprefix(str(path)).lstrip(": ").removeprefix("cannot be read ")
         return f"changed, and cannot be read: {why}"
-    common = [name for name in recorded if name in now and recorded[name] != now[name]]
     kinds = {
-        "changed": [name + _resized(recorded[name], now[name]) for name in common],
+        "changed": [name for name in recorded if name in now and recorded[name] != now[name]],
         "gone": [name for name in recorded if name not in now],
         "new": [name for name in now if name not in recorded],
     }
     return "; ".join(f"{len(names)} {kind}: {some(names)}" for kind, names in kinds.items() if names)
-
-
-def _resized(before: str, now: str) -> str:
-    """Another size of a part, in words, where sizes stand before the digests."""
-    sizes = before.rpartition(" ")[0], now.rpartition(" ")[0]
-    return f" ({sizes[0]} there, {sizes[1]} now)" if sizes[0] != sizes[1] else ""
 
 
 def apart(function: Callable[..., T], *arguments: Any) -> T:
@@ -196,9 +191,10 @@ def inconsistencies(case: Case, manifest: Manifest) -> list[str]:
     files |= {file: file for file in recorded if is_further_part(workspace, name, file)}
     records = {part: recorded.get(file, {}) for part, file in files.items()}
     digests = {part: record.get("sha256") for part, record in records.items()}
-    fitted_from = {"recipe": _digest(manifest["recipe"]["ensemble"]), "train": _set_digest(manifest, "train")}
+    settings = manifest["recipe"]["ensemble"]
+    fitted_from = made_from.ensemble(settings=settings, train=_set_digest(manifest, "train"))
     sets = {name: _set_digest(manifest, name) for name in (query_set(case.phase), "references")}
-    submitted_from = {"recipe": manifest["recipe_digest"], **digests, **sets}
+    submitted_from = made_from.submission(recipe=manifest["recipe_digest"], parts=digests, sets=sets)
     wanted = [
         *(
             (f"embeddings {key}", receipt, _described_from(manifest, key, digests["weights"]))
@@ -213,10 +209,10 @@ def inconsistencies(case: Case, manifest: Manifest) -> list[str]:
     ]
 
 
-def _other(name: str, made_from: Manifest, wanted: Mapping[str, Any]) -> Iterator[str]:
+def _other(name: str, recorded: Manifest, wanted: Mapping[str, Any]) -> Iterator[str]:
     """Inputs that a receipt has otherwise; those unknown (None) or not in the receipt are passed over."""
     for key, digest in wanted.items():
-        if digest is not None and key in made_from and made_from[key] != digest:
+        if digest is not None and key in recorded and recorded[key] != digest:
             yield f"{name}: by its receipt made from another {key} than the one recorded"
 
 
@@ -224,16 +220,12 @@ def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[s
     """What the embeddings of a set by a member, or whatever else was described of it, are to be made from."""
     image_set, _, name = key.partition("/")
     recipe = manifest["recipe"]
-    images = {"images": manifest["images"].get(image_set, {}).get("listing")}
+    listing = manifest["images"].get(image_set, {}).get("listing")
     member = next((member for member in recipe["members"] if member["name"] == name), None)
     if member is None:
         # What a branch is fitted on may be a part of the train images, with a listing of its own.
-        return {} if image_set == "train" else images
-    return images | {
-        "weights": weights,
-        "member": json.dumps(member, sort_keys=True),
-        "extract": json.dumps(recipe["extract"], sort_keys=True),
-    }
+        return {} if image_set == "train" else {"images": listing}
+    return made_from.embeddings(member=member, weights=weights, images=listing, extract=recipe["extract"])
 
 
 def _further_from(manifest: Manifest, part: str) -> dict[str, Any]:
@@ -244,10 +236,7 @@ def _further_from(manifest: Manifest, part: str) -> dict[str, Any]:
     if kind != "spaces" or branch is None:
         return {}
     members = [member] if member else branch["members"]
-    return {
-        "space": json.dumps(branch["space"], sort_keys=True),
-        "train": _set_digest(manifest, "train", members),
-    }
+    return made_from.space(settings=branch["space"], train=_set_digest(manifest, "train", members))
 
 
 def _set_digest(manifest: Manifest, image_set: str, members: Sequence[str] = ()) -> str | None:
@@ -255,8 +244,8 @@ def _set_digest(manifest: Manifest, image_set: str, members: Sequence[str] = ())
     names = [member["name"] for member in manifest["recipe"]["members"] if not members or member["name"] in members]
     keys = [f"{image_set}/{name}" for name in names]
     receipts = manifest["embeddings"]
-    return _digest([receipts[key]["made_from"] for key in keys]) if all(key in receipts for key in keys) else None
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return (
+        made_from.described([receipts[key]["made_from"] for key in keys])
+        if all(key in receipts for key in keys)
+        else None
+    )

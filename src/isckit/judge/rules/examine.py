@@ -10,7 +10,7 @@ from typing import Any
 
 from isckit.data.layouts import open_disc
 from isckit.judge.freeze import edits, read_freeze
-from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted
+from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted, verify
 from isckit.judge.rules.annotation import no_annotation
 from isckit.judge.rules.finding import CHECKOUT, Case, Fault, Finding, Probe, Rule, judged
 from isckit.judge.rules.fitting import fitted_on_train
@@ -53,11 +53,10 @@ def frozen(case: Case) -> Finding:
 
 
 def submission_count(case: Case) -> Finding:
-    """At most three hand-ins a track in phase 2, by the ledger, and the files as they were last handed in."""
+    """At most three hand-ins a track in phase 2, none of them removed, and the files as they were last handed in."""
     path = case.workspace.ledger
-    problems: list[str] = []
-    handed = hand_ins(entries(path))
-    if not handed:
+    problems, handed = verify(path), hand_ins(entries(path))
+    if not handed and not problems:
         return Finding("passed", "declared", "no hand-in recorded")
     for track in TRACKS:
         late = [entry.number for entry in handed if (entry.phase, entry.track) == (2, track)]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isckit import config
+from isckit.config import Dependence
 from isckit.judge.rules.experiments.contestant import Drawn
 from isckit.judge.rules.experiments.trials import Trial, trials
 from isckit.judge.rules.finding import Case, Finding, judged
@@ -23,18 +24,6 @@ from isckit.runs.meter import machine
 from isckit.runs.workspace import query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import Embeddings, Matches
-
-
-class Dependence(NamedTuple):
-    """A step that looks at other images: its setting, what it does, who did it, and a setting that does not."""
-
-    setting: str
-    does: str
-    source: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.setting}: {self.does}, as {self.source} did; without: {self.remedy}"
 
 
 def matching_steps(recipe: config.Recipe) -> list[str]:
@@ -52,7 +41,7 @@ def matching_steps(recipe: config.Recipe) -> list[str]:
 def dependences(recipe: config.Recipe) -> list[Dependence]:
     """The steps that look at other images, in their order."""
     settings = recipe.matching
-    found = [step for branch in settings.branches for step in _of_branch(settings, branch)]
+    found = [step for b in settings.branches for step in b.dependences(final=_final(settings, b))]
     if settings.fusion.kind == "ranks":
         does = "a score is the rank among the references of the query"
         found.append(
@@ -65,36 +54,11 @@ def dependences(recipe: config.Recipe) -> list[Dependence]:
     return found
 
 
-def _of_branch(settings: config.Matching, branch: config.Branch) -> Iterator[Dependence]:
-    place = f"matching.branches.{branch.name}"
-    if isinstance(branch, config.Views | config.Agreement | config.Asmk):
-        yield from _of_cut(settings, branch, f"{place}.cut")
-    elif isinstance(branch, config.Pairs) and branch.keep:
-        does = f"the {branch.keep} best references of each query go on to the second pass"
-        yield Dependence(f"{place}.keep={branch.keep}", does, "separate (2nd)", f"{place}.keep=0, with a floor")
-    elif isinstance(branch, config.Local) and branch.vote is not None and branch.vote.by == "nearest":
-        does = "each point votes for the reference that is nearest of all"
-        yield Dependence(f"{place}.vote.by=nearest", does, "imgFp (3rd)", f"{place}.vote.by=radius")
-
-
-def _of_cut(
-    settings: config.Matching, branch: config.Views | config.Agreement | config.Asmk, place: str
-) -> Iterator[Dependence]:
-    remedy = f"{place}.by=share, with an amount below 1"
-    if branch.cut.by == "neighbours":
-        does = f"each query view lists its {branch.cut.amount:g} best references"
-        yield Dependence(f"{place}.by=neighbours", does, "separate (2nd)", remedy)
-    elif branch.cut.by == "rows" and not _final(settings, branch):
-        does = "how far its list goes depends on all images, and other scores on the list"
-        yield Dependence(f"{place}.by=rows", does, "D2LV (1st)", remedy)
-
-
 def _final(settings: config.Matching, branch: config.Branch) -> bool:
-    """Whether the scores of a branch are those of the list, so that cutting them is cutting the list."""
-    later = [other for other in settings.branches if isinstance(other, config.Local | config.Pairs)]
-    asked = any(branch.name in other.candidates for other in later)
+    """Return True where the scores of a branch are those of the list, so that cutting them is cutting the list."""
+    asked = any(branch.name in other.takes for other in settings.branches)
     # The best of several scores is itself cut by all lists; a sum or mean of them has parts that one list leaves out.
-    return not isinstance(branch, config.Agreement) and not asked and settings.fusion.kind == "best"
+    return not asked and settings.fusion.kind == "best"
 
 
 TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "bf16": 1e-1}

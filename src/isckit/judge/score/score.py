@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from isckit.judge.score.curve import HALVES, Curve, Labelled, in_slice, label, slice_of, trace
 from isckit.types import MAX_ROWS, BadInput, Embeddings, GroundTruth, Matches
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROWS_PER_QUERY = 10
 """The contest's own search of descriptors keeps this many pairs per labelled query, over all queries together."""
@@ -71,6 +74,15 @@ class ScoreReport:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "curve"}
         slices = {name: report._values() for name, report in self.slices.items()}
         return values | {"protocol": dataclasses.asdict(self.protocol), "slices": slices, "inputs": dict(self.inputs)}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the figures as a table: a row "whole" and one a slice, columns named as here and "protocol.NAME"."""
+        import pandas as pd
+
+        reports = {"whole": self, **self.slices}
+        table = pd.json_normalize([report._values() for report in reports.values()], max_level=1)
+        nested = [name for name in table.columns if str(name).startswith(("slices", "inputs", "warnings"))]
+        return table.drop(columns=nested).set_axis(list(reports))
 
     def summary(self) -> str:
         """A few lines of text: the figures, the protocol they belong to, and what to beware of."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from isckit import config
-from isckit.matching.inputs import Scene, open_table
+from isckit.data.image_sets import ImageSet
+from isckit.matching.inputs import MatchingInputs, open_table
 from isckit.matching.lists import Hits, of_views
-from isckit.matching.spaces import fitted_threshold, space_bank, space_vectors, view_names
+from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors, view_names
 from isckit.matching.views import member_list
+from isckit.runs.run import Run
 from isckit.types import WHOLE, BadInput, Embeddings, Matches
 from isckit.views.geometry import window
 from isckit.views.table import wanted
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
 
 
 class ViewPairs(NamedTuple):
@@ -25,12 +30,12 @@ class ViewPairs(NamedTuple):
     scores: np.ndarray
 
     def kept(self, keep: np.ndarray) -> ViewPairs:
-        """The pairs where `keep`, (m,) bool, holds."""
+        """Return the pairs where `keep`, (m,) bool, holds."""
         return ViewPairs(self.query_rows[keep], self.reference_rows[keep], self.scores[keep])
 
 
 def agree(lists: Sequence[Hits], *, need: int) -> ViewPairs:
-    """The rows of the pairs that at least `need` of the lists hold: a row for each list that holds it.
+    """Return the rows of the pairs that at least `need` of the lists hold: a row for each list that holds it.
 
     It is the same pair of views that must be in the lists, not merely the same pair of images.
 
@@ -47,7 +52,8 @@ def agree(lists: Sequence[Hits], *, need: int) -> ViewPairs:
 
 
 def large_enough(pairs: ViewPairs, query_sides: np.ndarray, *, min_side: int) -> ViewPairs:
-    """The pairs whose query view is at least `min_side` pixels high and wide ("completeness", the small-crop filter).
+    """Return the pairs whose query view is at least `min_side` pixels high and wide ("completeness", the small-crop
+    filter).
 
     Args:
         query_sides: (n,) shorter side of each query view, in pixels of the image as it is.
@@ -56,7 +62,7 @@ def large_enough(pairs: ViewPairs, query_sides: np.ndarray, *, min_side: int) ->
 
 
 def without_faces(pairs: ViewPairs, faces: np.ndarray) -> ViewPairs:
-    """The pairs whose reference shows no face; `faces`: (m,) bool of each reference view, all views of one alike."""
+    """Return pairs whose reference shows no face; `faces`: (m,) bool of each reference view, all views of one alike."""
     return pairs.kept(~faces[pairs.reference_rows])
 
 
@@ -66,8 +72,23 @@ def penalised(pairs: ViewPairs, query_free: np.ndarray, reference_free: np.ndarr
     return pairs._replace(scores=pairs.scores - np.where(free, 0.0, penalty))
 
 
-def matches(scene: Scene, branch: config.Agreement, found: Mapping[str, Matches]) -> Matches:
-    """Rows of the pairs that the members agree on: of each pair of views, one for each member that lists it.
+def describe(run: Run, images: ImageSet, branch: config.Agreement, *, place: Place, workers: int) -> None:
+    """Write nothing: embeddings are all it looks at."""
+
+
+def fit(run: Run, branch: config.Agreement) -> None:
+    """Fit its spaces on train, and the thresholds of its cut.
+
+    Raises:
+        MissingInput: train was not extracted.
+        BadInput: too few train images for the share of its cut.
+    """
+    fit_spaces(run, branch)
+    fit_thresholds(run, branch)
+
+
+def matches(scene: MatchingInputs, branch: config.Agreement, found: Mapping[str, Matches]) -> Matches:
+    """Return rows of the pairs that the members agree on: of each pair of views, one for each member that lists it.
 
     Raises:
         MissingInput: the run was not fitted, or the images were not extracted.
@@ -89,12 +110,12 @@ def matches(scene: Scene, branch: config.Agreement, found: Mapping[str, Matches]
 
 
 def free_views(privileged: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the views of privileged view sets, which the whole image is not of unless it is named."""
+    """Return the names of the views of privileged view sets, which the whole image is not of unless it is named."""
     return tuple(name for name in view_names(privileged) if name != WHOLE or WHOLE in privileged)
 
 
-def _member(scene: Scene, branch: config.Agreement, member: str) -> tuple[Hits, Embeddings, Embeddings]:
-    """What one member lists, and the vectors of both sides that its rows count."""
+def _member(scene: MatchingInputs, branch: config.Agreement, member: str) -> tuple[Hits, Embeddings, Embeddings]:
+    """Return what one member lists, and the vectors of both sides that its rows count."""
     key = f"{branch.name}.{member}"
     queries = space_vectors(scene.run, key, scene.queries, view_sets=branch.query_views)
     references = space_vectors(scene.run, key, scene.references, view_sets=branch.reference_views)
@@ -110,7 +131,7 @@ def _member(scene: Scene, branch: config.Agreement, member: str) -> tuple[Hits, 
 
 
 def _filtered(
-    scene: Scene, branch: config.Agreement, pairs: ViewPairs, queries: Embeddings, references: Embeddings
+    scene: MatchingInputs, branch: config.Agreement, pairs: ViewPairs, queries: Embeddings, references: Embeddings
 ) -> ViewPairs:
     if branch.min_side:
         rows, at = np.unique(pairs.query_rows, return_inverse=True)
@@ -123,8 +144,8 @@ def _filtered(
     return pairs
 
 
-def shorter_sides(scene: Scene, branch: config.Agreement, queries: Embeddings) -> np.ndarray:
-    """(n,) shorter side of query views, in pixels of the image as it is."""
+def shorter_sides(scene: MatchingInputs, branch: config.Agreement, queries: Embeddings) -> np.ndarray:
+    """Return (n,) shorter side of query views, in pixels of the image as it is."""
     recipe, table = scene.run.recipe, open_table(scene.run, scene.queries)
     views = wanted(branch.query_views, recipe, substitution=recipe.substitution)
     sides = np.empty(len(queries.ids), np.int64)

@@ -8,31 +8,59 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from isckit import config
+from isckit.data.image_sets import ImageSet
 from isckit.matching import asmk
 from isckit.matching.asmk import fit_codebook, read_array, write_arrays
 from isckit.matching.codes import Codes, read_code_shards, write_codes
-from isckit.matching.inputs import Scene
-from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, write_receipt
-from isckit.runs.meter import measured
+from isckit.matching.inputs import MatchingInputs
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
-from isckit.types import BadInput, Matches, MissingInput, Role
+from isckit.runs.steps import Output, make
+from isckit.types import BadInput, Matches, Role
 
 if TYPE_CHECKING:
     pass
+
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
 
 log = logging.getLogger(__name__)
 
 TRAIN = "train"
 
 
+def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, workers: int) -> None:
+    """Write the binary codes of an image set, in shards; of train also, before, the features for the codebook.
+
+    Args:
+        images: train first of all sets, since the codes are written in terms of what is fitted on it.
+
+    Raises:
+        MissingInput: another set than train, and no codebook yet.
+        BadInput: broken images under the policy "stop"; fewer features than words; a member that is no network.
+        StaleArtifact: there are codes made from something else.
+    """
+    from isckit.matching.branches.codes import Coder  # imports torch, which fitting and matching do without
+
+    coder = Coder(run, images, branch, place, workers)
+    if images.name == TRAIN and images.role.may_be_fitted_on:
+        if place.first and not run.workspace.codebook(run.name, branch.name).is_file():
+            coder.sample()
+            fit_words(run, branch)
+        place.barrier()
+    coder.write(codebook(run, branch))
+
+
 def codebook(run: Run, branch: config.Asmk) -> np.ndarray:
-    """The visual words (words, d) float32.
+    """Return the visual words (words, d) float32.
 
     Raises:
         MissingInput: train was not extracted before.
@@ -49,22 +77,20 @@ def fit_words(run: Run, branch: config.Asmk) -> None:
         BadInput: fewer features than words.
         StaleArtifact: it was fitted on others.
     """
-    sample = (run.cache or run.workspace).feature_sample(run.name, TRAIN, branch.name)
+    sample = run.described.feature_sample(run.name, TRAIN, branch.name)
     path = run.workspace.codebook(run.name, branch.name)
-    made_from = {"sample": file_digest(sample) if sample.is_file() else "", "words": branch.words}
-    if not sample.is_file() or is_fresh(path, made_from):
-        codebook(run, branch)  # raises where there is neither
+    if not sample.is_file():
+        codebook(run, branch)  # raises where there is none
         return
-    with measured() as cost:
+
+    def work() -> dict[str, Any]:
         features = read_array(sample, "features", remedy="run the extraction of train")
         words = fit_codebook(features, words=branch.words, seed=run.recipe.seed)
         write_arrays(path, {"words": words})
-    images = read_receipt(sample)["facts"]["images"]
-    facts = {"fitted_on": Role.TRAIN.value, "images": images, "cost": cost.record(images=images)}
-    write_receipt(path, made_from=made_from, facts=facts)
-    log.info(
-        "%s: %d visual words from %d features of %d train images", branch.name, *words.shape[:1], len(features), images
-    )
+        log.info("%s: %d visual words from %d features", branch.name, len(words), len(features))
+        return {"fitted_on": Role.TRAIN.value, "images": read_receipt(sample)["facts"]["images"]}
+
+    make(Output(path, made_from.codebook(sample=file_digest(sample), words=branch.words)), work)
 
 
 def fit(run: Run, branch: config.Asmk) -> None:
@@ -75,26 +101,24 @@ def fit(run: Run, branch: config.Asmk) -> None:
         BadInput: fewer train images than the rank that scores are normalised by.
     """
     fit_words(run, branch)
-    receipt = _receipt(run, TRAIN, branch)
-    folder = run.workspace.code_bank(run.name, branch.name)
-    made_from = {"codes": receipt["made_from"]}
-    if is_fresh(folder, made_from) and read_receipt(folder)["facts"]["complete"]:
-        return
+    receipt = run.finished(_folder(run, TRAIN, branch))
     if receipt["facts"]["images"] < branch.norm_rank:
         raise BadInput(
             seen=f"{receipt['facts']['images']} train images, scores normalised by the one at rank {branch.norm_rank}",
             allowed="at least as many train images",
             remedy=f"extract more train images, or set matching.branches.{branch.name}.norm_rank",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {"fitted_on": Role.TRAIN.value, "images": receipt["facts"]["images"]}
-    write_receipt(folder, made_from=made_from, facts=facts | {"complete": False})
-    for number, part in enumerate(_shards(run, TRAIN, branch)):
-        write_codes(folder / f"shard-{number:05d}.npz", part)
-    write_receipt(folder, made_from=made_from, facts=facts | {"complete": True})
+    bank = run.workspace.code_bank(run.name, branch.name)
+
+    def work() -> dict[str, Any]:
+        for number, part in enumerate(_shards(run, TRAIN, branch)):
+            write_codes(bank / f"shard-{number:05d}.npz", part)
+        return {"fitted_on": Role.TRAIN.value, "images": receipt["facts"]["images"]}
+
+    make(Output(bank, made_from.code_bank(codes=receipt["made_from"])), work)
 
 
-def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
+def matches(scene: MatchingInputs, branch: config.Asmk, found: object = None) -> Matches:
     """Score all pairs that share a visual word, and list the best by the branch's cut, no fewer than are handed in.
 
     A score is a function of query, reference, codebook and train. In memory are a shard of queries and one of others.
@@ -104,7 +128,7 @@ def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
     """
     run, cut = scene.run, branch.cut
     rows = max(scene.rows, round(cut.amount * len(scene.query_ids)))
-    best = asmk.Best(amount=int(cut.amount) if cut.by == "neighbours" else rows, per_query=cut.by == "neighbours")
+    best = asmk.BestPairs(amount=int(cut.amount) if cut.by == "neighbours" else rows, per_query=cut.by == "neighbours")
     names: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     start = 0
     bar = tqdm(total=len(scene.query_ids), desc=f"match {branch.name}", unit="query")
@@ -128,31 +152,20 @@ def matches(scene: Scene, branch: config.Asmk, found: object = None) -> Matches:
 
 
 def _usual(run: Run, branch: config.Asmk, queries: Codes) -> np.ndarray:
-    """(queries,) what is subtracted from their scores."""
+    """Return (queries,) what is subtracted from their scores."""
     if not branch.norm_factor:
         return np.zeros(len(queries.ids))
-    folder = run.workspace.code_bank(run.name, branch.name)
-    if not folder.exists() or not read_receipt(folder)["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no train codes in {folder}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}"
-        )
+    folder = run.fitted(run.workspace.code_bank(run.name, branch.name))
     train = read_code_shards(folder)
     usual = asmk.background(queries, train, rank=branch.norm_rank, alpha=branch.alpha, threshold=branch.threshold)
     return branch.norm_factor * usual
 
 
 def _shards(run: Run, image_set: str, branch: config.Asmk) -> Iterator[Codes]:
-    _receipt(run, image_set, branch)
-    return read_code_shards((run.cache or run.workspace).codes(run.name, image_set, branch.name))
+    folder = _folder(run, image_set, branch)
+    run.finished(folder)
+    return read_code_shards(folder)
 
 
-def _receipt(run: Run, image_set: str, branch: config.Asmk) -> dict[str, Any]:
-    folder = (run.cache or run.workspace).codes(run.name, image_set, branch.name)
-    receipt = read_receipt(folder) if folder.exists() else None
-    if receipt is None or not receipt["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no complete codes of {image_set} for branch {branch.name} in run {run.name!r}",
-            allowed="a finished extraction",
-            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
-        )
-    return receipt
+def _folder(run: Run, image_set: str, branch: config.Asmk) -> Path:
+    return run.described.codes(run.name, image_set, branch.name)

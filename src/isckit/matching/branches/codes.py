@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,67 +12,26 @@ import torch
 from tqdm import tqdm
 
 from isckit import config
-from isckit.data.datasets import Substitute
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.engine.distributed import Place
 from isckit.engine.local_features import describe_locally, nearest_words
 from isckit.engine.shards import write_in_shards
 from isckit.matching.asmk import PER_WORD, aggregate, gathered, write_arrays
-from isckit.matching.branches.asmk import TRAIN, codebook, fit_words
 from isckit.matching.codes import write_codes
 from isckit.matching.inputs import substitute_made_from, substitute_of
 from isckit.models.members import load
 from isckit.models.network import EmbeddingNetwork
-from isckit.runs.artifacts import file_digest, ids_digest, is_fresh, write_receipt
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, ids_digest
 from isckit.runs.checkpoints import read_weights
-from isckit.runs.meter import measured
 from isckit.runs.run import Run
+from isckit.runs.steps import Advance, Output, Writer, make
 from isckit.types import BadInput, Role
 
 
-def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, workers: int) -> None:
-    """Write the binary codes of an image set; of train also, before, the features that the codebook is fitted on.
-
-    Args:
-        images: train first of all sets, since the codes are written in terms of what is fitted on it.
-
-    Raises:
-        MissingInput: another set than train, and no codebook yet.
-        BadInput: broken images under the policy "stop"; fewer features than words; a member that is no network.
-        StaleArtifact: there are codes made from something else.
-    """
-    folder = (run.cache or run.workspace).codes(run.name, images.name, branch.name)
-    settings, network = _member(run, branch, place)
-    shared = {
-        "member": json.dumps(config.to_dict(settings), sort_keys=True),
-        "weights": file_digest(run.weights),
-        "images": images.listing_digest(),
-        "longest": branch.longest,
-        "features": branch.features,
-        "on_broken": run.recipe.extract.on_broken,
-    }
-    task = _Task(run, images, branch, network, place, workers, substitute_of(run, images))
-    if images.name == TRAIN and images.role.may_be_fitted_on:
-        if place.first and not run.workspace.codebook(run.name, branch.name).is_file():
-            task.sample(shared)
-            fit_words(run, branch)
-        place.barrier()
-    codebook(run, branch)  # raises where there is none
-    made_from = shared | substitute_made_from(run, images)
-    made_from |= {
-        "codebook": file_digest(run.workspace.codebook(run.name, branch.name)),
-        "scales": list(branch.scales),
-        "words": branch.query_words if images.role is Role.QUERY else 1,
-    }
-    write_in_shards(
-        images, folder, task.look, title="codes", suffix="npz", made_from=made_from, settings=run.recipe.extract,
-        place=place,
-    )  # fmt: skip
-
-
 def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member, EmbeddingNetwork]:
-    """The branch's network with its weights.
+    """Return the branch's network with its weights.
 
     Raises:
         BadInput: no member of that name, or one without local features.
@@ -92,78 +50,95 @@ def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member,
     return settings, network
 
 
-class _Task:
-    """One image set and the network that describes it."""
+class Coder:
+    """One image set and the network that describes it.
 
-    def __init__(
-        self,
-        run: Run,
-        images: ImageSet,
-        branch: config.Asmk,
-        network: EmbeddingNetwork,
-        place: Place,
-        workers: int,
-        substitute: Substitute | None,
-    ) -> None:
-        self.run, self.images, self.branch, self.network = run, images, branch, network
-        self.place, self.workers, self.substitute = place, workers, substitute
+    Raises:
+        BadInput: the branch's member is no network with local features.
+    """
 
-    def sample(self, made_from: dict[str, Any]) -> None:
+    def __init__(self, run: Run, images: ImageSet, branch: config.Asmk, place: Place, workers: int) -> None:
+        self.run, self.images, self.branch, self.place, self.workers = run, images, branch, place, workers
+        settings, self.network = _member(run, branch, place)
+        self.substitute = substitute_of(run, images)
+        self.made_from = made_from.local_features(
+            member=config.to_dict(settings),
+            weights=file_digest(run.weights),
+            images=images.listing_digest(),
+            longest=branch.longest,
+            features=branch.features,
+            on_broken=run.recipe.extract.on_broken,
+        )
+
+    def sample(self) -> None:
         """Write the features for the codebook: of some images, drawn by the recipe's seed, at scale 1."""
+        branch, run = self.branch, self.run
+        path = run.described.feature_sample(run.name, self.images.name, branch.name)
+        inputs = self.made_from | {"fit_images": branch.fit_images, "words": branch.words}
+        make(Output(path, inputs), lambda: self._sample(path))
+
+    def write(self, words: np.ndarray) -> None:
+        """Write the codes in terms of visual words (words, d), in shards."""
+        branch, run = self.branch, self.run
+        inputs = self.made_from | substitute_made_from(run, self.images)
+        inputs |= {
+            "codebook": file_digest(run.workspace.codebook(run.name, branch.name)),
+            "scales": list(branch.scales),
+            "words": self._assigned,
+        }
+        table = torch.from_numpy(words).to(self.place.device)
+        outputs = [Output(run.described.codes(run.name, self.images.name, branch.name), inputs, ".npz")]
+        look = functools.partial(self._look, table)
+        write_in_shards(self.images, outputs, look, title="codes", settings=run.recipe.extract, place=self.place)
+
+    @property
+    def _assigned(self) -> int:
+        """Words of a feature."""
+        return self.branch.query_words if self.images.role is Role.QUERY else 1
+
+    def _sample(self, path: Path) -> dict[str, Any]:
         branch, seed, images = self.branch, self.run.recipe.seed, self.images
-        path = (self.run.cache or self.run.workspace).feature_sample(self.run.name, images.name, branch.name)
-        made_from = made_from | {"fit_images": branch.fit_images, "words": branch.words}
-        if is_fresh(path, made_from):
-            return
         rows = np.sort(np.random.default_rng(seed).permutation(len(images))[: branch.fit_images])
         # No more of an image than k-means looks at: all features of 20,000 large pictures are too much to hold.
         most = math.ceil(PER_WORD * branch.words / len(rows))
         kept, broken = [], {}
-        with measured() as cost:
-            for row, features, reason in tqdm(
-                self._described(rows, (1.0,)), f"sample {branch.name}", len(rows), unit="img"
-            ):
-                if reason:
-                    broken[str(images.ids[row])] = reason
-                    continue
-                drawn = np.random.default_rng([seed, row]).permutation(len(features))[:most]
-                kept.append(features.cpu().numpy()[np.sort(drawn)])
-            if broken and self.run.recipe.extract.on_broken == "stop":
-                raise stop_message(sorted(broken.items()))
-            write_arrays(path, {"features": np.concatenate(kept)})
-        facts = self.facts(broken) | {"complete": True, "images": len(rows), "ids": ids_digest(images.ids[rows])}
-        write_receipt(path, made_from=made_from, facts=facts | {"cost": cost.record(images=len(rows))})
-
-    def look(self, rows: np.ndarray, bar: tqdm) -> tuple[Callable[[Path], None], dict[str, str]]:
-        """Encode a shard, see `write_in_shards`."""
-        words = torch.from_numpy(codebook(self.run, self.branch)).to(self.place.device)
-        parts, reasons = self._encoded(rows, words, bar)
-        codes = gathered(self.images.role, self.images.ids[rows], parts, bits=words.shape[1])
-        return lambda path: write_codes(path, codes), reasons
-
-    def facts(self, broken: dict[str, str]) -> dict[str, Any]:
-        """What a receipt says of the images."""
+        for row, features, reason in tqdm(
+            self._described(rows, (1.0,)), f"sample {branch.name}", len(rows), unit="img"
+        ):
+            if reason:
+                broken[str(images.ids[row])] = reason
+                continue
+            drawn = np.random.default_rng([seed, row]).permutation(len(features))[:most]
+            kept.append(features.cpu().numpy()[np.sort(drawn)])
+        if broken and self.run.recipe.extract.on_broken == "stop":
+            raise stop_message(sorted(broken.items()))
+        write_arrays(path, {"features": np.concatenate(kept)})
         return {
-            "images": len(self.images),
-            "ids": ids_digest(self.images.ids),
-            "role": self.images.role.value,
+            "complete": True,
+            "images": len(rows),
+            "ids": ids_digest(images.ids[rows]),
+            "role": images.role.value,
             "replaced": sorted(broken),
             "device": str(self.place.device),
             "threads": torch.get_num_threads(),
         }
 
+    def _look(self, words: torch.Tensor, rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
+        parts, reasons = self._encoded(rows, words, advance)
+        codes = gathered(self.images.role, self.images.ids[rows], parts, bits=words.shape[1])
+        return [lambda path: write_codes(path, codes)], reasons
+
     def _encoded(
-        self, rows: np.ndarray, words: torch.Tensor, bar: tqdm
+        self, rows: np.ndarray, words: torch.Tensor, advance: Advance
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], dict[str, str]]:
-        """Words and codes of each image, and the broken images with their reasons."""
-        k = self.branch.query_words if self.images.role is Role.QUERY else 1
+        """Return the words and codes of each image, and the broken images with their reasons."""
         table, parts, broken = words.cpu().numpy(), [], {}
         for row, features, reason in self._described(rows, self.branch.scales):
-            assigned = nearest_words(features, words, k=k)
+            assigned = nearest_words(features, words, k=self._assigned)
             parts.append(aggregate(features.cpu().numpy(), assigned, table))
             if reason:
                 broken[str(self.images.ids[row])] = reason
-            bar.update()
+            advance(1)
         return parts, broken
 
     def _described(self, rows: np.ndarray, scales: tuple[float, ...]) -> Any:

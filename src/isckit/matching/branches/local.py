@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,15 +15,18 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import placeholder
-from isckit.matching.inputs import Scene, open_table, substitute_made_from, substitute_of, table_receipt
+from isckit.features.kinds import feature_of
+from isckit.features.points import LocalFeature, none, vectors
+from isckit.features.store import Store
+from isckit.matching.inputs import MatchingInputs, open_table, substitute_made_from, substitute_of, table_receipt
 from isckit.matching.local import index
 from isckit.matching.local.verify import score
 from isckit.matching.local.vote import candidates
-from isckit.runs.artifacts import file_digest, is_fresh, read_receipt, receipt_path, write_receipt
-from isckit.runs.meter import measured
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
 from isckit.runs.run import Run
-from isckit.types import Matches, MissingInput, Role
-from isckit.views.keypoint_store import Store
+from isckit.runs.steps import Output, make
+from isckit.types import Matches, Role
 from isckit.views.overlays import Box, pasted, substituted
 
 if TYPE_CHECKING:
@@ -78,22 +79,22 @@ def fit(run: Run, branch: config.Local) -> None:
         return
     assert branch.vote is not None
     path, folder = run.workspace.quantiser(run.name, branch.name), _folder(run, "train", branch, Role.TRAIN)
-    made_from = {"vote": _words(branch.vote), "train": _receipt(folder, run, "train")}
-    if is_fresh(path, made_from):
-        log.info("the index of %s is already fitted: %s", branch.name, path)
-        return
-    with measured() as cost:
+    vote, seed, feature = branch.vote, run.recipe.seed, feature_of(branch.keypoints)
+    inputs = made_from.quantiser(vote=config.to_dict(vote), train=run.finished(folder)["made_from"])
+
+    def work() -> dict[str, Any]:
         train = Store(folder)
         descriptors = np.concatenate([train.block(number).descriptors for number in range(len(train.paths))])
-        rng = np.random.default_rng(run.recipe.seed)
-        drawn = rng.permutation(len(descriptors))[: index.sample_size(branch.vote)]
-        index.save(path, index.fit(index.vectors(descriptors[drawn]), branch.vote, seed=run.recipe.seed))
-    facts = {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
-    write_receipt(path, made_from=made_from, facts=facts | {"cost": cost.record(images=len(train.ids))})
+        drawn = np.random.default_rng(seed).permutation(len(descriptors))[: index.sample_size(vote)]
+        points = vectors(descriptors[drawn], bits=feature.bits)
+        index.save(path, index.fit(points, vote, seed=seed, bits=feature.bits))
+        return {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
+
+    make(Output(path, inputs), work)
 
 
-def matches(scene: Scene, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
-    """The verified pairs: those that the branch's own points vote for, and those of its candidate branches.
+def matches(scene: MatchingInputs, branch: config.Local, found: Mapping[str, Matches]) -> Matches:
+    """Return the verified pairs: those that the branch's own points vote for, and those of its candidate branches.
 
     Raises:
         MissingInput: keypoints of one of the sets, or the index, are not there.
@@ -122,7 +123,7 @@ def verified(
     *,
     workers: int,
 ) -> np.ndarray:
-    """The score of each pair of rows, the best over the sides of its query: (n,) float64.
+    """Return the score of each pair of rows, the best over the sides of its query: (n,) float64.
 
     Args:
         query, reference: (n,) rows, ordered by query.
@@ -142,22 +143,22 @@ def verified(
     return np.concatenate([np.zeros(0), *scores])
 
 
-def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
-    """Pairs that vote, as numbers: query row times references plus reference row."""
+def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
+    """Return pairs that vote, as numbers: query row times references plus reference row."""
     run, settings = scene.run, branch.vote
     assert settings is not None
-    quantiser, made_from = index.EVERYTHING, {"vote": _words(settings), "keypoints": _words(branch.keypoints)}
+    quantiser, cells = index.EVERYTHING, None
     if _fitted(branch):
-        path = run.workspace.quantiser(run.name, branch.name)
-        if not path.is_file():
-            raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {run.name}")
-        quantiser, made_from["quantiser"] = index.load(path), file_digest(path)
-    for name, role in ((scene.queries, Role.QUERY), (scene.references, Role.REFERENCE)):
-        made_from[name] = _receipt(_folder(run, name, branch, role), run, name)
-    folder = (run.cache or run.workspace).votes(run.name, scene.queries, branch.name)
-    if not is_fresh(folder, made_from):
+        path = run.fitted(run.workspace.quantiser(run.name, branch.name))
+        quantiser, cells = index.load(path), file_digest(path)
+    roles = {scene.queries: Role.QUERY, scene.references: Role.REFERENCE}
+    receipts = {name: run.finished(_folder(run, name, branch, role))["made_from"] for name, role in roles.items()}
+    keypoints = config.to_dict(branch.keypoints)
+    inputs = made_from.votes(vote=config.to_dict(settings), keypoints=keypoints, quantiser=cells, sides=receipts)
+    folder = run.described.votes(run.name, scene.queries, branch.name)
+    if not is_fresh(folder, inputs):
         folder.mkdir(parents=True, exist_ok=True)
-        write_receipt(folder, made_from=made_from, facts={"role": Role.QUERY.value})
+        write_receipt(folder, made_from=inputs, facts={"role": Role.QUERY.value})
     pairs = []
     for side in sides if settings.mirrored else sides[:1]:
         beside = folder / ("mirrored" if side is not sides[0] else "plain")
@@ -168,47 +169,57 @@ def _voted(scene: Scene, branch: config.Local, sides: list[Store], references: S
 
 
 def _pairs(rows: Matches, query_ids: np.ndarray, reference_ids: np.ndarray) -> np.ndarray:
-    """Pairs of another branch as numbers."""
+    """Return pairs of another branch as numbers."""
     return np.searchsorted(query_ids, rows.query_ids) * len(reference_ids) + np.searchsorted(
         reference_ids, rows.reference_ids
     )
 
 
 def _store(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Store:
-    """The keypoints of an image set, as they are or mirrored; ORB's were extracted from the mirrored pictures."""
-    again = flipped and branch.keypoints.kind == "orb"
-    folder = _folder(run, image_set, branch, role, flipped=again)
-    _receipt(folder, run, image_set)
-    return Store(folder, flipped=flipped and not again)
+    """Return the keypoints of an image set, as they are or of the mirrored pictures."""
+    feature = feature_of(branch.keypoints)
+    anew = flipped and not _mirrors(feature)
+    folder = _folder(run, image_set, branch, role, flipped=anew)
+    run.finished(folder)
+    return Store(folder, bits=feature.bits, mirror=feature.mirror if flipped and not anew else None)
 
 
 def _extractions(branch: config.Local, role: Role) -> tuple[bool, ...]:
-    """Whether pictures are described as they are, mirrored, or both: ORB's bits know no mirror, and queries need it."""
+    """Return whether pictures are described as they are (False) and mirrored (True).
+
+    Mirrored queries are described anew where the points of a picture do not say those of the mirrored one.
+    """
     mirror = branch.verify.mirrored or (branch.vote is not None and branch.vote.mirrored)
-    return (False, True) if role is Role.QUERY and branch.keypoints.kind == "orb" and mirror else (False,)
+    anew = role is Role.QUERY and mirror and not _mirrors(feature_of(branch.keypoints))
+    return (False, True) if anew else (False,)
+
+
+def _mirrors(feature: LocalFeature) -> bool:
+    return feature.mirror(none(feature.width, 0, bits=feature.bits)) is not None
 
 
 def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipped: bool = False) -> Path:
-    """Where the keypoints of a set lie; branches with the same settings share them."""
-    kind = hashlib.sha256(_words(branch.keypoints).encode()).hexdigest()[:8]
+    """Return where the keypoints of a set lie; branches with the same settings share them."""
+    kind = made_from.digest(config.to_dict(branch.keypoints))[:8]
     kind += _looks(run, branch, role) + ("-mirrored" if flipped else "")
-    return (run.cache or run.workspace).keypoints(run.name, image_set, kind)
+    return run.described.keypoints(run.name, image_set, kind)
 
 
 def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[str, str]:
-    made_from = {
-        "keypoints": _words(branch.keypoints),
-        "images": images.listing_digest(),
-        "extract": _words(run.recipe.extract),
-    }
+    found = made_from.keypoints(
+        settings=config.to_dict(branch.keypoints),
+        images=images.listing_digest(),
+        extract=config.to_dict(run.recipe.extract),
+        weights=feature_of(branch.keypoints).weights,
+    )
     looks = _looks(run, branch, images.role)
     if looks == OVERLAY:
-        made_from["overlays"] = table_receipt(run, images.name)
-    return made_from | (substitute_made_from(run, images) if looks == SUBSTITUTED else {})
+        found["overlays"] = table_receipt(run, images.name)
+    return found | (substitute_made_from(run, images) if looks == SUBSTITUTED else {})
 
 
 def _looks(run: Run, branch: config.Local, role: Role) -> str:
-    """What is looked at of images of a role: OVERLAY, SUBSTITUTED, or "" for the images as they are."""
+    """Return what is looked at of images of a role: OVERLAY, SUBSTITUTED, or "" for the images as they are."""
     if role is not Role.QUERY or branch.of == "original":
         return ""
     if branch.of == "overlay":
@@ -217,46 +228,26 @@ def _looks(run: Run, branch: config.Local, role: Role) -> str:
 
 
 def _taken(run: Run, images: ImageSet, branch: config.Local) -> Substitute | None:
-    """What is looked at in place of an image; None where it is the image itself."""
+    """Return what is looked at in place of an image; None where it is the image itself."""
     looks = _looks(run, branch, images.role)
     if looks == OVERLAY:
         table = open_table(run, images.name)
         found = {str(table.ids[row]): pasted(table.boxes_of(row)) for row in table.box_counts.nonzero()[0].tolist()}
-        return Pasted({name: box for name, box in found.items() if box is not None})
+        return PastedPictures({name: box for name, box in found.items() if box is not None})
     return substitute_of(run, images) if looks == SUBSTITUTED else None
 
 
 @dataclass(frozen=True)
-class Pasted:
+class PastedPictures:
     """Image id and decoded image to its pasted picture; to a grey one, which has no points, where it has none."""
 
     boxes: Mapping[str, Box]
 
     def __call__(self, name: str, image: np.ndarray) -> np.ndarray:
-        """The pixels of an (H, W, 3) image in its box."""
+        """Return the pixels of an (H, W, 3) image in its box."""
         return substituted(image, self.boxes[name]) if name in self.boxes else placeholder()
 
 
 def _fitted(branch: config.Local) -> bool:
-    """Whether the branch has an index that is fitted."""
+    """Return True if the branch has an index that is fitted."""
     return branch.vote is not None and branch.vote.index != "exact"
-
-
-def _receipt(folder: Path, run: Run, image_set: str) -> str:
-    """What finished keypoints were made from, in words.
-
-    Raises:
-        MissingInput: there are none, or not all of them.
-    """
-    receipt = read_receipt(folder) if receipt_path(folder).is_file() else None
-    if receipt is None or not receipt["facts"]["complete"]:
-        raise MissingInput(
-            seen=f"no complete keypoints of {image_set} in run {run.name!r}",
-            allowed="a finished extraction",
-            remedy=f"run: isckit extract --name {run.name} --sets {image_set} --data DIR",
-        )
-    return json.dumps(receipt["made_from"], sort_keys=True)
-
-
-def _words(settings: object) -> str:
-    return json.dumps(config.to_dict(settings), sort_keys=True)

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.engine.pairs import score_pairs
-from isckit.matching.inputs import Scene
+from isckit.matching.inputs import MatchingInputs
 from isckit.models.pair import PairClassifier, load_pair
+from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, ids_digest
 from isckit.runs.checkpoints import read_weights
+from isckit.runs.run import Run
 from isckit.types import Matches
 from isckit.views.geometry import View, view_set
 
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
 
-def matches(scene: Scene, branch: config.Pairs, found: Mapping[str, Matches]) -> Matches:
+
+def describe(run: Run, images: ImageSet, branch: config.Pairs, *, place: Place, workers: int) -> None:
+    """Write nothing: it looks at pixels when it matches."""
+
+
+def fit(run: Run, branch: config.Pairs) -> None:
+    """Fit nothing: its networks are trained with the members."""
+
+
+def matches(scene: MatchingInputs, branch: config.Pairs, found: Mapping[str, Matches]) -> Matches:
     """Score the candidates that earlier branches found.
 
     Without `keep` a score, and whether a pair has one, depends on nothing but the pair.
@@ -48,7 +62,7 @@ def first_pass(
     *,
     views: Sequence[View],
 ) -> np.ndarray:
-    """(m, 3) distinct rows of query, reference and view, ordered: all candidates whole, and their halves."""
+    """Return (m, 3) distinct rows of query, reference and view, ordered: all candidates whole, and their halves."""
     number = {view.name: at for at, view in enumerate(views)}
     wanted = [(name, "whole") for name in branch.candidates] + [(half.branch, half.side) for half in branch.halves]
     parts = [np.empty((0, 3), np.int64)]
@@ -62,7 +76,8 @@ def first_pass(
 
 
 def selected(pairs: np.ndarray, scores: np.ndarray, *, floor: float, keep: int) -> np.ndarray:
-    """(k, 2) pairs that go on, ordered: of each pair its best score, at least `floor`, the `keep` best of each query.
+    """Return (k, 2) pairs that go on, ordered: of each pair its best score, at least `floor`, the `keep` best of each
+    query.
 
     Args:
         pairs: (m, 2) rows of query and reference, equal ones together.
@@ -87,7 +102,7 @@ def fused(scores: np.ndarray, *, views: int) -> np.ndarray:
 
 
 def _scores(
-    scene: Scene,
+    scene: MatchingInputs,
     branch: config.Pairs,
     networks: Sequence[PairClassifier],
     asked: np.ndarray,
@@ -95,7 +110,6 @@ def _scores(
     step: str,
 ) -> np.ndarray:
     queries, references = scene.opened(scene.queries), scene.opened(scene.references)
-    workspace = scene.run.cache or scene.run.workspace
     assert scene.place is not None
     return score_pairs(
         networks,
@@ -103,14 +117,14 @@ def _scores(
         references,
         asked,
         views=views,
-        folder=workspace.pair_scores(scene.run.name, scene.queries, branch.name) / step,
-        made_from={
-            "weights": file_digest(scene.run.weights),
-            "pairs": hashlib.sha256(np.ascontiguousarray(asked, "<i8").data).hexdigest(),
-            "images": [images.listing_digest() for images in (queries, references)],
-            "ids": [ids_digest(images.ids) for images in (queries, references)],
-            "views": [repr(view) for view in views],
-        },
+        folder=scene.run.described.pair_scores(scene.run.name, scene.queries, branch.name) / step,
+        made_from=made_from.pair_scores(
+            weights=file_digest(scene.run.weights),
+            pairs=hashlib.sha256(np.ascontiguousarray(asked, "<i8").data).hexdigest(),
+            images=[images.listing_digest() for images in (queries, references)],
+            ids=[ids_digest(images.ids) for images in (queries, references)],
+            views=[repr(view) for view in views],
+        ),
         settings=scene.run.recipe.extract,
         place=scene.place,
         workers=scene.workers,

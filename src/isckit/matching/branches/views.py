@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from isckit import config
+from isckit.data.image_sets import ImageSet
 from isckit.matching.branches.agreement import free_views
-from isckit.matching.inputs import Scene
-from isckit.matching.spaces import fitted_threshold, space_bank, space_vectors
+from isckit.matching.inputs import MatchingInputs
+from isckit.matching.spaces import fit_spaces, fit_thresholds, fitted_threshold, space_bank, space_vectors
 from isckit.matching.views import view_matches
+from isckit.runs.run import Run
 from isckit.types import Matches
 
+if TYPE_CHECKING:
+    from isckit.engine.distributed import Place
 
-def matches(scene: Scene, branch: config.Views, found: Mapping[str, Matches]) -> Matches:
-    """The pairs of images that the branch lists, each with the score of its best pair of views.
+
+def describe(run: Run, images: ImageSet, branch: config.Views, *, place: Place, workers: int) -> None:
+    """Write nothing: embeddings are all it looks at."""
+
+
+def fit(run: Run, branch: config.Views) -> None:
+    """Fit its spaces on train, and the thresholds of its cut.
+
+    Raises:
+        MissingInput: train was not extracted.
+        BadInput: too few train images for the share of its cut.
+    """
+    fit_spaces(run, branch)
+    fit_thresholds(run, branch)
+
+
+def matches(scene: MatchingInputs, branch: config.Views, found: Mapping[str, Matches]) -> Matches:
+    """Return the pairs of images that the branch lists, each with the score of its best pair of views.
 
     Raises:
         MissingInput: the run was not fitted, or the images were not extracted.

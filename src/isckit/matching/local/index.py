@@ -28,17 +28,12 @@ _PER_CENTROID = 64
 _ASSIGNED = 65_536
 
 
-class Hits(NamedTuple):
+class PointHits(NamedTuple):
     """Pairs of points: rows of the query and of the reference points (int32), squared distances (float32)."""
 
     query: np.ndarray
     reference: np.ndarray
     distance: np.ndarray
-
-
-def vectors(descriptors: np.ndarray) -> np.ndarray:
-    """Descriptors as float32 vectors: RootSIFT as it is; ORB's bits, whose squared distance is Hamming's."""
-    return (descriptors if descriptors.shape[1] == 128 else np.unpackbits(descriptors, axis=1)).astype(np.float32)
 
 
 def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -76,7 +71,7 @@ class Quantiser:
         return self._product(points.shape[1]).compute_codes(points)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """What codes stand for, in whole numbers: (n, d) float32."""
+        """Return what codes stand for, in whole numbers: (n, d) float32."""
         product: Any = self._product(len(self.codebook) // 256)  # faiss wraps its methods when it is loaded
         return np.rint(product.decode(codes))
 
@@ -90,15 +85,15 @@ EVERYTHING = Quantiser(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
 """One cell: what an exact index has."""
 
 
-def fit(points: np.ndarray, settings: Vote, *, seed: int) -> Quantiser:
-    """Fit the cells on (n, d) float32 points of train images, at most `sample_size` of them."""
+def fit(points: np.ndarray, settings: Vote, *, seed: int, bits: bool = False) -> Quantiser:
+    """Fit the cells on (n, d) float32 points of train images, at most `sample_size` of them; `bits`: unpacked bits."""
     centroids, codebook = np.zeros((0, points.shape[1]), np.float32), np.zeros(0, np.float32)
     if settings.index != "exact" and len(points):
         cells = min(settings.lists, len(points))
         means = faiss.Kmeans(points.shape[1], cells, niter=_ROUNDS, seed=seed, min_points_per_centroid=1)
         means.train(points)
         # On a grid on which distances are exact in float32, so that no rounding decides between two cells.
-        grid = 1 if points.shape[1] == 128 else 256
+        grid = 256 if bits else 1
         assert means.centroids is not None
         centroids = (np.rint(means.centroids * grid) / grid).astype(np.float32)
     if settings.index == "ivf_pq":
@@ -110,7 +105,7 @@ def fit(points: np.ndarray, settings: Vote, *, seed: int) -> Quantiser:
 
 
 def sample_size(settings: Vote) -> int:
-    """Points of train that are enough for fitting."""
+    """Return the points of train that are enough for fitting."""
     return _PER_CENTROID * max(settings.lists, 256)
 
 
@@ -135,7 +130,7 @@ class Tile(NamedTuple):
 
 
 def tiles(query: np.ndarray, query_cells: np.ndarray, reference: np.ndarray, cells: np.ndarray) -> Iterator[Tile]:
-    """All pairs of points that share a cell, each once.
+    """Yield all pairs of points that share a cell, each once.
 
     Args:
         query, reference: (n, d) and (m, d) float32.
@@ -163,24 +158,29 @@ def within(
     *,
     radius: float,
     most: int = sys.maxsize,
-) -> Hits | None:
-    """All pairs of points that share a cell and are at most `radius` apart (squared distance); None if above `most`."""
-    count, found = 0, [Hits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
+) -> PointHits | None:
+    """Return all pairs of points that share a cell and are at most `radius` apart (squared distance); None if above
+    `most`.
+    """
+    count, found = 0, [PointHits(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for tile in tiles(query, query_cells, reference, cells):
         left, right = np.nonzero(tile.distances <= radius)
         count += len(left)
         if count > most:
             return None
         found.append(
-            Hits(tile.query[left].astype(np.int32), tile.reference[right].astype(np.int32), tile.distances[left, right])
+            PointHits(
+                tile.query[left].astype(np.int32), tile.reference[right].astype(np.int32), tile.distances[left, right]
+            )
         )
-    return Hits(*map(np.concatenate, zip(*found, strict=True)))
+    return PointHits(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def nearest(
     query: np.ndarray, query_cells: np.ndarray, reference: np.ndarray, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distance (inf for none) and row of the nearest reference point of each query point; of equals the first.
+    """Return the squared distance (inf for none) and row of the nearest reference point of each query point; of equals
+    the first.
 
     Only points that share a cell are looked at.
     """

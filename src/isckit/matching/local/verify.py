@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from isckit.config import Verify
-from isckit.matching.local.index import squared_distances, vectors
-from isckit.views.keypoints import Points
+from isckit.features.points import Points
+from isckit.matching.local.index import squared_distances
 
 _DRAWS = 1_000
 """Models that MAGSAC tries at most; its draws are those of a fixed seed."""
@@ -24,7 +24,7 @@ _VISIBLE_PRIOR = 20.0
 
 
 def score(query: Points, reference: Points, settings: Verify) -> float:
-    """How sure it is that a query shows a reference, from their points alone; 0 where too little fits.
+    """Return how sure it is that a query shows a reference, from their points alone; 0 where too little fits.
 
     With score="count", the matches or inliers, and a part in (0, 1) that is larger the nearer their descriptors are.
     With "relative", the sum of exp(-error / (tolerance / 2)) over inliers, divided by the root of the number of points
@@ -50,19 +50,19 @@ def score(query: Points, reference: Points, settings: Verify) -> float:
 
 
 def counted(matches: int, distances: np.ndarray) -> float:
-    """Number of matches and a tie-breaker in (0, 1), larger for smaller squared distances of 8-bit RootSIFT."""
+    """Return number of matches and a tie-breaker in (0, 1), larger for smaller squared distances of 8-bit RootSIFT."""
     return matches + 1 / (2 + float(distances.mean()) / 8_000)
 
 
 def match(query: Points, reference: Points, *, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of matched points of query and reference, and their squared distances, nearest first (imgFp).
+    """Return rows of matched points of query and reference, and their squared distances, nearest first (imgFp).
 
     A reference point matches its nearest query point if `ratio` times its distance is below that to the second. Of
     matches at one place, to the pixel, in either image the nearest counts.
     """
     if len(reference) < 1 or len(query) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    every = squared_distances(vectors(reference.descriptors), vectors(query.descriptors))
+    every = squared_distances(reference.vectors(), query.vectors())
     rows = np.arange(len(every))
     nearest = every.argmin(axis=1)
     first = every[rows, nearest]
@@ -75,19 +75,19 @@ def match(query: Points, reference: Points, *, ratio: float) -> tuple[np.ndarray
 
 
 def project(places: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """(n, 2) places under a (3, 3) model; what lies behind the horizon goes far away."""
+    """Return (n, 2) places under a (3, 3) model; what lies behind the horizon goes far away."""
     mapped = places.astype(np.float64) @ model[:, :2].T + model[:, 2]
     return mapped[:, :2] / np.where(mapped[:, 2:] > 1e-6, mapped[:, 2:], 1e-6)
 
 
 def _distinct(places: np.ndarray) -> np.ndarray:
-    """Rows of the first at each place, to the pixel, in order."""
+    """Return rows of the first at each place, to the pixel, in order."""
     rounded = np.rint(places).astype(np.int64)
     return np.sort(np.unique(rounded[:, 0] * (1 << 32) + rounded[:, 1], return_index=True)[1])
 
 
 def _model(reference: np.ndarray, query: np.ndarray, settings: Verify) -> np.ndarray | None:
-    """(3, 3) model from places in the reference to places in the query; None where there is none."""
+    """Return (3, 3) model from places in the reference to places in the query; None where there is none."""
     if len(reference) < _NEEDED[settings.model]:
         return None
     how: Any = {"method": cv2.USAC_MAGSAC, "ransacReprojThreshold": settings.tolerance, "maxIters": _DRAWS}
@@ -101,7 +101,9 @@ def _model(reference: np.ndarray, query: np.ndarray, settings: Verify) -> np.nda
 
 
 def _sane(model: np.ndarray, places: np.ndarray) -> bool:
-    """Whether the model maps the reference's part that has points to a picture that somebody could have made of it."""
+    """Return True if the model maps the reference's part that has points to a picture that somebody could have made of
+    it.
+    """
     (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     if not np.isfinite(model).all() or ((corners @ model[2, :2] + model[2, 2]) <= 1e-6).any():
@@ -114,12 +116,12 @@ def _sane(model: np.ndarray, places: np.ndarray) -> bool:
 
 
 def _visible(query: Points, reference: Points, model: np.ndarray) -> int:
-    """Points that could have matched: at distinct places, in the part of the picture that both images show."""
+    """Return points that could have matched: at distinct places, in the part of the picture that both images show."""
     there = _inside(project(reference.frames[:, :2], model), query.frames[:, :2])
     here = _inside(project(query.frames[:, :2], np.linalg.inv(model)), reference.frames[:, :2])
     return min(len(_distinct(reference.frames[there, :2])), len(_distinct(query.frames[here, :2])))
 
 
 def _inside(places: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which places lie in the rectangle that the others span, to half a pixel."""
+    """Return which places lie in the rectangle that the others span, to half a pixel."""
     return ((places >= others.min(axis=0) - 0.5) & (places <= others.max(axis=0) + 0.5)).all(axis=1)

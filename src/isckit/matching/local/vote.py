@@ -11,9 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from isckit.config import Vote
-from isckit.matching.local.index import Hits, Quantiser, nearest, vectors, within
+from isckit.features.store import Block, Store
+from isckit.matching.local.index import PointHits, Quantiser, nearest, within
 from isckit.runs.artifacts import atomic
-from isckit.views.keypoint_store import Block, Store
 
 _TURNS = 24
 """Cells of the difference of two angles, 15 degrees each; a vote counts for the cell before its own too."""
@@ -29,8 +29,8 @@ class Votes(NamedTuple):
     votes: np.ndarray
 
 
-def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool, least: int) -> Votes:
-    """Votes of each pair of images, as far as there are at least `least`.
+def count_votes(hits: PointHits, query: Block, reference: Block, *, consistent: bool, least: int) -> Votes:
+    """Return the votes of each pair of images, as far as there are at least `least`.
 
     A point votes at most once a pair of images, and is voted for at most once: for the nearest there, of equals the
     first. So a letter or an eye that occurs many times on both sides counts as often as on the side that has fewer.
@@ -39,10 +39,10 @@ def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool,
     """
     pair = query.owners[hits.query].astype(np.int64) * len(reference.ids) + reference.owners[hits.reference]
     enough = np.bincount(pair, minlength=len(query.ids) * len(reference.ids))[pair] >= least
-    pair, hits = pair[enough], Hits(*(column[enough] for column in hits))
+    pair, hits = pair[enough], PointHits(*(column[enough] for column in hits))
     for side in ("query", "reference"):
         once = _first_of_each(pair, hits, side)
-        pair, hits = pair[once], Hits(*(column[once] for column in hits))
+        pair, hits = pair[once], PointHits(*(column[once] for column in hits))
     pairs, at = np.unique(pair, return_inverse=True)
     count = np.bincount(at, minlength=len(pairs))
     if consistent and len(pairs):
@@ -51,8 +51,8 @@ def count_votes(hits: Hits, query: Block, reference: Block, *, consistent: bool,
     return Votes(*np.divmod(pairs[kept], len(reference.ids)), count[kept])
 
 
-def _first_of_each(pair: np.ndarray, hits: Hits, side: str) -> np.ndarray:
-    """Rows of the nearest hit of each pair of images and point of one side."""
+def _first_of_each(pair: np.ndarray, hits: PointHits, side: str) -> np.ndarray:
+    """Return rows of the nearest hit of each pair of images and point of one side."""
     point, other = (hits.query, hits.reference)[:: 1 if side == "query" else -1]
     order = np.lexsort((other, hits.distance, point, pair))
     pair, point = pair[order], point[order]
@@ -60,7 +60,7 @@ def _first_of_each(pair: np.ndarray, hits: Hits, side: str) -> np.ndarray:
 
 
 def _fullest(at: np.ndarray, pairs: int, query: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Votes in the fullest window of two by two cells of turn and scale, of each pair."""
+    """Return the votes in the fullest window of two by two cells of turn and scale, of each pair."""
     turn = ((query[:, 3] - reference[:, 3]) % 360 * (_TURNS / 360)).astype(np.int64) % _TURNS
     size = np.floor(2 * np.log2(query[:, 2] / reference[:, 2])).astype(np.int64) + _SIZES // 2
     size = size.clip(0, _SIZES - 1)
@@ -110,7 +110,8 @@ _HITS = 2**23
 def candidates(
     queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, folder: Path, workers: int
 ) -> Votes:
-    """Pairs of rows of both stores that are worth verifying, by query and reference, each once, with its most votes.
+    """Return pairs of rows of both stores that are worth verifying, by query and reference, each once, with its most
+    votes.
 
     Args:
         folder: where the pairs of finished shards lie; shards that are there are not looked at again.
@@ -143,7 +144,7 @@ def _shard_votes(queries: Store, references: Block, quantiser: Quantiser, settin
 
     def look(part: tuple[int, Block]) -> Votes:
         start, block = part
-        left, images = vectors(block.descriptors), len(block.ids)
+        left, images = block.vectors(), len(block.ids)
         most = _HITS if images > 1 else sys.maxsize
         probed = quantiser.cells(left, probes=settings.probes)
         hits = within(left, probed, right, cells, radius=settings.radius, most=most)
@@ -163,7 +164,7 @@ def _by_nearest(
     """imgFp's votes, which know no shards: the nearest point of all references is kept while they pass by."""
     parts = []
     for start, block in tqdm(list(queries.parts(_POINTS)), desc="vote", unit="part"):
-        left = vectors(block.descriptors)
+        left = block.vectors()
         probed = quantiser.cells(left, probes=settings.probes)
         best, images = np.full(len(left), np.inf, np.float32), np.full(len(left), -1, np.int64)
         for number in range(len(references.paths)):
@@ -185,8 +186,8 @@ def _by_nearest(
 
 
 def indexed(block: Block, quantiser: Quantiser) -> tuple[np.ndarray, np.ndarray]:
-    """Points of references as they are compared, and the cell of each."""
-    points = vectors(block.descriptors)
+    """Return the points of references as they are compared, and the cell of each."""
+    points = block.vectors()
     cells = quantiser.cells(points, probes=1)[:, 0]
     return (quantiser.decode(quantiser.encode(points)) if len(quantiser.codebook) else points), cells
 

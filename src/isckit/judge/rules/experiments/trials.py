@@ -62,10 +62,10 @@ def trials(case: Case) -> tuple[Trial, ...]:
     return tuple(Trial(p[0], p[1], p[2], answer) for p, answer in zip(plans, answers, strict=True))
 
 
-Plan = tuple[str, Drawn, Drawn, int]
+TrialPlan = tuple[str, Drawn, Drawn, int]
 
 
-def _ask(case: Case, plan: Plan, folder: Path) -> Answer:
+def _ask(case: Case, plan: TrialPlan, folder: Path) -> Answer:
     assert case.probe is not None
     _, queries, references, batch = plan
     return ask(
@@ -80,7 +80,9 @@ def _ask(case: Case, plan: Plan, folder: Path) -> Answer:
     )
 
 
-def _plans(queries: Drawn, references: Drawn, best: dict[str, list[str]], rng: np.random.Generator) -> Iterator[Plan]:
+def _plans(
+    queries: Drawn, references: Drawn, best: dict[str, list[str]], rng: np.random.Generator
+) -> Iterator[TrialPlan]:
     """Name, queries, references and batch size of each experiment of competition rule 5.4."""
     for number, query in enumerate(queries.ids[:ALONE].tolist()):
         best_of = np.flatnonzero(np.isin(references.ids, best.get(query, [])[:1])).tolist()

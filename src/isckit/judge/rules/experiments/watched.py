@@ -180,12 +180,7 @@ def short(recipe: config.Recipe) -> config.Recipe:
     Parts that begin with published weights begin at random: where weights come from is the business of rule 5.6.
     """
     members = tuple(_short_member(member) for member in recipe.members)
-    branches = tuple(
-        replace(branch, networks=tuple(_short_pairs(network) for network in branch.networks))
-        if isinstance(branch, config.Pairs)
-        else branch
-        for branch in recipe.matching.branches
-    )
+    branches = tuple(branch.with_trained(_short_pairs) for branch in recipe.matching.branches)
     return replace(
         recipe,
         members=members,

@@ -1,0 +1,172 @@
+"""Points of an image set on disk: shards in order of the ids, read in blocks for voting, one by one for verifying."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from isckit.features.points import Points, vectors
+from isckit.runs.artifacts import atomic, reserve
+from isckit.types import BadInput, MissingInput
+
+Mirror = Callable[[Points], Points | None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points of several images, one image after the other.
+
+    Attributes:
+        ids: (images,) sorted text.
+        descriptors: (n, width) uint8.
+        frames: (n, 4) float32, see `Points`.
+        offsets: (images + 1,) int64, where the points of each image begin.
+        areas: (images,) int64 pixels.
+        bits: of descriptors, see `Points`.
+    """
+
+    ids: np.ndarray
+    descriptors: np.ndarray
+    frames: np.ndarray
+    offsets: np.ndarray
+    areas: np.ndarray
+    bits: bool = False
+
+    @staticmethod
+    def of(ids: np.ndarray, images: Sequence[Points]) -> Block:
+        """Return the points of these images, at least one image, in order."""
+        return Block(
+            ids,
+            np.concatenate([points.descriptors for points in images]),
+            np.concatenate([points.frames for points in images]),
+            np.concatenate([[0], np.cumsum([len(points) for points in images])]).astype(np.int64),
+            np.array([points.area for points in images], np.int64),
+            images[0].bits,
+        )
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """(n,) int32 image of each point."""
+        return np.repeat(np.arange(len(self.ids), dtype=np.int32), np.diff(self.offsets))
+
+    def part(self, first: int, last: int) -> Block:
+        """Return the images from `first` to before `last`."""
+        offsets = self.offsets[first : last + 1]
+        points = slice(offsets[0], offsets[-1])
+        images = slice(first, last)
+        own = self.descriptors[points], self.frames[points], offsets - offsets[0]
+        return Block(self.ids[images], *own, self.areas[images], self.bits)
+
+    def mirrored(self, mirror: Mirror) -> Block:
+        """Return the same images mirrored."""
+        points = mirror(Points(self.descriptors, self.frames, 0, self.bits))
+        assert points is not None
+        return Block(self.ids, points.descriptors, points.frames, self.offsets, self.areas, self.bits)
+
+    def vectors(self) -> np.ndarray:
+        """Return (n, d) float32 vectors of all points."""
+        return vectors(self.descriptors, bits=self.bits)
+
+    def points(self, image: int) -> Points:
+        """Return the points of one image."""
+        part = slice(*self.offsets[image : image + 2])
+        return Points(self.descriptors[part], self.frames[part], int(self.areas[image]), self.bits)
+
+
+def write_block(path: Path, block: Block) -> None:
+    """Write a shard atomically, contiguous and uncompressed.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        file["ids"] = np.strings.encode(block.ids, "utf-8")
+        for name in ("descriptors", "frames", "offsets", "areas"):
+            file[name] = getattr(block, name)
+    with atomic(path) as temporary:
+        reserve(temporary, image.getbuffer().nbytes)
+        temporary.write_bytes(image.getbuffer())
+
+
+class Store:
+    """The shards of one image set.
+
+    Attributes:
+        ids: (images,) sorted text, of all shards.
+        paths: of the shards.
+        mirror: where given, single images and parts of shards are given mirrored by it.
+    """
+
+    def __init__(self, folder: Path, *, bits: bool = False, mirror: Mirror | None = None) -> None:
+        """Open a folder of shards.
+
+        Raises:
+            MissingInput: there is none.
+            BadInput: one is truncated or foreign.
+        """
+        self.paths, self.mirror = tuple(sorted(folder.glob("shard-*.h5"))), mirror
+        if not self.paths:
+            raise MissingInput(
+                seen=f"no shard-*.h5 in {folder}", allowed="a folder of keypoints", remedy="run the extraction"
+            )
+        self._blocks = [_open(path, bits=bits) for path in self.paths]
+        self._starts = np.concatenate([[0], np.cumsum([len(block.ids) for block in self._blocks])])
+        self.ids = np.concatenate([block.ids for block in self._blocks])
+
+    def start(self, number: int) -> int:
+        """Return the row of the first image of a shard in `ids`."""
+        return int(self._starts[number])
+
+    def block(self, number: int) -> Block:
+        """Return a shard as it is; its points stay on disk until they are looked at."""
+        return self._blocks[number]
+
+    def parts(self, points: int) -> Iterator[tuple[int, Block]]:
+        """Yield all images, some at a time, at least one and at most so many points where several; the row of the
+        first.
+        """
+        for number, block in enumerate(self._blocks):
+            first = 0
+            while first < len(block.ids):
+                last = int(np.searchsorted(block.offsets, block.offsets[first] + points, side="right")) - 1
+                last = min(max(last, first + 1), len(block.ids))
+                part = block.part(first, last)
+                yield self.start(number) + first, part.mirrored(self.mirror) if self.mirror else part
+                first = last
+
+    def points(self, row: int) -> Points:
+        """Return the points of one image, by its row in `ids`. Threads may ask at the same time."""
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        points = self._blocks[number].points(row - self.start(number))
+        shown = self.mirror(points) if self.mirror else points
+        assert shown is not None
+        return shown
+
+
+def _mapped(path: Path, name: str) -> np.ndarray:
+    """Return a contiguous dataset as it lies in its file, read when it is looked at."""
+    with h5py.File(path) as file:
+        data = file[name]
+        shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()
+    return np.memmap(path, dtype, "r", offset, shape) if offset is not None and shape[0] else np.zeros(shape, dtype)
+
+
+def _open(path: Path, *, bits: bool) -> Block:
+    try:
+        with h5py.File(path) as file:
+            ids, offsets, areas = (file[name][()] for name in ("ids", "offsets", "areas"))
+        names = np.strings.decode(ids, "utf-8").astype(str, copy=False)
+        return Block(names, _mapped(path, "descriptors"), _mapped(path, "frames"), offsets, areas, bits)
+    except (OSError, KeyError, TypeError) as error:
+        raise BadInput(
+            seen=f"{path} is not a whole file of keypoints ({error})",
+            allowed="a file written by this kit",
+            remedy=f"delete {path} and run the extraction again",
+        ) from error
