@@ -1,4 +1,7 @@
-"""HOW: local features that are learnt through their weighted sum (Tolias, Jenicek & Chum, ECCV 2020)."""
+"""Pooling of a backbone's map: GeM, the mean, and HOW's attention with its local features; the system is `recipes.how`.
+
+HOW learns local features through their weighted sum (Tolias, Jenicek & Chum, ECCV 2020).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,43 @@ if TYPE_CHECKING:
     from isckit.models.network import EmbeddingNetwork
 
 
+class GeM(nn.Module):
+    """f_k = mean over positions of max(x, eps)^p, to the power 1/p. One p for all channels; p = 1 is the mean.
+
+    The clamp works as a ReLU on maps that may be negative, also for p = 1. `at_test` is the power used in evaluation
+    instead of p (visionForce throws the learned one away); p itself stays among the weights.
+    """
+
+    def __init__(self, p: float, *, learnable: bool, at_test: float | None = None, eps: float = 1e-6) -> None:
+        super().__init__()
+        value = torch.tensor(float(p))
+        if learnable:
+            self.p: torch.Tensor = nn.Parameter(value)
+        else:
+            self.register_buffer("p", value)
+        self.at_test, self.eps = at_test, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (B, C) of (B, C, H, W), in float32: powers of half-precision maps overflow."""
+        p = self.p if self.training or self.at_test is None else self.at_test
+        return x.float().clamp(min=self.eps).pow(p).mean((-2, -1)).pow(1 / p)
+
+
+class Mean(nn.Module):
+    """The plain mean over positions, of features that may be negative."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (B, C) of (B, C, H, W), in float32."""
+        return x.float().mean((-2, -1))
+
+
 def strengths(features: torch.Tensor) -> torch.Tensor:
-    """Attention (B, h, w) of a map (B, C, h, w): the length of the feature at each position."""
+    """Return the attention (B, h, w) of a map (B, C, h, w): the length of the feature at each position."""
     return (features.float().square().sum(1) + 1e-10).sqrt()
 
 
 def smoothed(features: torch.Tensor) -> torch.Tensor:
-    """(B, C, h, w) -> the mean over the 3 x 3 positions about each one; what lies outside does not count."""
+    """Return the mean of (B, C, h, w) over the 3 x 3 positions about each one, those outside left out."""
     return F.avg_pool2d(features.float(), 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -34,15 +67,30 @@ class AttentionPool(nn.Module):
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C) float32."""
+        """Return (B, C) float32 of (B, C, h, w)."""
         weights = strengths(features).unsqueeze(1)
         return (smoothed(features) * weights).sum((-2, -1)) / weights.sum((-2, -1))
+
+
+def pooled_width(backbone: Any, settings: config.Network) -> int:
+    """Return the number of features that the pooling leaves of a backbone's map."""
+    if settings.pooling != "flatten":
+        return int(backbone.num_features)
+    side = -(-settings.image_size // backbone.feature_info[-1]["reduction"])
+    return int(backbone.num_features) * side**2
+
+
+def pooling(settings: config.Network) -> nn.Module:
+    """Return the pooling of a recipe's network; the class token needs none."""
+    if settings.pooling == "gem":
+        return GeM(settings.gem_p, learnable=settings.gem_learnable, at_test=settings.gem_p_at_test)
+    return {"mean": Mean, "token": nn.Identity, "flatten": nn.Flatten, "attention": AttentionPool}[settings.pooling]()
 
 
 def local_features(
     network: EmbeddingNetwork, image: torch.Tensor, *, scales: Sequence[float], count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The strongest local features of one image over all scales; they are not set to unit length.
+    """Return the strongest local features of one image over all scales; they are not set to unit length.
 
     Args:
         network: with a head that takes pooled features one by one, in evaluation mode.
@@ -64,48 +112,3 @@ def local_features(
     ordered, order = torch.sort(torch.cat(found), descending=True, stable=True)
     narrow, _ = network.head(torch.cat(features)[order[:count]])
     return narrow.float(), ordered[:count]
-
-
-class GeM(nn.Module):
-    """f_k = mean over positions of max(x, eps)^p, to the power 1/p. One p for all channels; p = 1 is the mean.
-
-    The clamp works as a ReLU on maps that may be negative, also for p = 1. `at_test` is the power used in evaluation
-    instead of p (visionForce throws the learned one away); p itself stays among the weights.
-    """
-
-    def __init__(self, p: float, *, learnable: bool, at_test: float | None = None, eps: float = 1e-6) -> None:
-        super().__init__()
-        value = torch.tensor(float(p))
-        if learnable:
-            self.p: torch.Tensor = nn.Parameter(value)
-        else:
-            self.register_buffer("p", value)
-        self.at_test, self.eps = at_test, eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C), in float32: powers of half-precision maps overflow."""
-        p = self.p if self.training or self.at_test is None else self.at_test
-        return x.float().clamp(min=self.eps).pow(p).mean((-2, -1)).pow(1 / p)
-
-
-class Mean(nn.Module):
-    """The plain mean over positions, of features that may be negative."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C), in float32."""
-        return x.float().mean((-2, -1))
-
-
-def pooled_width(backbone: Any, settings: config.Network) -> int:
-    """Features that the pooling leaves of a backbone's map."""
-    if settings.pooling != "flatten":
-        return int(backbone.num_features)
-    side = -(-settings.image_size // backbone.feature_info[-1]["reduction"])
-    return int(backbone.num_features) * side**2
-
-
-def pooling(settings: config.Network) -> nn.Module:
-    """The pooling of a recipe's network; of the class token there is nothing to pool."""
-    if settings.pooling == "gem":
-        return GeM(settings.gem_p, learnable=settings.gem_learnable, at_test=settings.gem_p_at_test)
-    return {"mean": Mean, "token": nn.Identity, "flatten": nn.Flatten, "attention": AttentionPool}[settings.pooling]()
