@@ -1,4 +1,4 @@
-"""An image set into packs of at most so many images, which are opened in its place."""
+"""Packing of an image set into packs of at most so many images, opened in its place. Their format: `packs`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50
 
     Args:
         images: one of the sets of DISC21.
-        folder: where the packs go; opened as a data set it holds this image set.
+        folder: of the packs; opened as a data set it holds this image set.
         side: 0 packs the files as they are. Else the pixels of each image, reduced or enlarged to this square.
         part_images: images a pack.
 
@@ -44,9 +44,9 @@ def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50
             log.info("already packed: %s", paths[-1])
             continue
         names = [
-            f"{name}{part.shelves[place['shelf']].suffix}" for name, place in zip(part.ids, part.places, strict=True)
+            f"{name}{part.sources[place['source']].suffix}" for name, place in zip(part.ids, part.places, strict=True)
         ]
-        sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.shelves)
+        sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.sources)
         write_pack(paths[-1], names, sizes, _contents(part, side), side=side)
         write_receipt(paths[-1], made_from=made_from, facts={"images": len(part)})
     return paths

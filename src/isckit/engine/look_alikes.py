@@ -15,7 +15,7 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import LookAlikes
-from isckit.data.training import Material
+from isckit.data.training import TrainingData
 from isckit.engine.describe import Describer, Target, extract
 from isckit.engine.distributed import Place
 from isckit.models.members import load
@@ -118,7 +118,7 @@ def neighbours_of(
     run: Run,
     network: config.PairNetwork,
     weights: Mapping[str, torch.Tensor],
-    material: Material,
+    training_data: TrainingData,
     *,
     place: Place,
     workers: int,
@@ -129,7 +129,7 @@ def neighbours_of(
         run: that trains.
         network: settings of the pair network.
         weights: of the members trained so far, "<member>.<parameter>".
-        material: the train images.
+        training_data: the train images.
         place: of this process.
         workers: image loading processes.
 
@@ -142,12 +142,12 @@ def neighbours_of(
     made_from = {
         "member": json.dumps(config.to_dict(member), sort_keys=True),
         "weights": tensors_digest(own),
-        "images": material.train.listing_digest(),
+        "images": training_data.train.listing_digest(),
         "extract": json.dumps(config.to_dict(run.recipe.extract), sort_keys=True),
     }
     return look_alikes(
         built,
-        material.train,
+        training_data.train,
         count=max(stage.group for stage in network.stages),
         folder=run.workspace.neighbours(run.name, member.name),
         made_from=made_from,

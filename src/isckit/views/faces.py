@@ -19,7 +19,7 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode
-from isckit.data.training import Material
+from isckit.data.training import TrainingData
 from isckit.runs.artifacts import atomic, is_fresh, write_receipt
 from isckit.types import MissingInput
 
@@ -49,8 +49,10 @@ def shows_face(image: np.ndarray) -> bool:
     return len(found) > 0
 
 
-def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Path, workers: int) -> Material:
-    """The material with the rows of train that show a face, where a stage asks for them; looked for once.
+def with_faces(
+    training_data: TrainingData, stages: tuple[config.Stage, ...], *, path: Path, workers: int
+) -> TrainingData:
+    """The training data with the rows of train that show a face, where a stage asks for them; looked for once.
 
     Args:
         path: where the rows are kept.
@@ -60,16 +62,16 @@ def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Pa
         StaleArtifact: there are rows of other images.
     """
     if not any(stage.data.faces for stage in stages):
-        return material
-    made_from = {"images": material.train.listing_digest()}
+        return training_data
+    made_from = {"images": training_data.train.listing_digest()}
     if not is_fresh(path, made_from):
-        found = faces(material.train, workers=workers)
+        found = faces(training_data.train, workers=workers)
         with atomic(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, rows=found)
-        facts = {"role": material.train.role.value, "images": len(material.train), "faces": len(found)}
+        facts = {"role": training_data.train.role.value, "images": len(training_data.train), "faces": len(found)}
         write_receipt(path, made_from=made_from, facts=facts)
     with np.load(path, allow_pickle=False) as file:
-        return replace(material, faces=file["rows"])
+        return replace(training_data, faces=file["rows"])
 
 
 def faces(images: ImageSet, *, workers: int) -> np.ndarray:
