@@ -1,4 +1,4 @@
-"""All recipes by name."""
+"""All recipes by name; the first line of each one's docstring is its entry in `isckit recipes list`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from isckit import config
 from isckit.recipes import (
     baseline,
+    baselines,
     d2lv,
     how,
     imgfp,
@@ -23,8 +24,6 @@ from isckit.recipes import (
     titanshield,
     vision_force,
 )
-from isckit.recipes import baselines as hashes
-from isckit.recipes import baselines as organisers
 from isckit.runs.artifacts import read_json
 from isckit.types import BadInput
 
@@ -32,11 +31,11 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "baseline": baseline.baseline,
     "baseline.mini": baseline.mini,
     "baseline.tiny": baseline.tiny,
-    "phash": hashes.phash,
-    "pdq": hashes.pdq,
-    "gist": organisers.gist,
-    "multigrain": organisers.multigrain,
-    "multigrain.mini": organisers.multigrain_mini,
+    "phash": baselines.phash,
+    "pdq": baselines.pdq,
+    "gist": baselines.gist,
+    "multigrain": baselines.multigrain,
+    "multigrain.mini": baselines.multigrain_mini,
     "how": how.how,
     "how.mini": how.mini,
     "orb": parajuli.orb,
@@ -78,7 +77,7 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
 
 
 def recipe(name: str, *, settings: list[str] | None = None) -> config.Recipe:
-    """A recipe by name, from a JSON file or from a checkpoint of this kit, with `a.b=value` settings applied.
+    """Return a recipe by name, from a JSON file or from a checkpoint of this kit, with `a.b=value` settings applied.
 
     Raises:
         BadInput: an unknown name or key, with the nearest right ones.
