@@ -39,12 +39,12 @@ def digest_all(sets: list[ImageSet], folder: Path, *, workers: int, trust: bool)
 
 def files_of(sets: list[ImageSet]) -> bytes:
     """What `cat` is to read, one NUL-ended path each: files, and whole archives."""
-    packed = {str(shelf.source) for images in sets for shelf in images.shelves if shelf.is_archive}
+    packed = {str(source.path) for images in sets for source in images.sources if source.is_archive}
     loose = {
         images.where(i)
         for images in sets
-        for i, number in enumerate(images.places["shelf"])
-        if not images.shelves[number].is_archive
+        for i, number in enumerate(images.places["source"])
+        if not images.sources[number].is_archive
     }
     return "".join(f"{path}\0" for path in sorted(packed | loose)).encode()
 

@@ -15,7 +15,7 @@ import torch
 
 from isckit.config import override
 from isckit.data.layouts import open_disc
-from isckit.data.training import Material
+from isckit.data.training import TrainingData
 from isckit.engine.distributed import Place
 from isckit.engine.look_alikes import look_alikes
 from isckit.engine.pair_steps import held_out
@@ -40,7 +40,7 @@ def main() -> None:
     learnt, kept = images.subset(cut), images.subset(~cut)
     started = time.process_time()
     settings, pairs = recipe.members[0], recipe.pair_networks[0]
-    weights = train(settings, Material(learnt), seed=1, folder=given.out / "member", place=place, workers=0)
+    weights = train(settings, TrainingData(learnt), seed=1, folder=given.out / "member", place=place, workers=0)
     member = build(settings)
     member.load_state_dict(weights)
     member.eval()
@@ -56,7 +56,7 @@ def main() -> None:
     started = time.process_time()
     start = weights if pairs.weights_of else None
     state = train_pairs(
-        pairs, Material(learnt), neighbours=lists, seed=1, folder=given.out / "pairs", place=place, workers=0,
+        pairs, TrainingData(learnt), neighbours=lists, seed=1, folder=given.out / "pairs", place=place, workers=0,
         start=start,
     )  # fmt: skip
     print(f"pair network trained: {time.process_time() - started:.0f} s of CPU")

@@ -18,7 +18,7 @@ import torch
 
 from isckit import config
 from isckit.data.layouts import open_disc, require
-from isckit.data.training import Material, stage_images
+from isckit.data.training import TrainingData, stage_images
 from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.engine.stage import StageRun
@@ -75,7 +75,7 @@ def main() -> None:
         forward().sum().backward()
 
     bare = rate(backward, place, images=len(pixels), steps=given.steps)
-    run = StageRun(stage, network, stage_images(Material(train), stage.data), seed=1, place=place)
+    run = StageRun(stage, network, stage_images(TrainingData(train), stage.data), seed=1, place=place)
     options = {"counted": 0, "workers": given.workers, "witness": None, "save": lambda state: None}
     run.run_epoch(**options, save_seconds=1e9)
     trained = run.run_epoch(**options, save_seconds=1e9)["images_per_second"]

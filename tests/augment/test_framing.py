@@ -4,7 +4,7 @@ import torch
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2.functional import to_image
 
-from isckit.augment import degrade as framing
+from isckit.augment import geometry
 from isckit.augment.geometry import square
 
 
@@ -22,7 +22,7 @@ def test_random_resized_crop_draws_boxes_as_torchvision_does(generator, shape):
     theirs = [twin.make_params([image]) for _ in range(1500)]
     theirs = np.array([[box[key] for key in ("top", "left", "height", "width")] for box in theirs], float)
     rng = generator()
-    ours = np.array([framing._box(*shape, rng, scale, ratio) for _ in range(1500)], float)
+    ours = np.array([geometry._box(*shape, rng, scale, ratio) for _ in range(1500)], float)
     span = np.array([*shape, *shape])
     for summary in (np.mean, np.std, lambda a, axis: np.quantile(a, (0.1, 0.5, 0.9), axis)):
         np.testing.assert_allclose(summary(ours / span, axis=0), summary(theirs / span, axis=0), atol=0.04)
@@ -31,8 +31,8 @@ def test_random_resized_crop_draws_boxes_as_torchvision_does(generator, shape):
 
 def test_random_resized_crop_shows_its_box(photo, generator):
     image = photo(90, 120)
-    top, left, height, width = framing._box(90, 120, generator(4), (0.2, 0.5), (0.75, 4 / 3))
-    out = framing.random_resized_crop(image, generator(4), size=32, scale=(0.2, 0.5))
+    top, left, height, width = geometry._box(90, 120, generator(4), (0.2, 0.5), (0.75, 4 / 3))
+    out = geometry.random_resized_crop(image, generator(4), size=32, scale=(0.2, 0.5))
     np.testing.assert_array_equal(out, square(image[top : top + height, left : left + width], 32))
 
 
@@ -41,7 +41,7 @@ def test_corner_crop_cuts_between_drawn_corners(generator):
 
     image, seen = _places(160, 80), set()
     for seed in range(300):
-        out = framing.corner_crop(image, generator(seed), low=Choice((0, 1 / 8)), high=Choice((3 / 4, 1)))
+        out = geometry.corner_crop(image, generator(seed), low=Choice((0, 1 / 8)), high=Choice((3 / 4, 1)))
         (top, left, _), (bottom, right, _) = out[0, 0].tolist(), out[-1, -1].tolist()
         assert out.shape[:2] == (bottom - top + 1, right - left + 1)
         seen.add((top, left, bottom + 1, right + 1))
@@ -53,7 +53,7 @@ def test_padded_crop_is_a_window_of_the_black_framed_square(photo, generator):
     framed = np.pad(square(image, 64), ((8, 8), (8, 8), (0, 0)))
     corners = set()
     for seed in range(200):
-        out = framing.padded_crop(image, generator(seed), size=64, share=1 / 8)
+        out = geometry.padded_crop(image, generator(seed), size=64, share=1 / 8)
         hits = [
             (y, x)
             for y in range(17)
@@ -68,23 +68,23 @@ def test_padded_crop_is_a_window_of_the_black_framed_square(photo, generator):
 
 def test_stretch_is_a_square_of_a_multiple_of_the_side(photo, generator):
     image = photo(70, 50)
-    np.testing.assert_array_equal(framing.stretch(image, generator(), size=24, scale=2.0), square(image, 48))
+    np.testing.assert_array_equal(geometry.stretch(image, generator(), size=24, scale=2.0), square(image, 48))
 
 
 def test_enlarge_touches_only_sides_below_half_the_target(photo, generator):
     for shape, wanted in [((32, 90), (32, 90)), ((31, 90), (32, 90)), ((10, 5), (32, 32)), ((1, 1), (32, 32))]:
         image = photo(*shape)
-        out = framing.enlarge(image, generator(), size=64)
+        out = geometry.enlarge(image, generator(), size=64)
         assert out.shape[:2] == wanted
         assert wanted != shape or np.array_equal(out, image)
-    assert len({framing.enlarge(photo(9, 9), generator(k), size=64).tobytes() for k in range(40)}) == 4
+    assert len({geometry.enlarge(photo(9, 9), generator(k), size=64).tobytes() for k in range(40)}) == 4
 
 
 def test_rotate_in_place_keeps_the_shape_and_blackens_the_corners(photo, generator):
     image = np.maximum(photo(61, 61), 1)
     for turns in range(4):
-        out = framing.rotate_in_place(image, generator(), angle=(90.0 * turns, 90.0 * turns))
+        out = geometry.rotate_in_place(image, generator(), angle=(90.0 * turns, 90.0 * turns))
         np.testing.assert_allclose(out.astype(int), np.rot90(image, turns).astype(int), atol=1)
-    out = framing.rotate_in_place(np.maximum(photo(60, 100), 1), generator(), angle=(45.0, 45.0))
+    out = geometry.rotate_in_place(np.maximum(photo(60, 100), 1), generator(), angle=(45.0, 45.0))
     assert out.shape == (60, 100, 3) and out[30, 50].all()
     assert not out[[0, 0, -1, -1], [0, -1, 0, -1]].any()

@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from isckit.augment.steps import NEEDS, OPS, square
+from isckit.augment.geometry import square
+from isckit.augment.steps import NEEDS, OPS
 
 SHAPES = [(1, 1), (1, 200), (200, 3), (37, 53), (480, 640)]
 WITHOUT_DRAWS = {"hflip", "vflip", "grayscale", "stretch"}

@@ -21,7 +21,7 @@ def cropped_references():
     honest = items._decoded
 
     def image(images, row):
-        references = sorted((images.shelves[0].source.parent / "references").glob("*.jpg"))
+        references = sorted((images.sources[0].path.parent / "references").glob("*.jpg"))
         if not references or row % 2:
             return honest(images, row)
         pixels = decode(references[row % len(references)].read_bytes(), name="")

@@ -370,7 +370,7 @@ def test_an_archive_replaced_since_it_was_listed_breaks_the_image(tmp_path):
 
 def test_a_file_gone_since_it_was_listed_is_missing(twins):
     for images in twins:
-        images.shelves[images.places[5]["shelf"]].source.rename(images.shelves[0].source.with_name("away"))
+        images.sources[images.places[5]["source"]].path.rename(images.sources[0].path.with_name("away"))
         with pytest.raises(MissingInput, match="is gone"):
             images.read(5)
     with pytest.raises(MissingInput, match="is gone"):

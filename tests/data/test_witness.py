@@ -7,12 +7,12 @@ from torch.utils.data import DataLoader
 from isckit import config
 from isckit.augment.pipelines import find, view_rng
 from isckit.data.items import StageItems, together
-from isckit.data.training import Material, Witness, read_witness, stage_images
+from isckit.data.training import TrainingData, Witness, read_witness, stage_images
 
 
 def items(disc, path, *, epoch, workers):
     pairs = StageItems(
-        stage_images(Material(disc.train), config.Data()),
+        stage_images(TrainingData(disc.train), config.Data()),
         rows=np.arange(12),
         negatives=np.zeros((12, 0), np.int64),
         views=[find("weak"), find("mild")],

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.training import Material, read_witness
+from isckit.data.training import TrainingData, read_witness
 from isckit.engine import detector_training as detecting
 from isckit.engine.detector_score import score_detector
 from isckit.engine.detector_training import train_detector
@@ -34,7 +34,7 @@ DETECTOR = config.Detector(
 
 
 def run(disc, folder, settings=DETECTOR, *, seed=1, workers=0, images=None, **more):
-    given = Material(images or disc.train)
+    given = TrainingData(images or disc.train)
     return train_detector(settings, given, seed=seed, folder=folder, place=CPU, workers=workers, **more)
 
 
@@ -181,7 +181,7 @@ def _rank(rank, port, disc, folder, settings):
     }
     torch.set_num_threads(1)
     with place() as here:
-        weights = train_detector(settings, Material(disc.train), seed=1, folder=folder, place=here, workers=0)
+        weights = train_detector(settings, TrainingData(disc.train), seed=1, folder=folder, place=here, workers=0)
         torch.save(weights, folder / f"{rank}.pt")
 
 

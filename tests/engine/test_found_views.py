@@ -139,7 +139,7 @@ def test_rows_do_not_depend_on_batches_and_shards(images, table, network, tmp_pa
 
 @pytest.mark.parametrize("role", list(Role))
 def test_all_images_but_queries_are_blurred_at_their_own_size_for_members_that_ask(images, network, tmp_path, role):
-    same = open_folder(images.shelves[0].source, role)
+    same = open_folder(images.sources[0].path, role)
     members, wanted = [network, network], (Wanted(), Wanted())
     plain, soft = run(same, tmp_path, members, None, wanted=wanted, blur=(0.0, 5.0))
     for k in range(len(same)):
@@ -156,7 +156,7 @@ def test_broken_images_have_no_found_views(images, network, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "Q0.png").write_bytes(b"no picture")
-    (folder / "Q1.png").write_bytes((images.shelves[0].source / "Q1.png").read_bytes())
+    (folder / "Q1.png").write_bytes((images.sources[0].path / "Q1.png").read_bytes())
     spoiled = open_folder(folder, Role.QUERY)
     empty = ImageFinding((64, 64), np.empty((0, 4)))
     table = table_of(spoiled.ids, [empty, ImageFinding((55, 79), np.array([[0.0, 0.0, 0.5, 0.5]]))])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.training import Material, material, stage_images
+from isckit.data.training import TrainingData, stage_images, training_data
 from isckit.engine.distributed import Place
 from isckit.engine.loading import consumed, draw_epoch, epoch_rows, loader
 from isckit.types import BadInput
@@ -19,7 +19,7 @@ def test_epochs_are_a_series_of_permutations():
 
 
 def batches(disc, stage, *, place=CPU, workers=0, skip=0, **more):
-    images = stage_images(material(disc, disc.train, (stage,)), stage.data)
+    images = stage_images(training_data(disc, disc.train, (stage,)), stage.data)
     epoch = draw_epoch(stage, images, seed=4, number=1)
     return list(loader(epoch, size=24, place=place, workers=workers, skip=skip, **more)), epoch
 
@@ -66,7 +66,7 @@ def test_batches_do_not_depend_on_workers_processes_or_interruptions(disc):
 
 
 def test_another_epoch_and_another_view_give_other_pixels(disc):
-    images = stage_images(Material(disc.train), STAGE.data)
+    images = stage_images(TrainingData(disc.train), STAGE.data)
     first, second = (
         next(iter(loader(draw_epoch(STAGE, images, seed=4, number=n), size=24, place=CPU, workers=0))) for n in (0, 2)
     )
@@ -77,13 +77,13 @@ def test_another_epoch_and_another_view_give_other_pixels(disc):
 
 
 def test_classes_are_each_nth_image_and_overlays_come_from_the_others(disc):
-    images = stage_images(Material(disc.train), config.Data(every=4, ids=5, partners="others"))
+    images = stage_images(TrainingData(disc.train), config.Data(every=4, ids=5, partners="others"))
     assert images.anchors.tolist() == [0, 4, 8, 12, 16]
     assert images.labels[images.anchors].tolist() == [0, 1, 2, 3, 4]
     assert sorted(images.labels.tolist()) == list(range(len(disc.train)))
     assert not set(images.partners.tolist()) & set(images.anchors.tolist())
     with pytest.raises(BadInput, match="classes"):
-        stage_images(Material(disc.train), config.Data(every=4, ids=500))
+        stage_images(TrainingData(disc.train), config.Data(every=4, ids=500))
 
 
 def test_pairs_share_a_label_and_their_negatives_are_in_no_pair(disc):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.training import material, stage_images
+from isckit.data.training import stage_images, training_data
 from isckit.engine.distributed import Place
 from isckit.engine.loading import draw_epoch
 from isckit.engine.mining import MINED, confusions
@@ -36,7 +36,7 @@ NETWORK = config.Network(
 
 
 def run(disc, folder):
-    return train(NETWORK, material(disc, disc.train, NETWORK.stages), seed=1, folder=folder, place=CPU, workers=0)
+    return train(NETWORK, training_data(disc, disc.train, NETWORK.stages), seed=1, folder=folder, place=CPU, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def mined(folder, stage):
 def test_confusions_are_the_images_that_lie_nearest_to_an_edited_copy_of_another(disc):
     torch.manual_seed(0)
     network = EmbeddingNetwork(NETWORK).train()
-    images = stage_images(material(disc, disc.train, ()), config.Data(every=2))
+    images = stage_images(training_data(disc, disc.train, ()), config.Data(every=2))
     found = confusions(network, ROUNDS[0], images, seed=3, place=CPU, workers=0)
     assert network.training and len(found) and (found % 2 == 0).all() and (found[:, 0] != found[:, 1]).all()
 
@@ -83,14 +83,14 @@ def test_mined_stages_have_the_confused_images_for_anchors_with_those_of_earlier
             assert drawn["draws"] == 2 * 32 and drawn["images"] <= anchors_and_negatives[record["stage"]]
     from dataclasses import replace
 
-    images = stage_images(material(disc, disc.train, ()), OFFLINE)
+    images = stage_images(training_data(disc, disc.train, ()), OFFLINE)
     images = replace(images, anchors=both[:, 0], own=both[:, 1])
     epoch = draw_epoch(ROUNDS[1], images, seed=5, number=0)
     assert np.array_equal(epoch.negatives, both[epoch.rows, 1:])
 
 
 def test_without_confusions_negatives_are_drawn_at_random(disc):
-    images = stage_images(material(disc, disc.train, ()), OFFLINE)
+    images = stage_images(training_data(disc, disc.train, ()), OFFLINE)
     negatives = draw_epoch(config.replace(ROUNDS[0], images_per_epoch=2_048), images, seed=5, number=0).negatives
     assert negatives.shape == (2_048, 1) and len(np.unique(negatives)) == len(disc.train)
 

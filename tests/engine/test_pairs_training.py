@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from isckit import config
 from isckit.data.items import LookAlikes
-from isckit.data.training import Material, read_witness
+from isckit.data.training import TrainingData, read_witness
 from isckit.engine import pair_training as pairs_training
 from isckit.engine import train
 from isckit.engine.distributed import Place, place
@@ -43,8 +43,8 @@ def lists(count=48, length=8):
 
 def run(disc, folder, settings=TOKENS, *, images=None, workers=0, at=CPU, **more):
     return train_pairs(
-        settings, Material(images or disc.train), neighbours=lists(), seed=1, folder=folder, place=at, workers=workers,
-        **more,
+        settings, TrainingData(images or disc.train), neighbours=lists(), seed=1, folder=folder, place=at,
+        workers=workers, **more,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isckit import config
-from isckit.data.training import Material, material
+from isckit.data.training import TrainingData, training_data
 from isckit.engine import train as training
 from isckit.engine.distributed import Place, place
 from isckit.engine.train import STATE, train
@@ -38,7 +38,7 @@ def staged(*stages):
 
 
 def run(disc, folder, network=NETWORK, *, seed=1, workers=0, images=None, **more):
-    given = images or material(disc, disc.train, network.stages)
+    given = images or training_data(disc, disc.train, network.stages)
     return train(network, given, seed=seed, folder=folder, place=CPU, workers=workers, **more)
 
 
@@ -141,7 +141,7 @@ def test_the_state_of_another_recipe_is_refused_by_name(disc, tmp_path):
 @pytest.mark.parametrize("name", ["references", "queries"])
 def test_queries_and_references_are_never_edited_for_training(disc, tmp_path, name):
     with pytest.raises(RuleViolation, match="augmented training"):
-        run(disc, tmp_path, images=Material(getattr(disc, name)))
+        run(disc, tmp_path, images=TrainingData(getattr(disc, name)))
 
 
 def test_a_diverged_loss_stops_with_advice(disc, tmp_path):
@@ -208,7 +208,7 @@ def test_pairs_without_a_ground_truth_are_asked_for(disc):
 
     stage = config.replace(CHEAP, data=config.Data(anchors="pairs"))
     with pytest.raises(MissingInput, match="ground truth"):
-        material(replace(disc, ground_truth={}), disc.train, (stage,))
+        training_data(replace(disc, ground_truth={}), disc.train, (stage,))
 
 
 # One step of unit length: more of them would amplify the rounding that is compared.
@@ -238,7 +238,7 @@ def _rank(rank, port, disc, folder, stage):
     }
     torch.set_num_threads(1)
     with place() as here:
-        given = material(disc, disc.train, (stage,))
+        given = training_data(disc, disc.train, (stage,))
         weights = train(staged(stage), given, seed=1, folder=folder, place=here, workers=0)
         torch.save(weights, folder / f"{rank}.pt")
 

@@ -6,7 +6,7 @@ from isckit import config
 from isckit.augment.geometry import square
 from isckit.data.image_sets import open_folder
 from isckit.data.images import decode
-from isckit.data.training import Material, stage_images
+from isckit.data.training import TrainingData, stage_images
 from isckit.engine.distributed import Place
 from isckit.engine.whitening import whiten, whitening
 from isckit.models.network import EmbeddingNetwork
@@ -50,7 +50,7 @@ def test_features_that_vary_in_fewer_directions_are_refused():
 
 def test_a_network_is_whitened_on_its_train_images_and_every_time_alike(mini):
     train = open_folder(mini / "images" / "train", Role.TRAIN)
-    images = stage_images(Material(train), STAGE.data)
+    images = stage_images(TrainingData(train), STAGE.data)
     networks = []
     for _ in range(2):
         torch.manual_seed(2)

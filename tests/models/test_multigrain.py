@@ -7,7 +7,7 @@ from isckit.models.backbone import backbone
 from isckit.models.heads import head
 from isckit.models.members import build, read
 from isckit.models.network import EmbeddingNetwork
-from isckit.recipes import baselines as organisers
+from isckit.recipes import baselines
 from isckit.types import BadInput
 
 
@@ -26,7 +26,7 @@ def backbone_tensors():
 
 
 def small_recipe(**changed):
-    recipe = organisers.multigrain()
+    recipe = baselines.multigrain()
     (network,) = recipe.members
     return config.replace(recipe, members=(config.replace(network, image_size=32, canvas=32, **changed),))
 

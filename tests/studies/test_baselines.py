@@ -2,8 +2,7 @@ import pytest
 
 from isckit import config
 from isckit.cli import tools as verb
-from isckit.recipes import baselines as hashes
-from isckit.recipes import baselines as organisers
+from isckit.recipes import baselines as published
 from isckit.runs.run import resume
 from isckit.runs.workspace import Workspace
 from isckit.studies import baselines as track
@@ -16,8 +15,8 @@ def small(recipe, **changed):
 
 
 RECIPES = [
-    small(hashes.phash()),
-    small(organisers.gist(), ensemble=config.Ensemble(dim=32, whiten=0.0)),
+    small(published.phash()),
+    small(published.gist(), ensemble=config.Ensemble(dim=32, whiten=0.0)),
 ]
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from isckit import config
 from isckit.data.image_sets import open_folder
-from isckit.data.training import Material, stage_images
+from isckit.data.training import TrainingData, stage_images
 from isckit.types import Role, StaleArtifact
 from isckit.views.faces import faces, shows_face, with_faces
 
@@ -53,22 +53,22 @@ def test_faces_are_found_by_row_with_and_without_processes(train):
 
 
 def test_a_stage_with_faces_has_them_as_further_classes(train, tmp_path):
-    material = with_faces(Material(train), (STAGE,), path=tmp_path / "faces.npz", workers=0)
-    images = stage_images(material, STAGE.data)
+    training_data = with_faces(TrainingData(train), (STAGE,), path=tmp_path / "faces.npz", workers=0)
+    images = stage_images(training_data, STAGE.data)
     assert images.anchors.tolist() == [0, 1, 3, 6, 9]
     assert images.labels[images.anchors].tolist() == [0, 1, 2, 3, 4]
     assert sorted(images.labels.tolist()) == list(range(10))
     assert images.partners.tolist() == [2, 4, 5, 7, 8]
-    assert material.digest() != Material(train).digest()
+    assert training_data.digest() != TrainingData(train).digest()
 
 
 def test_faces_are_looked_for_once_and_only_where_a_stage_asks(train, tmp_path):
     path = tmp_path / "faces.npz"
-    plain = Material(train)
+    plain = TrainingData(train)
     assert with_faces(plain, (config.Stage(),), path=path, workers=0) is plain and not path.exists()
     with_faces(plain, (STAGE,), path=path, workers=0)
     before = path.stat().st_mtime_ns
     again = with_faces(plain, (STAGE,), path=path, workers=0)
     assert path.stat().st_mtime_ns == before and again.faces.tolist() == [1, 3]
     with pytest.raises(StaleArtifact, match="another images"):
-        with_faces(Material(train.subset(np.arange(4))), (STAGE,), path=path, workers=0)
+        with_faces(TrainingData(train.subset(np.arange(4))), (STAGE,), path=path, workers=0)

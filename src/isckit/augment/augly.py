@@ -1,4 +1,4 @@
-"""The one door to AugLy 1.0.0: shim for today's numpy and Pillow, randomness from a Generator, and its assets.
+"""The one door to AugLy 1.0.0: a shim for newer numpy and Pillow, randomness from a Generator, and its assets.
 
 AugLy is the challenge's own augmentation library (Papakipos & Bitton 2022). Unmaintained since 2022, it needs three
 things of Pillow 9 and numpy 1.23 restored, draws from the global generators, and reopens its assets at every call.
@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 FIXED_SEED = frozenset({"perspective_transform", "random_noise", "shuffle_pixels"})
-"""Functions whose default seed is a constant: every picture would get the same noise."""
+"""Functions whose default seed is a constant, which would give every picture the same noise."""
 
 FONTS = (
     "AlexBrush-Regular", "CaviarDreams", "DancingScript-Regular", "GrandHotel-Regular", "IBMPlexMono-Bold",
@@ -44,7 +44,7 @@ def isolated(rng: np.random.Generator) -> Iterator[None]:
 
 
 def call(name: str, image: np.ndarray, rng: np.random.Generator, **options: Any) -> np.ndarray:
-    """Run one function of `augly.image` on a picture.
+    """Return a picture edited by one function of `augly.image`.
 
     Args:
         name: the function's name there.
@@ -64,7 +64,7 @@ def call(name: str, image: np.ndarray, rng: np.random.Generator, **options: Any)
 
 @functools.cache
 def assets() -> Path:
-    """Folder of AugLy's fonts, emoji and screenshot templates."""
+    """Return the folder of AugLy's fonts, emoji and screenshot templates."""
     # Found beside the package, not through it: importing AugLy would draw from the global generator.
     from importlib.util import find_spec
 
@@ -74,30 +74,30 @@ def assets() -> Path:
 
 
 def font(name: str) -> str:
-    """Path of a bundled font."""
+    """Return the path of a bundled font."""
     return str(assets() / "fonts" / f"{name}.ttf")
 
 
 def glyphs(text: str) -> list[int]:
-    """ASCII text as the indices that `overlay_text` wants; right for every font of `FONTS`."""
+    """Return ASCII text as the indices that `overlay_text` takes; right for every font of `FONTS`."""
     return [ord(character) - ord(" ") for character in text]
 
 
 @functools.cache
 def emoji_files() -> tuple[Path, ...]:
-    """All bundled emoji, in an order that is the same everywhere."""
+    """Return the paths of all bundled emoji, in the same order on every machine."""
     return tuple(sorted((assets() / "twemojis").rglob("*.png")))
 
 
 @functools.cache
 def emoji_numbers(category: str) -> tuple[int, ...]:
-    """Indices of the emoji of a category ("smileys", "flags", ...); "" for all."""
+    """Return the indices of the emoji of a category ("smileys", "flags", ...); "" for all."""
     return tuple(k for k, path in enumerate(emoji_files()) if category in ("", path.parent.name))
 
 
 @functools.cache
 def emoji(index: int) -> np.ndarray:
-    """The emoji of that index in `emoji_files`: (72, 72, 4) uint8 RGBA, read once a process."""
+    """Return the emoji of that index in `emoji_files`: (72, 72, 4) uint8 RGBA, read once a process."""
     with Image.open(emoji_files()[index]) as picture:
         pixels = np.array(picture.convert("RGBA"))
     pixels.flags.writeable = False  # shared by all callers

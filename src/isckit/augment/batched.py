@@ -1,4 +1,4 @@
-"""Edits done on the device, a whole batch at once, after those of the loader.
+"""Edits of whole batches on the device, after those of the loader: pipelines, edits that move pixels, and mixing.
 
 The loader draws a view's parameters, with a generator of the view's own, as one row of a table; the device applies the
 table. So an edit is a function of (seed, epoch, index, view), whatever the batch, the workers and the processes.
@@ -33,7 +33,7 @@ _REACH = 4
 
 
 def blur(pixels: torch.Tensor, *, sigma: torch.Tensor) -> torch.Tensor:
-    """Gaussian blur of `sigma` px; the border is repeated."""
+    """Blur by a Gaussian of `sigma` px; the border is repeated."""
     weights = _gaussian(sigma, pixels.shape[-1])
     return _resample(pixels, weights, weights)
 
@@ -47,13 +47,13 @@ def pixelate(pixels: torch.Tensor, *, cells: torch.Tensor, soft: torch.Tensor) -
 def resized_crop(
     pixels: torch.Tensor, *, top: torch.Tensor, left: torch.Tensor, height: torch.Tensor, width: torch.Tensor
 ) -> torch.Tensor:
-    """The box, enlarged to (S, S) by the kit's bicubic filter."""
+    """Return the box, enlarged to (S, S) by the kit's bicubic filter."""
     side = pixels.shape[-1]
     return _resample(pixels, _enlarged(top, height, side), _enlarged(left, width, side))
 
 
 def _resample(pixels: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """rows @ image @ columns^T, both (n, S, S); out = weights over in."""
+    """Return rows @ image @ columns^T, both (n, S, S); out = weights over in."""
     values = pixels.float()
     across = (values.flatten(1, 2) @ columns.mT).view_as(values)
     return as_bytes(rows[:, None] @ across)
@@ -112,59 +112,6 @@ def _cubic(distance: torch.Tensor, *, sharpness: float) -> torch.Tensor:
     return torch.where(d < 1, near, torch.where(d < 2, far, 0.0))
 
 
-@torch.no_grad()
-def mix(pixels: torch.Tensor, settings: config.Mix, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix some images with their partners: that of image i is image n - 1 - i, as it was.
-
-    Args:
-        pixels: (n, 3, S, S) uint8, on any device.
-        settings: how often and how strongly.
-        rng: the batch's own; all draws are made on the host.
-
-    Returns:
-        (n, 3, S, S) uint8 and (n, n) float32 on the same device: share of each image of the batch in each result; rows
-        sum to 1.
-    """
-    n, device = len(pixels), pixels.device
-    chosen = np.flatnonzero(rng.random(n) < settings.probability)
-    drawn = torch.from_numpy(_draw(len(chosen), pixels.shape[-1], settings.beta, rng)).to(device)
-    own, cut, top, left, height, width = drawn.unbind(1)
-    first = torch.from_numpy(chosen).to(device)
-    second = n - 1 - first
-    foreign = boxes(pixels, top=top, left=left, height=height, width=width)
-    kept = torch.where(cut[:, None, None, None] > 0, (~foreign).float(), own[:, None, None, None])
-    mixed = pixels.clone()
-    mixed[first] = as_bytes(torch.lerp(pixels[second].float(), pixels[first].float(), kept))
-    weights = torch.eye(n, device=device)
-    weights[first, first] = own
-    weights[first, second] += 1 - own  # the middle one of an odd number is its own partner
-    return mixed, weights
-
-
-def overlapping(weights: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Which images share a source: (n, n) bool, the diagonal included.
-
-    Args:
-        weights: (n, n) of `mix`.
-        labels: (n,) of the images before mixing, equal for copies; an image's sources are those of weight > 0.
-    """
-    sources = (weights > 0).float()
-    same = (labels[:, None] == labels).float()
-    return sources @ same @ sources.mT > 0
-
-
-def _draw(count: int, side: int, beta: float, rng: np.random.Generator) -> np.ndarray:
-    """(count, 6) float32: own share, whether by CutMix, and its box: top, left, height, width."""
-    own = rng.beta(beta, beta, count)
-    cut = rng.random(count) < 0.5
-    half = (side * np.sqrt(1 - own)).astype(int)[:, None] // 2
-    centre = rng.integers(side, size=(count, 2))
-    low, high = np.maximum(centre - half, 0), np.minimum(centre + half, side)
-    # A box cut off by the image's edge leaves more of the image than was drawn.
-    left_over = 1 - (high - low).prod(1) / side**2
-    return np.column_stack([np.where(cut, left_over, own), cut, low, high - low]).astype(np.float32)
-
-
 _EDITS: Mapping[str, Callable[..., torch.Tensor]] = MappingProxyType({
     edit.__name__: edit
     for edit in (
@@ -195,7 +142,7 @@ class BatchedPipeline:
         return sum(1 + len(_parameters(step.op)) for step in self.steps)
 
     def draw(self, rng: np.random.Generator, size: int) -> np.ndarray:
-        """Draw what is done to one view: what `Pipeline(self.steps)` would draw from the same generator.
+        """Return the draws for one view: those that `Pipeline(self.steps)` would make with the same generator.
 
         Returns:
             (width,) float32, for views of (3, size, size).
@@ -254,8 +201,8 @@ def _ranges(step: Step) -> dict[str, Any]:
     return own | dict(step.ranges)
 
 
-def _of(name: str, ops: Collection[str]) -> BatchedPipeline:
-    """The steps of a loader's pipeline that are among these ops, in the order they are listed in."""
+def _device_part(name: str, ops: Collection[str]) -> BatchedPipeline:
+    """Return the steps of a loader's pipeline that are among these ops, in their order there."""
     nodes = PIPELINES[name].steps
     steps = [step for node in nodes for step in (node.steps if isinstance(node, AnyOrder) else [node])]
     return BatchedPipeline(tuple(step for step in steps if isinstance(step, Step) and step.op in ops))
@@ -263,16 +210,16 @@ def _of(name: str, ops: Collection[str]) -> BatchedPipeline:
 
 BATCHED: Mapping[str, BatchedPipeline] = MappingProxyType(
     {
-        "jitter.device": _of("sscd.blur", {"colour_jitter"}),
-        "mild.device": _of("mild", TONES),
-        "sscd.device": _of("sscd.blur", _EDITS),  # all but the crop, which the loader does
+        "jitter.device": _device_part("sscd.blur", {"colour_jitter"}),
+        "mild.device": _device_part("mild", TONES),
+        "sscd.device": _device_part("sscd.blur", _EDITS),  # all but the crop, which the loader does
     }
 )
 """Name -> pipeline of the device."""
 
 
 def find_batched(name: str) -> BatchedPipeline:
-    """The pipeline of that name.
+    """Return the pipeline of that name.
 
     Raises:
         BadInput: there is none; the message names the nearest.
@@ -285,3 +232,56 @@ def find_batched(name: str) -> BatchedPipeline:
             remedy=f"did you mean {near[0]}?" if near else "choose one of these",
         )
     return BATCHED[name]
+
+
+@torch.no_grad()
+def mix(pixels: torch.Tensor, settings: config.Mix, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix some images with their partners: that of image i is image n - 1 - i, as it was.
+
+    Args:
+        pixels: (n, 3, S, S) uint8, on any device.
+        settings: how often and how strongly.
+        rng: the batch's own; all draws are made on the host.
+
+    Returns:
+        (n, 3, S, S) uint8 and (n, n) float32 on the same device: share of each image of the batch in each result; rows
+        sum to 1.
+    """
+    n, device = len(pixels), pixels.device
+    chosen = np.flatnonzero(rng.random(n) < settings.probability)
+    drawn = torch.from_numpy(_draw_mixes(len(chosen), pixels.shape[-1], settings.beta, rng)).to(device)
+    own, cut, top, left, height, width = drawn.unbind(1)
+    first = torch.from_numpy(chosen).to(device)
+    second = n - 1 - first
+    foreign = boxes(pixels, top=top, left=left, height=height, width=width)
+    kept = torch.where(cut[:, None, None, None] > 0, (~foreign).float(), own[:, None, None, None])
+    mixed = pixels.clone()
+    mixed[first] = as_bytes(torch.lerp(pixels[second].float(), pixels[first].float(), kept))
+    weights = torch.eye(n, device=device)
+    weights[first, first] = own
+    weights[first, second] += 1 - own  # the middle one of an odd number is its own partner
+    return mixed, weights
+
+
+def overlapping(weights: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return (n, n) bool: True where two images share a source, the diagonal included.
+
+    Args:
+        weights: (n, n) of `mix`.
+        labels: (n,) of the images before mixing, equal for copies; an image's sources are those of weight > 0.
+    """
+    sources = (weights > 0).float()
+    same = (labels[:, None] == labels).float()
+    return sources @ same @ sources.mT > 0
+
+
+def _draw_mixes(count: int, side: int, beta: float, rng: np.random.Generator) -> np.ndarray:
+    """(count, 6) float32: own share, whether by CutMix, and its box: top, left, height, width."""
+    own = rng.beta(beta, beta, count)
+    cut = rng.random(count) < 0.5
+    half = (side * np.sqrt(1 - own)).astype(int)[:, None] // 2
+    centre = rng.integers(side, size=(count, 2))
+    low, high = np.maximum(centre - half, 0), np.minimum(centre + half, side)
+    # A box cut off by the image's edge leaves more of the image than was drawn.
+    left_over = 1 - (high - low).prod(1) / side**2
+    return np.column_stack([np.where(cut, left_over, own), cut, low, high - low]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the batched edits draw: the numbers of one edit of one view, as its op on single images would draw them.
+"""The draws of `batched`: the numbers of one edit of one view, as its op on single images would draw them.
 
 A draw takes from the generator what the op of that name takes, in the same order, so that both make the same edit of a
 square image. Grain alone differs: it is not drawn here, but follows from a drawn number.
@@ -23,14 +23,14 @@ _SEEDS = 1 << 24
 
 
 def nothing(rng: np.random.Generator, size: int) -> tuple[float, ...]:
-    """For edits that have no strength."""
+    """Draw nothing: for edits that have no strength."""
     return ()
 
 
 def colour_jitter(
     rng: np.random.Generator, size: int, *, brightness: float, contrast: float, saturation: float, hue: float
 ) -> tuple[float, ...]:
-    """Three factors, the turn of the hue, and which of ORDERS."""
+    """Draw three factors, the turn of the hue, and the index of an order in ORDERS."""
     factors = [rng.uniform(max(0.0, 1 - width), 1 + width) for width in (brightness, contrast, saturation)]
     turn = rng.uniform(-hue, hue) if hue > 0 else 0.0
     order = rng.permutation(4).tolist() if hue > 0 else [*rng.permutation(3).tolist(), 3]
@@ -38,30 +38,30 @@ def colour_jitter(
 
 
 def blur(rng: np.random.Generator, size: int, *, sigma: Amount) -> tuple[float, ...]:
-    """Standard deviation in px."""
+    """Draw a standard deviation in px."""
     return (draw(rng, sigma) * size,)
 
 
 def pixelate(rng: np.random.Generator, size: int, *, ratio: Amount, look: tuple[str, ...]) -> tuple[float, ...]:
-    """Cells along a side, and whether the way back is soft."""
+    """Draw the cells along a side, and 1 where the way back is soft."""
     cells = max(1, round(size * draw(rng, ratio)))
     return float(cells), look[rng.integers(len(look))] != "blocky"
 
 
 def noise(rng: np.random.Generator, size: int, *, deviation: Range) -> tuple[float, ...]:
-    """Deviation in grey levels, and the grain's seed."""
+    """Draw a deviation in grey levels, and the grain's seed."""
     return rng.uniform(*deviation), _seed(rng)
 
 
 def resized_crop(rng: np.random.Generator, size: int, *, scale: Range, ratio: Range) -> tuple[float, ...]:
-    """Top, left, height, width of the box, px."""
+    """Draw top, left, height, width of the box, px."""
     area = rng.uniform(*scale)
     low, high = (min(max(math.log(r), math.log(area)), -math.log(area)) for r in ratio)
     return _box(rng, size, area, math.exp(low + (high - low) * rng.random()))
 
 
 def erase(rng: np.random.Generator, size: int, *, scale: Range, ratio: Range, gaussian: bool) -> tuple[float, ...]:
-    """Top, left, height, width of the box, px; whether the grain is normal, and its seed."""
+    """Draw top, left, height, width of the box, px; 1 where the grain is normal; and its seed."""
     box = _box(rng, size, rng.uniform(*scale), math.exp(rng.uniform(*np.log(ratio))))
     return *box, gaussian, _seed(rng)
 
@@ -81,4 +81,4 @@ DRAWS: Mapping[str, Callable[..., tuple[float, ...]]] = MappingProxyType(
     {own.__name__: own for own in (colour_jitter, blur, pixelate, noise, resized_crop, erase)}
     | dict.fromkeys(("hflip", "vflip", "grayscale"), nothing)
 )
-"""Name of an op -> what it draws, called as `(rng, size, **ranges)`."""
+"""Name of an op -> its draw, called as `(rng, size, **ranges)`."""

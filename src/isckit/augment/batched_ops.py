@@ -1,4 +1,4 @@
-"""Edits of whole batches: values and mirror images. Every image has its own strengths and is edited by them alone.
+"""Edits of `batched` that keep pixels in place, or mirror; each image has its own strengths.
 
 Pixels are (n, 3, S, S) uint8 RGB on any device, strengths (n,) float32 there. No op waits for the device.
 """
@@ -27,7 +27,7 @@ def vflip(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def grayscale(pixels: torch.Tensor) -> torch.Tensor:
-    """Luma in all three channels."""
+    """Put the luma in all three channels."""
     return as_bytes(_luma(pixels.float())).expand(-1, 3, -1, -1)
 
 
@@ -40,7 +40,7 @@ def colour_jitter(
     hue: torch.Tensor,
     order: torch.Tensor,
 ) -> torch.Tensor:
-    """Torchvision's four adjustments: three factors and a turn of the hue, in the order of that number in ORDERS.
+    """Adjust as torchvision does: three factors and a turn of the hue, in the order of that number in ORDERS.
 
     All but the hue are a blend of the image with something, so three blends come before or after one turn.
     """
@@ -58,7 +58,7 @@ def colour_jitter(
 
 
 def noise(pixels: torch.Tensor, *, deviation: torch.Tensor, seed: torch.Tensor) -> torch.Tensor:
-    """Gaussian noise of `deviation` grey levels, independent for each value."""
+    """Add Gaussian noise of `deviation` grey levels, independent for each value."""
     return as_bytes(pixels + _grain(pixels, seed) * per_image(deviation))
 
 
@@ -81,7 +81,7 @@ def erase(
 def boxes(
     pixels: torch.Tensor, *, top: torch.Tensor, left: torch.Tensor, height: torch.Tensor, width: torch.Tensor
 ) -> torch.Tensor:
-    """(n, 1, S, S) bool: inside each image's box."""
+    """Return (n, 1, S, S) bool: True inside each image's box."""
     places = torch.arange(pixels.shape[-1], device=pixels.device)
     down = places >= top[:, None], places < (top + height)[:, None]
     across = places >= left[:, None], places < (left + width)[:, None]
@@ -89,12 +89,12 @@ def boxes(
 
 
 def as_bytes(values: torch.Tensor) -> torch.Tensor:
-    """Rounded to the nearest grey level."""
+    """Round to the nearest grey level, uint8."""
     return values.round().clamp_(0, 255).to(torch.uint8)
 
 
 def per_image(numbers: torch.Tensor) -> torch.Tensor:
-    """(n,) as (n, 1, 1, 1)."""
+    """Return (n,) as (n, 1, 1, 1)."""
     return numbers[:, None, None, None]
 
 

@@ -1,4 +1,4 @@
-"""Edits of values that leave every pixel where it is."""
+"""Edits of values that leave every pixel where it is, grain of `corrupt` included; blur and noise are in `degrade`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isckit.augment.draws import Range
 
 
 def random_colour(rng: np.random.Generator) -> tuple[int, int, int]:
-    """A colour, uniform over RGB."""
+    """Return a colour drawn uniformly over RGB."""
     red, green, blue = rng.integers(256, size=3).tolist()
     return red, green, blue
 
@@ -29,7 +29,7 @@ def colour_jitter(
     saturation: float = 0.4,
     hue: float = 0.1,
 ) -> np.ndarray:
-    """Brightness, contrast, saturation (factors 1 +- value) and hue (turns, +- value), in random order.
+    """Change brightness, contrast, saturation (factors 1 +- value) and hue (turns, +- value), in random order.
 
     The functions are albumentations' twins of torchvision's, called without a transform object around them.
     """
@@ -50,7 +50,7 @@ def colour_jitter(
 def enhance(
     image: np.ndarray, rng: np.random.Generator, *, factor: Range = (0.25, 1.75), intensity: float = 1.0
 ) -> np.ndarray:
-    """Brightness, contrast, saturation, in this order, as the Descriptor track's second prize drew them.
+    """Change brightness, contrast, saturation, in this order, as the Descriptor track's second prize drew them.
 
     With I = `intensity`: brightness and contrast 1 - I + I * U(factor); saturation 1 - I + I * (0.2 + exp(5 u) / 6),
     u of U(0, 1), which is up to 25 at I = 1.
@@ -74,7 +74,7 @@ def brightness(image: np.ndarray, rng: np.random.Generator, *, factor: Range = (
 
 
 def grayscale(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Luma in all three channels."""
+    """Put the luma in all three channels."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
@@ -133,14 +133,14 @@ _MEAN_COUNT = 40.0
 
 
 def pixel_edit(image: np.ndarray, rng: np.random.Generator, *, names: tuple[str, ...] = PIXEL_EDITS) -> np.ndarray:
-    """One of albumentations' edits of these names, with even chances and its default ranges."""
+    """Apply one of albumentations' edits of these names, with even chances and its default ranges."""
     edit = _edit(names[rng.integers(len(names))])
     edit.set_random_seed(int(rng.integers(2**31)))
     return np.ascontiguousarray(edit(image=np.ascontiguousarray(image))["image"])
 
 
 def corrupt(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of nine: a tenth of the pixels black, white or either; Gauss, Laplace or Poisson noise, grey or coloured."""
+    """Apply one of nine: a tenth of the pixels black, white or either; Gauss, Laplace or Poisson noise, grey or not."""
     kind, seed = int(rng.integers(9)), int(rng.integers(2**63))
     # Its own generator, so that pictures of other shapes leave the draws that follow as they are.
     grain = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Edits that join pictures, or cover a part of one: overlay, underlay, blend, collage, erase, shapes."""
+"""Edits that join two pictures or cover a part of one; patches and emoji in random rectangles are in `covering`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from isckit.augment.geometry import bounded, resize
 
 
 def paste(image: np.ndarray, patch: np.ndarray, *, top: int, left: int, alpha: float | np.ndarray = 1.0) -> np.ndarray:
-    """A copy of `image` with `patch` at (top, left); what hangs over the edge is cut off.
+    """Return a copy of `image` with `patch` at (top, left); what hangs over the edge is cut off.
 
     Args:
         image: (h, w, 3) uint8.
@@ -122,12 +122,12 @@ def blend(image: np.ndarray, rng: np.random.Generator, *, other: np.ndarray, opa
 
 
 def mix(image: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """share * image + (1 - share) * other, both of one shape, rounded."""
+    """Return share * image + (1 - share) * other, both of one shape, rounded."""
     return cv2.addWeighted(image, share, other, 1 - share, 0.0)
 
 
 def collage(image: np.ndarray, rng: np.random.Generator, *, other: np.ndarray) -> np.ndarray:
-    """Grid of two or four cells of one size: the image in one, `other` and its mirror images in the rest."""
+    """Return a grid of two or four equal cells: the image in one, `other` and its mirror images in the rest."""
     rows, columns = ((1, 2), (2, 1), (2, 2))[rng.integers(3)]
     height, width = math.ceil(image.shape[0] / rows), math.ceil(image.shape[1] / columns)
     foreign = resize(other, height, width)
@@ -169,7 +169,7 @@ def shapes(
     count: tuple[int, int] = (1, 4),
     share: Range = (0.1, 0.4),
 ) -> np.ndarray:
-    """Opaque upright rectangles and turned ellipses of random colours; each side a `share` of the image's."""
+    """Draw opaque upright rectangles and turned ellipses of random colours; each side a `share` of the image's."""
     out = image.copy()
     sides = np.array(image.shape[1::-1])
     for _ in range(rng.integers(*count, endpoint=True)):

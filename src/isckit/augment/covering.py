@@ -1,4 +1,4 @@
-"""Heavy occlusion: patches that leave little of a picture to be seen."""
+"""Pictures, emoji and text in random rectangles: heavy occlusion, and separate's pastes (SeungKee Jeon 2021)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import cv2
 import numpy as np
 
-from isckit.augment import augly
+from isckit.augment import augly, social
 from isckit.augment.colour import random_colour
 from isckit.augment.compose import mix, paste
 from isckit.augment.draws import Range
 from isckit.augment.geometry import resize
-from isckit.augment.social import text
 
-_PLACES = 64
+_CORNERS = 64
+"""Places tried for each patch of `occlude`."""
 
 
 def occlude(
@@ -25,10 +25,10 @@ def occlude(
     count: tuple[int, int] = (3, 8),
     area: Range = (0.45, 0.8),
 ) -> np.ndarray:
-    """Opaque patches, `count` of them, that cover about a share `area` of the picture and never more than its end.
+    """Cover about a share `area` of the picture, and never more than its end, by `count` opaque patches.
 
     A patch is a rectangle of aspect 1/2 to 2 that shows a part of `other`, an emoji or text on a colour. Each is as
-    large as what is still to be covered asks for, and lies where, of many places drawn evenly, it hides the most.
+    large as the share still missing asks for, and lies where, of _CORNERS places drawn evenly, it hides the most.
     """
     out, covered = image, np.zeros(image.shape[:2], bool)
     wanted, patches = rng.uniform(*area), int(rng.integers(*count, endpoint=True))
@@ -37,22 +37,22 @@ def occlude(
         height, width = _sides(missing / left, image.shape[:2], rng)
         if not height * width:
             continue
-        row, column = _place(covered, height, width, rng)
+        row, column = _freest_corner(covered, height, width, rng)
         covered[row : row + height, column : column + width] = True
         out = paste(out, _patch(other, height, width, rng), top=row, left=column)
     return out.copy() if out is image else out
 
 
 def _sides(pixels: float, shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-    """Height and width of a rectangle of at most so many pixels that fits into the picture."""
+    """Return height and width of a rectangle of at most so many pixels that fits into the picture."""
     aspect = math.exp(rng.uniform(-math.log(2), math.log(2)))
     height = min(shape[0], math.floor(math.sqrt(max(0.0, pixels) / aspect)))
     return height, min(shape[1], math.floor(pixels / height)) if height else 0
 
 
-def _place(covered: np.ndarray, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Row and column of the rectangle's corner, wholly inside."""
-    corners = rng.integers((covered.shape[0] - height, covered.shape[1] - width), size=(_PLACES, 2), endpoint=True)
+def _freest_corner(covered: np.ndarray, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return row and column of the corner, of _CORNERS drawn, where the rectangle hides the most that was free."""
+    corners = rng.integers((covered.shape[0] - height, covered.shape[1] - width), size=(_CORNERS, 2), endpoint=True)
     table = cv2.integral(covered.astype(np.uint8))
     top, left = corners.T
     bottom, right = top + height, left + width
@@ -62,7 +62,7 @@ def _place(covered: np.ndarray, height: int, width: int, rng: np.random.Generato
 
 
 def _patch(other: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """(height, width, 3): a part of `other`, an emoji or text on a random colour."""
+    """Return (height, width, 3): a part of `other`, an emoji or text on a random colour."""
     kind = int(rng.integers(3))
     if kind == 0:
         rows, columns = (max(1, side // 2) for side in other.shape[:2])
@@ -70,13 +70,13 @@ def _patch(other: np.ndarray, height: int, width: int, rng: np.random.Generator)
         return resize(np.ascontiguousarray(other[top : top + rows, left : left + columns]), height, width)
     ground = np.full((height, width, 3), random_colour(rng), np.uint8)
     if kind == 1:
-        return text(ground, rng, share=(0.3, 0.8))
-    picture = _resized(augly.emoji(int(rng.integers(len(augly.emoji_files())))), height, width)
+        return social.text(ground, rng, share=(0.3, 0.8))
+    picture = _resized_emoji(augly.emoji(int(rng.integers(len(augly.emoji_files())))), height, width)
     return paste(ground, picture[..., :3], top=0, left=0, alpha=picture[..., 3:] / np.float32(255))
 
 
-def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h, w, 4) uint8 to (height, width, 4), colours and opacity apart."""
+def _resized_emoji(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize (h, w, 4) uint8 to (height, width, 4), colours and opacity apart."""
     alpha = resize(np.repeat(picture[..., 3:], 3, axis=2), height, width)[..., :1]
     return np.concatenate([resize(np.ascontiguousarray(picture[..., :3]), height, width), alpha], axis=2)
 
@@ -84,8 +84,8 @@ def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 def onto_black(
     image: np.ndarray, rng: np.random.Generator, *, area: Range = (0.05, 1.0), opacity: Range = (0.5, 1.0)
 ) -> np.ndarray:
-    """The image on a black picture of its shape; `area` is the rectangle's share of it, its aspect 1/2 to 2."""
-    return _placed(np.zeros_like(image), image, rng, area, opacity)
+    """Paste the image on black of its shape; `area` is the rectangle's share of it, its aspect 1/2 to 2."""
+    return _in_rectangle(np.zeros_like(image), image, rng, area, opacity)
 
 
 def onto(
@@ -98,14 +98,12 @@ def onto(
     emoji: float = 0.0,
     text: float = 0.0,
 ) -> np.ndarray:
-    """As `onto_black`, on `other` stretched to the image's shape, which gets emoji or text by these chances."""
-    from isckit.augment.social import text as write
-
+    """Paste as `onto_black` on `other`, stretched to the image's shape, with emoji or text on it by these chances."""
     ground = resize(other, *image.shape[:2])
-    for chance, edit in ((emoji, sticker), (text, write)):
+    for chance, edit in ((emoji, sticker), (text, social.text)):
         if rng.random() < chance:
             ground = edit(ground, rng)
-    return _placed(ground, image, rng, area, opacity)
+    return _in_rectangle(ground, image, rng, area, opacity)
 
 
 def cover(
@@ -116,8 +114,8 @@ def cover(
     area: Range = (0.08, 0.5),
     opacity: Range = (0.4, 1.0),
 ) -> np.ndarray:
-    """`other` in a rectangle on the image."""
-    return _placed(image, other, rng, area, opacity)
+    """Paste `other` in a rectangle on the image."""
+    return _in_rectangle(image, other, rng, area, opacity)
 
 
 def sticker(
@@ -129,7 +127,7 @@ def sticker(
     kept: Range = (0.08, 0.5),
     filled: float = 1.0,
 ) -> np.ndarray:
-    """A part of an emoji in a rectangle on the image; `kept` is its share of the emoji.
+    """Paste a part of an emoji in a rectangle on the image; `kept` is its share of the emoji.
 
     With the chance `filled` what is transparent gets a random colour.
     """
@@ -139,26 +137,18 @@ def sticker(
     fill = np.array(random_colour(rng), np.float32)
     if rng.random() < filled:
         colours, alpha = np.rint(fill + (colours - fill) * alpha).astype(np.uint8), np.ones_like(alpha)
-    return _placed(image, np.ascontiguousarray(colours), rng, area, opacity, alpha=alpha)
-
-
-def shear(image: np.ndarray, rng: np.random.Generator, *, most: float = 45.0) -> np.ndarray:
-    """Slant rows by up to `most` degrees to either side, about the centre; corners black."""
-    slope = math.tan(math.radians(rng.uniform(-most, most)))
-    height, width = image.shape[:2]
-    matrix = np.array([[1, slope, -slope * (height - 1) / 2], [0, 1, 0]], np.float32)
-    return cv2.warpAffine(image, matrix, (width, height))
+    return _in_rectangle(image, np.ascontiguousarray(colours), rng, area, opacity, alpha=alpha)
 
 
 def _part(picture: np.ndarray, rng: np.random.Generator, share: Range) -> np.ndarray:
-    """A window of that share of the area, of the picture's aspect."""
+    """Return a window of that share of the area, of the picture's aspect."""
     factor = math.sqrt(rng.uniform(*share))
     height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
     top, left = rng.integers((picture.shape[0] - height, picture.shape[1] - width), endpoint=True).tolist()
     return picture[top : top + height, left : left + width]
 
 
-def _placed(
+def _in_rectangle(
     ground: np.ndarray,
     patch: np.ndarray,
     rng: np.random.Generator,
@@ -167,7 +157,7 @@ def _placed(
     *,
     alpha: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The patch on the ground, wholly inside, at a place drawn evenly."""
+    """Return the ground with the patch wholly inside, at a place drawn evenly."""
     share, aspect, strength = (
         rng.uniform(*area),
         math.exp(rng.uniform(-math.log(2), math.log(2))),

@@ -11,16 +11,15 @@ import cv2
 import numpy as np
 
 from isckit.augment.draws import Amount, Choice, Range, draw, draw_whole
-from isckit.augment.geometry import square
 
 
 def blur(image: np.ndarray, rng: np.random.Generator, *, sigma: Amount = (0.005, 0.04)) -> np.ndarray:
-    """Gaussian blur; `sigma` as a share of the short side (0.04 is 10 px at 256)."""
+    """Blur by a Gaussian; `sigma` as a share of the short side (0.04 is 10 px at 256)."""
     return gaussian(image, draw(rng, sigma) * min(image.shape[:2]))
 
 
 def gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of `sigma` px; above 2 px by three box filters, whose cost does not grow with sigma."""
+    """Blur by a Gaussian of `sigma` px; above 2 px by three box filters, whose cost does not grow with sigma."""
     if sigma <= 0.1:
         return image.copy()
     if sigma < 2:
@@ -57,7 +56,7 @@ def sharpen(image: np.ndarray, rng: np.random.Generator, *, factor: Range = (2.0
 
 
 def edge_enhance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pillow's EDGE_ENHANCE or EDGE_ENHANCE_MORE, with even chances."""
+    """Apply Pillow's EDGE_ENHANCE or EDGE_ENHANCE_MORE, with even chances."""
     centre = (10, 9)[rng.integers(2)]
     kernel = np.full((3, 3), -1, np.float32)
     kernel[1, 1] = centre
@@ -65,7 +64,7 @@ def edge_enhance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def noise(image: np.ndarray, rng: np.random.Generator, *, deviation: Range = (5.0, 40.0)) -> np.ndarray:
-    """Gaussian noise of `deviation` grey levels, independent for each value."""
+    """Add Gaussian noise of `deviation` grey levels, independent for each value."""
     grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(*deviation))
     return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
 
@@ -101,75 +100,3 @@ def jpeg(image: np.ndarray, rng: np.random.Generator, *, quality: tuple[int, int
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     assert decoded is not None
     return decoded
-
-
-_FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
-
-
-def random_resized_crop(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    size: int,
-    scale: Range = (0.08, 1.0),
-    ratio: Range = (3 / 4, 4 / 3),
-) -> np.ndarray:
-    """torchvision's RandomResizedCrop: `ratio` is the box's own aspect; to (size, size, 3) by the kit's one filter."""
-    top, left, box_h, box_w = _box(image.shape[0], image.shape[1], rng, scale, ratio)
-    return square(image[top : top + box_h, left : left + box_w], size)
-
-
-def _box(height: int, width: int, rng: np.random.Generator, scale: Range, ratio: Range) -> tuple[int, int, int, int]:
-    """Top, left, height, width; after ten boxes that do not fit, the central one of the nearest aspect allowed."""
-    for _ in range(10):
-        area, aspect = rng.uniform(*scale) * height * width, math.exp(rng.uniform(*np.log(ratio)))
-        box_h, box_w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
-        if 0 < box_h <= height and 0 < box_w <= width:
-            top, left = rng.integers((height - box_h, width - box_w), endpoint=True).tolist()
-            return top, left, box_h, box_w
-    box_h, box_w = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
-    return (height - box_h) // 2, (width - box_w) // 2, box_h, box_w
-
-
-def corner_crop(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    low: Amount = (0.0, 0.25),
-    high: Amount = (0.75, 1.0),
-) -> np.ndarray:
-    """Crop between two corners; each coordinate is drawn by itself, `low` and `high` as shares of the sides."""
-    (top, bottom), (left, right) = (
-        (int(draw(rng, low) * side), math.ceil(draw(rng, high) * side)) for side in image.shape[:2]
-    )
-    return image[top:bottom, left:right].copy()
-
-
-def padded_crop(image: np.ndarray, rng: np.random.Generator, *, size: int, share: float = 10 / 256) -> np.ndarray:
-    """Square of the size, black border of `share` of the side on all sides, and a random crop of the size."""
-    border = round(share * size)
-    framed = cv2.copyMakeBorder(
-        square(image, size), border, border, border, border, cv2.BORDER_CONSTANT, value=(0, 0, 0)
-    )
-    top, left = rng.integers(2 * border, size=2, endpoint=True).tolist()
-    return framed[top : top + size, left : left + size].copy()
-
-
-def stretch(image: np.ndarray, rng: np.random.Generator, *, size: int, scale: float = 1.0) -> np.ndarray:
-    """Resize to a square of `scale` times the network's side, aspect ignored."""
-    return square(image, round(scale * size))
-
-
-def enlarge(image: np.ndarray, rng: np.random.Generator, *, size: int) -> np.ndarray:
-    """Bring sides shorter than half the network's side up to that, by a random filter; mostly nothing is done."""
-    height, width = (max(side, math.ceil(size / 2)) for side in image.shape[:2])
-    if (height, width) == image.shape[:2]:
-        return image.copy()
-    return cv2.resize(image, (width, height), interpolation=_FILTERS[rng.integers(len(_FILTERS))])
-
-
-def rotate_in_place(image: np.ndarray, rng: np.random.Generator, *, angle: Amount = (0.0, 360.0)) -> np.ndarray:
-    """Turn by `angle` degrees on a canvas of the same shape, corners black."""
-    height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), draw(rng, angle), 1.0)
-    return cv2.warpAffine(image, matrix, (width, height))

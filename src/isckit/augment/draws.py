@@ -1,4 +1,4 @@
-"""How strong an edit is: a number drawn evenly from a range, or one of several values."""
+"""Strengths of edits: a number drawn evenly from a range, or one of several values."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Amount = Range | Choice
 
 
 def draw(rng: np.random.Generator, amount: Amount) -> float:
-    """A number of a range (end excluded), or one of the values."""
+    """Draw a number of a range (end excluded), or one of the values."""
     if isinstance(amount, Choice):
         return amount.values[rng.integers(len(amount.values))]
     return rng.uniform(*amount)
 
 
 def draw_whole(rng: np.random.Generator, amount: tuple[int, int] | Choice) -> int:
-    """A whole number of a range (both ends included), or one of the values."""
+    """Draw a whole number of a range (both ends included), or one of the values."""
     if isinstance(amount, Choice):
         return int(draw(rng, amount))
     return int(rng.integers(*amount, endpoint=True))

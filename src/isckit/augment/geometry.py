@@ -10,9 +10,11 @@ import numpy as np
 from isckit.augment.colour import random_colour
 from isckit.augment.draws import Amount, Range, draw
 
+_FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bicubic, antialiased resize; (height, width, 3) uint8. The one filter of training and inference."""
+    """Resize to (height, width, 3) uint8: bicubic, antialiased, the one filter of training and inference."""
     if image.shape[:2] == (height, width):
         return image.copy()
     import torch
@@ -25,12 +27,12 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize to (size, size, 3), aspect ignored: what a network sees of a whole image."""
+    """Resize to (size, size, 3), aspect ignored, as a network sees a whole image."""
     return resize(image, size, size)
 
 
 def bounded(image: np.ndarray, pixels: float) -> np.ndarray:
-    """The image itself, or shrunk to about that many pixels, aspect kept."""
+    """Return the image itself, or shrunk to about that many pixels, aspect kept."""
     height, width = image.shape[:2]
     if height * width <= pixels:
         return image
@@ -41,7 +43,7 @@ def bounded(image: np.ndarray, pixels: float) -> np.ndarray:
 def crop(
     image: np.ndarray, rng: np.random.Generator, *, scale: Range = (0.5, 1.0), ratio: Range = (3 / 4, 4 / 3)
 ) -> np.ndarray:
-    """Random box of a `scale` share of the area; `ratio` is its aspect relative to the image's own (log-uniform)."""
+    """Crop a random box of a `scale` share of the area; `ratio` is its aspect over the image's own (log-uniform)."""
     height, width = image.shape[:2]
     area = rng.uniform(*scale)
     # Only aspects with both sides inside: the drawn area is exact and nothing is rejected.
@@ -61,8 +63,45 @@ def resized_crop(
     scale: Range = (0.5, 1.0),
     ratio: Range = (3 / 4, 4 / 3),
 ) -> np.ndarray:
-    """`crop`, resized to (size, size, 3)."""
+    """Resize the box of `crop` to (size, size, 3)."""
     return square(crop(image, rng, scale=scale, ratio=ratio), size)
+
+
+def random_resized_crop(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    scale: Range = (0.08, 1.0),
+    ratio: Range = (3 / 4, 4 / 3),
+) -> np.ndarray:
+    """Crop as torchvision's RandomResizedCrop, `ratio` the box's own aspect; (size, size, 3) by the kit's filter."""
+    top, left, box_h, box_w = _box(image.shape[0], image.shape[1], rng, scale, ratio)
+    return square(image[top : top + box_h, left : left + box_w], size)
+
+
+def corner_crop(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    low: Amount = (0.0, 0.25),
+    high: Amount = (0.75, 1.0),
+) -> np.ndarray:
+    """Crop between two corners; each coordinate is drawn by itself, `low` and `high` as shares of the sides."""
+    (top, bottom), (left, right) = (
+        (int(draw(rng, low) * side), math.ceil(draw(rng, high) * side)) for side in image.shape[:2]
+    )
+    return image[top:bottom, left:right].copy()
+
+
+def padded_crop(image: np.ndarray, rng: np.random.Generator, *, size: int, share: float = 10 / 256) -> np.ndarray:
+    """Resize to a square, add a black border of `share` of its side all round, crop the size at random."""
+    border = round(share * size)
+    framed = cv2.copyMakeBorder(
+        square(image, size), border, border, border, border, cv2.BORDER_CONSTANT, value=(0, 0, 0)
+    )
+    top, left = rng.integers(2 * border, size=2, endpoint=True).tolist()
+    return framed[top : top + size, left : left + size].copy()
 
 
 def hflip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,12 +115,12 @@ def vflip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def rotate90(image: np.ndarray, rng: np.random.Generator, *, turns: tuple[int, int] = (1, 3)) -> np.ndarray:
-    """Quarter turns, anticlockwise."""
+    """Turn by quarter turns, anticlockwise."""
     return np.rot90(image, int(rng.integers(*turns, endpoint=True))).copy()
 
 
 def inscribed(width: int, height: int, angle: float) -> tuple[float, float]:
-    """Sides (width, height) of the largest upright rectangle inside a rectangle turned by `angle` degrees.
+    """Return the sides (width, height) of the largest upright rectangle in one turned by `angle` degrees.
 
     Either all four of its corners touch (both constraints w|cos| + h|sin| <= width, w|sin| + h|cos| <= height bind),
     or the turned rectangle is so slim that only its short side binds.
@@ -116,6 +155,21 @@ def _turn(image: np.ndarray, degrees: float, width: int, height: int, fill: tupl
     matrix[:, 2] += (width - 1) / 2 - centre[0], (height - 1) / 2 - centre[1]
     border = cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT
     return cv2.warpAffine(image, matrix, (width, height), borderMode=border, borderValue=fill or (0, 0, 0))
+
+
+def rotate_in_place(image: np.ndarray, rng: np.random.Generator, *, angle: Amount = (0.0, 360.0)) -> np.ndarray:
+    """Turn by `angle` degrees on a canvas of the same shape, corners black."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), draw(rng, angle), 1.0)
+    return cv2.warpAffine(image, matrix, (width, height))
+
+
+def shear(image: np.ndarray, rng: np.random.Generator, *, most: float = 45.0) -> np.ndarray:
+    """Slant rows by up to `most` degrees to either side, about the centre; corners black."""
+    slope = math.tan(math.radians(rng.uniform(-most, most)))
+    height, width = image.shape[:2]
+    matrix = np.array([[1, slope, -slope * (height - 1) / 2], [0, 1, 0]], np.float32)
+    return cv2.warpAffine(image, matrix, (width, height))
 
 
 def perspective(image: np.ndarray, rng: np.random.Generator, *, distortion: Range = (0.1, 0.5)) -> np.ndarray:
@@ -176,8 +230,21 @@ def downscale(image: np.ndarray, rng: np.random.Generator, *, factor: Range = (0
     return resize(image, max(1, round(image.shape[0] * ratio)), max(1, round(image.shape[1] * ratio)))
 
 
+def stretch(image: np.ndarray, rng: np.random.Generator, *, size: int, scale: float = 1.0) -> np.ndarray:
+    """Resize to a square of `scale` times the network's side, aspect ignored."""
+    return square(image, round(scale * size))
+
+
+def enlarge(image: np.ndarray, rng: np.random.Generator, *, size: int) -> np.ndarray:
+    """Enlarge sides shorter than half the network's side up to that, by a random filter; most stay as they are."""
+    height, width = (max(side, math.ceil(size / 2)) for side in image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image.copy()
+    return cv2.resize(image, (width, height), interpolation=_FILTERS[rng.integers(len(_FILTERS))])
+
+
 def pad(image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.05, 0.25), even: bool = False) -> np.ndarray:
-    """Border of one random colour; each of the four sides grows by its own `share` of that dimension.
+    """Add a border of one random colour; each of the four sides grows by its own `share` of that dimension.
 
     `even`: opposite sides grow alike.
     """
@@ -188,10 +255,22 @@ def pad(image: np.ndarray, rng: np.random.Generator, *, share: Range = (0.05, 0.
 
 
 def pad_square(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Border of a random colour that makes the image square, centred."""
+    """Add a border of a random colour that makes the image square, centred."""
     height, width = image.shape[:2]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
     return cv2.copyMakeBorder(
         image, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT, value=random_colour(rng)
     )
+
+
+def _box(height: int, width: int, rng: np.random.Generator, scale: Range, ratio: Range) -> tuple[int, int, int, int]:
+    """Return top, left, height, width; after ten that do not fit, a central box of the nearest allowed aspect."""
+    for _ in range(10):
+        area, aspect = rng.uniform(*scale) * height * width, math.exp(rng.uniform(*np.log(ratio)))
+        box_h, box_w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < box_h <= height and 0 < box_w <= width:
+            top, left = rng.integers((height - box_h, width - box_w), endpoint=True).tolist()
+            return top, left, box_h, box_w
+    box_h, box_w = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
+    return (height - box_h) // 2, (width - box_w) // 2, box_h, box_w

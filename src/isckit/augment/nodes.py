@@ -1,4 +1,4 @@
-"""How steps are joined: one of several branches, any order, or in turn with exclusions."""
+"""Nodes that join steps: one of several branches, any order, or in turn with exclusions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OneOf:
         return run(self.branches[min(k, len(self.branches) - 1)][1], image, rng, other, size)
 
     def rows(self) -> list[StepRow]:
-        """A heading for each branch, its rows below."""
+        """Return a heading for each branch, its rows below."""
         return [
             row
             for weight, nodes in self.branches
@@ -33,7 +33,7 @@ class OneOf:
         ]
 
     def ops(self) -> set[str]:
-        """Names of all ops in it."""
+        """Return the names of all ops in it."""
         return {op for _, nodes in self.branches for node in nodes for op in node.ops()}
 
 
@@ -56,7 +56,7 @@ class AnyOrder:
         return run([self.steps[k] for k in order], image, rng, other, size)
 
     def rows(self) -> list[StepRow]:
-        """A heading, the rows of the steps below."""
+        """Return a heading, the rows of the steps below."""
         fewest, most = self.some or (0, 0)
         many = f"{fewest}" if fewest == most else f"{fewest}..{most}"
         return [
@@ -65,7 +65,7 @@ class AnyOrder:
         ]
 
     def ops(self) -> set[str]:
-        """Names of all ops in it."""
+        """Return the names of all ops in it."""
         return {step.op for step in self.steps}
 
 
@@ -82,7 +82,7 @@ class Turn:
         assert 0 <= self.probability <= 1, f"{self.name}: probability {self.probability}"
 
     def rows(self) -> list[StepRow]:
-        """A heading, the rows of the steps below."""
+        """Return a heading, the rows of the steps below."""
         unless = f"unless {', '.join(self.unless)}" if self.unless else ""
         return [(f"{self.name}:", f"{self.probability:g}", unless), *_indented(step.rows() for step in self.steps)]
 
@@ -109,11 +109,11 @@ class InTurn:
         return image
 
     def rows(self) -> list[StepRow]:
-        """The rows of the turns."""
+        """Return the rows of the turns."""
         return [row for turn in self.turns for row in turn.rows()]
 
     def ops(self) -> set[str]:
-        """Names of all ops in it."""
+        """Return the names of all ops in it."""
         return {op for turn in self.turns for step in turn.steps for op in step.ops()}
 
 

@@ -1,4 +1,4 @@
-"""Pages of made-up social networks, drawn from nothing, with a photo's place in them: no real page is needed.
+"""Pages of made-up social networks around a photo, drawn by the kit: no real page is needed.
 
 The second prize of the Descriptor track pasted photos into pages cut from query images; these stand in for them.
 """
@@ -31,16 +31,16 @@ class _Pen:
     accent: tuple[int, int, int]
 
     def box(self, top: float, left: float, height: float, width: float, colour: tuple[int, int, int] | int) -> None:
-        """A filled upright rectangle; what hangs over is cut off."""
+        """Draw a filled upright rectangle; what hangs over is cut off."""
         rows = slice(max(0, round(top)), max(0, round(top + height)))
         self.page[rows, max(0, round(left)) : max(0, round(left + width))] = colour
 
     def disc(self, row: float, column: float, radius: float, colour: tuple[int, int, int]) -> None:
-        """A filled circle."""
+        """Draw a filled circle."""
         cv2.circle(self.page, (round(column), round(row)), max(1, round(radius)), colour, cv2.FILLED, cv2.LINE_AA)
 
     def lines(self, top: float, left: float, bottom: float, right: float, ink: int) -> None:
-        """Bars in place of writing, of random lengths, as many as there is room for."""
+        """Draw bars in place of writing, of random lengths, as many as there is room for."""
         step = 1.6 * self.unit
         for k in range(int((bottom - top) / step)):
             length = (right - left) * self.rng.uniform(0.3, 1.0)

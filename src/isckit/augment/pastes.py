@@ -1,4 +1,4 @@
-"""Pictures pasted on pictures, with the boxes of what was pasted: what a detector of overlays is trained on.
+"""Training pictures of the overlay detector: pictures pasted on pictures, with the boxes of what was pasted.
 
 The ranges are those of imgFp's own overlay augmentation, down to smaller pictures (visionForce pasted pictures and
 emoji on train images for YOLOv5, and said no more about it).
@@ -112,7 +112,7 @@ def _emoji(rng: np.random.Generator, settings: Pastes, *, shorter: int) -> np.nd
 def _anywhere(
     picture: np.ndarray, patch: np.ndarray, rng: np.random.Generator, *, alpha: float | np.ndarray
 ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """The picture with the patch somewhere inside it, and the patch's box."""
+    """Return the picture with the patch somewhere inside it, and the patch's box."""
     height, width = patch.shape[:2]
     top, left = rng.integers(np.array(picture.shape[:2]) - (height, width), endpoint=True).tolist()
     return paste(picture, patch, top=top, left=left, alpha=alpha), (left, top, left + width, top + height)

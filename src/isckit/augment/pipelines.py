@@ -1,4 +1,4 @@
-"""All named pipelines, one file a system in `sets`, and how a view gets its randomness."""
+"""All named pipelines, one file a system in `sets`, and the generator of each view."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCALED: Mapping[str, Callable[[float], Pipeline]] = MappingProxyType({"s_square"
 
 @functools.cache
 def find(name: str) -> Pipeline:
-    """The pipeline of that name; NAME@INTENSITY, intensity in (0, 1], where the set has one.
+    """Return the pipeline of that name; NAME@INTENSITY, intensity in (0, 1], where the set has one.
 
     Raises:
         BadInput: there is none, the message names the nearest; or no such intensity.
@@ -71,19 +71,19 @@ def _intensity(name: str, text: str) -> float:
 
 
 def describe(name: str) -> list[StepRow]:
-    """The steps of a pipeline as text: (op, probability, ranges); branches are indented."""
+    """Return the steps of a pipeline as text: (op, probability, ranges); branches are indented."""
     return [row for node in find(name).steps for row in node.rows()]
 
 
 def view_rng(seed: int, epoch: int, index: int, view: int) -> np.random.Generator:
-    """The generator of one view: a function of these four numbers (>= 0), whichever worker makes the view."""
+    """Return the generator of one view: a function of these four numbers (>= 0), whichever worker makes the view."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index, view])))
 
 
 def contact_sheet(
     image: np.ndarray, name: str, *, rows: int, columns: int, size: int, seed: int, other: Other | None
 ) -> np.ndarray:
-    """Show a pipeline: a white-ruled grid of the whole image, then rows * columns - 1 views of it.
+    """Return a white-ruled grid that shows a pipeline: the whole image, then rows * columns - 1 views of it.
 
     Returns:
         (rows * (size + 2) + 2, columns * (size + 2) + 2, 3) uint8.

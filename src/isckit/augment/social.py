@@ -1,4 +1,4 @@
-"""What people on a social network add: emoji, text, meme captions, screenshots, stripes. Drawn by AugLy.
+"""Edits that users of social networks make: emoji, text, meme captions, screenshots, stripes. Drawn by AugLy.
 
 Emoji are AugLy's pictures pasted by us: the same pixels up to the resize filter, in less than half the time.
 """
@@ -105,7 +105,7 @@ def text_inside(
 
 
 def _reach(font: ImageFont.FreeTypeFont, line: str) -> tuple[int, int]:
-    """Width and height in px of a line drawn at the origin."""
+    """Return width and height in px of a line drawn at the origin."""
     _, _, right, bottom = font.getbbox(line)
     return math.ceil(right), math.ceil(bottom)
 

@@ -1,4 +1,4 @@
-"""Augmentation as data: steps with probabilities and ranges, and the pipeline that runs them."""
+"""Augmentation as data: the ops by name, steps with probabilities and ranges, and the pipeline that runs them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from isckit.augment import colour, compose, covering, degrade, geometry, pages, social
-from isckit.augment import colour as pixel_edits
-from isckit.augment import covering as rectangles
-from isckit.augment import degrade as framing
 from isckit.augment.geometry import bounded, square
-
-__all__ = ["NEEDS", "OPS", "Op", "square"]
 
 Op = Callable[..., np.ndarray]
 
@@ -24,8 +19,8 @@ _ALL: tuple[Op, ...] = (
     geometry.crop, geometry.resized_crop, geometry.hflip, geometry.vflip, geometry.rotate, geometry.rotate_pad,
     geometry.rotate90, geometry.perspective, geometry.corner_jitter, geometry.shift_channels, geometry.aspect,
     geometry.downscale, geometry.pad, geometry.pad_square,
-    framing.random_resized_crop, framing.corner_crop, framing.padded_crop, framing.stretch, framing.enlarge,
-    framing.rotate_in_place,
+    geometry.random_resized_crop, geometry.corner_crop, geometry.padded_crop, geometry.stretch, geometry.enlarge,
+    geometry.rotate_in_place,
     colour.colour_jitter, colour.enhance, colour.brightness, colour.grayscale, colour.fade, colour.invert,
     colour.shuffle_channels, colour.swap_channels, colour.solarize, colour.posterize,
     degrade.blur, degrade.motion_blur, degrade.sharpen, degrade.edge_enhance, degrade.noise, degrade.pixelate,
@@ -33,8 +28,8 @@ _ALL: tuple[Op, ...] = (
     compose.overlay, compose.underlay, compose.overlay_by_height, compose.underlay_by_height, compose.blend,
     compose.collage, compose.erase, compose.shapes, covering.occlude,
     social.emoji, social.text, social.text_inside, social.meme, pages.page, social.screenshot, social.stripes,
-    rectangles.onto_black, rectangles.onto, rectangles.cover, rectangles.sticker, rectangles.shear,
-    pixel_edits.pixel_edit, pixel_edits.corrupt,
+    covering.onto_black, covering.onto, covering.cover, covering.sticker, geometry.shear,
+    colour.pixel_edit, colour.corrupt,
 )  # fmt: skip
 
 OPS: Mapping[str, Op] = MappingProxyType({op.__name__: op for op in _ALL})
@@ -43,8 +38,7 @@ OPS: Mapping[str, Op] = MappingProxyType({op.__name__: op for op in _ALL})
 NEEDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {name: frozenset({"other", "size"} & inspect.signature(op).parameters.keys()) for name, op in OPS.items()}
 )
-"""Name -> which of `other` and `size` it must be given."""
-
+"""Name -> those of `other` and `size` that it must be given."""
 
 CANVAS = 2.0
 """Between steps an image holds at most (CANVAS * size)^2 pixels: what is beyond would be lost in the last resize."""
@@ -63,11 +57,11 @@ class Node(Protocol):
         ...
 
     def rows(self) -> list[StepRow]:
-        """It as text."""
+        """Return it as rows of text."""
         ...
 
     def ops(self) -> set[str]:
-        """Names of all ops in it."""
+        """Return the names of all ops in it."""
         ...
 
 
@@ -96,16 +90,16 @@ class Step:
         return bounded(OPS[self.op](image, rng, **self.ranges, **given), (CANVAS * size) ** 2)
 
     def rows(self) -> list[StepRow]:
-        """Op, probability, ranges; as text."""
+        """Return op, probability and ranges as text."""
         return [(self.op, f"{self.probability:g}", ", ".join(f"{k} {_text(v)}" for k, v in self.ranges.items()))]
 
     def ops(self) -> set[str]:
-        """Names of all ops in it."""
+        """Return the names of all ops in it."""
         return {self.op}
 
 
 def step(op: str, probability: float = 1.0, **ranges: Any) -> Step:
-    """A step as it is written in a table."""
+    """Return a step as it is written in a table."""
     return Step(op, probability, ranges)
 
 
@@ -116,7 +110,7 @@ class Pipeline:
     steps: tuple[Node, ...] = ()
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator, other: Other | None, size: int) -> np.ndarray:
-        """One view of `image`.
+        """Return one view of `image`.
 
         Args:
             image: (h, w, 3) uint8 RGB, of any size.
@@ -132,11 +126,11 @@ class Pipeline:
 
     @property
     def needs_other(self) -> bool:
-        """Whether some step works on a second picture."""
+        """True where some step works on a second picture."""
         return any("other" in NEEDS[op] for op in self.ops())
 
     def ops(self) -> set[str]:
-        """Names of all ops in it."""
+        """Return the names of all ops in it."""
         return {op for node in self.steps for op in node.ops()}
 
 

@@ -59,7 +59,7 @@ def train(
                     allowed="a folder with train images",
                     remedy="pass --data DIR",
                 )
-            images = members.training_material(run, open_disc(data), workers=workers) if data else None
+            images = members.training_images(run, open_disc(data), workers=workers) if data else None
             members.train_members(run, images, place=here, workers=workers, witness=witness)
 
 

@@ -1,4 +1,4 @@
-"""What all parts of a recipe share: no unknown keys, and numbers that are checked at birth."""
+"""Types that all parts of a recipe share: no unknown keys, and numbers that are checked at birth."""
 
 from __future__ import annotations
 

@@ -32,9 +32,12 @@ def _of_cut(name: str, cut: Cut, *, final: bool) -> Iterator[Dependence]:
 class Views(BranchSettings):
     """Views of queries against views of references; a pair of images has the score of its best pair of views.
 
-    Score of two views: similarity - norm_factor * mean of the query view's train similarities at ranks norm_first to
-    norm_last, and crop_penalty less for each of the two that is of no `privileged` view set.
-    members: the ensemble members that are looked at, () all. space: None for that of the Descriptor track.
+    Attributes:
+        members: the ensemble members whose views are compared, () all.
+        space: None for that of the Descriptor track.
+        norm_factor, norm_first, norm_last: the score of two views is their similarity - norm_factor * the mean of the
+            query view's train similarities at ranks norm_first to norm_last.
+        crop_penalty: taken off the score for each of the two views that is of no `privileged` view set.
     """
 
     kind: Literal["views"] = "views"
@@ -82,10 +85,15 @@ class Views(BranchSettings):
 class Agreement(BranchSettings):
     """Pairs of views on which several members agree, each in a space of its own (D2LV, Wang et al. 2021).
 
-    Every member lists its pairs of views by `cut`. A pair of views that at least `need` of the lists hold goes on with
-    the score in each of them, as that many rows. Then rows are dropped whose query view has a side of fewer than
-    `min_side` pixels of the image as it is, or, if `faceless`, whose reference shows a face; and `crop_penalty` is
-    taken, once, off rows where not both views are of a `privileged` view set (() takes it off all rows).
+    Every member lists its pairs of views by `cut`. A pair of views on enough lists goes on with the score in each of
+    them, as that many rows.
+
+    Attributes:
+        need: lists that have to hold a pair of views.
+        crop_penalty: taken, once, off rows where not both views are of a `privileged` view set (() takes it off all
+            rows).
+        min_side: rows are dropped whose query view has a side of fewer pixels of the image as it is.
+        faceless: rows are dropped whose reference shows a face.
     """
 
     kind: Literal["agreement"] = "agreement"
@@ -147,10 +155,11 @@ class Agreement(BranchSettings):
 class Local(BranchSettings):
     """Local features: keypoints of both images vote for pairs, geometry verifies them; score = what fits together.
 
-    vote: None where only the pairs of other branches are verified. candidates: names of branches that stand before
-    this one, whose pairs are verified beside the voted ones. of: "image" is the query as the recipe's substitution
-    leaves it, "original" as it is; "overlay" looks at the detected overlay of a query, where it has one, in place of
-    the query (imgFp's third branch); such queries alone get pairs then.
+    Attributes:
+        vote: None where only the pairs of other branches are verified.
+        candidates: names of earlier branches whose pairs are verified beside the voted ones.
+        of: "image" is the query as the recipe's substitution leaves it, "original" as it is; "overlay" is the detected
+            overlay in place of the query (imgFp's third branch), and queries without one get no pairs.
     """
 
     kind: Literal["local"] = "local"
@@ -192,10 +201,14 @@ class Half:
 class Pairs(BranchSettings):
     """Networks that see both images at once score candidates (separate, Jeon 2021).
 
-    A first pass scores the whole images of all `candidates`, and for the pairs of each of the `halves` that half of the
-    query: mean over networks, the best of a pair counts. Pairs that reach `floor`, and of these the `keep` best of each
-    query (0: all; else this looks at other references), go on to a second pass over `views` of the query: maximum over
-    views, mean over networks.
+    A first pass scores whole images: mean over networks, the best of a pair counts. Then a second pass over views.
+
+    Attributes:
+        candidates: earlier branches whose pairs are scored.
+        halves: of the pairs of these branches, the first pass also scores that half of the query.
+        floor: score of the first pass that a pair has to reach for the second.
+        keep: of those, the best so many of each query go on (0: all; else this depends on other references).
+        views: of the query, in the second pass: maximum over views, mean over networks.
     """
 
     kind: Literal["pairs"] = "pairs"
@@ -233,12 +246,16 @@ class Pairs(BranchSettings):
 class Asmk(BranchSettings):
     """Aggregated selective match kernel over the local features of a member (HOW, Tolias et al. 2020).
 
-    features: the strongest of an image over all `scales`, its longer side reduced to `longest` pixels, never enlarged.
-    words: of a codebook by k-means on features, at scale 1, of `fit_images` train images. A feature of a reference or
-    train image is assigned to one word, that of a query to `query_words`.
     Score: sum of s^alpha over shared words with s >= threshold, s = 1 - 2 * Hamming distance / bits, over the root of
     both numbers of words; minus norm_factor * the score of the train image at rank norm_rank. Only pairs that share
     something are listed.
+
+    Attributes:
+        words: of a codebook by k-means on features, at scale 1.
+        fit_images: train images that the codebook is fitted on.
+        features: the strongest of an image over all `scales`.
+        longest: pixels to which the longer side of an image is reduced, never enlarged.
+        query_words: words to which a feature of a query is assigned; one of a reference or train image has one word.
     """
 
     kind: Literal["asmk"] = "asmk"

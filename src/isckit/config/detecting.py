@@ -1,4 +1,4 @@
-"""A detector of pictures pasted on pictures, trained on pastes that the kit makes from train images."""
+"""The detector of pasted pictures, the pastes it is trained on, and the view sets and substitution that boxes give."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from isckit.config.training import Optim
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Pastes:
-    """How training pictures are made: a train image on another, edited; its box is the label.
+    """Training pictures of the detector: a train image on another, edited; its box is the label.
 
-    background: width of the background as a part of its image's, of an aspect between 1:1.5 and 1.5:1 (imgFp's own
-    overlay augmentation; its pasted pictures have a `height` of 0.4 to 0.8 of the background's).
-    stretch: factor on the width of the pasted picture, log-uniform. edits: pipelines of which one edits it first, to
-    its own shape. none: share of pictures without one. emoji: share with an emoji, which is a class of its own and has
-    a side of `emoji_side` of the picture's shorter one. finish: share that is edited afterwards, every pixel in place.
+    Attributes:
+        background: width of the background as a part of its image's, of an aspect between 1:1.5 and 1.5:1 (imgFp's own
+            overlay augmentation).
+        height: of the pasted picture, as a part of the background's (imgFp: 0.4 to 0.8).
+        stretch: factor on the width of the pasted picture, log-uniform.
+        edits: pipelines of which one edits the pasted picture first, to its own shape.
+        none: share of pictures without one.
+        emoji: share with an emoji, which is a class of its own.
+        emoji_side: side of an emoji as a part of the picture's shorter one.
+        finish: share that is edited afterwards, every pixel in place.
     """
 
     background: tuple[Share, Share] = (0.8, 1.0)
@@ -39,15 +44,19 @@ class Pastes:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Detector:
-    """A torchvision detector with two classes, overlay and emoji, that sees whole images as squares of `image_size`.
+    """A torchvision detector with two classes, overlay and emoji, that sees whole images as squares.
 
-    architecture: torchvision's by their names; fcos_mobilenet_v3_small: FCOS on a narrow feature pyramid, which
-    learns from nothing in minutes on a CPU. ssdlite's loss learns nothing from pictures without a paste.
-    pretrained: "none", "hub" (torchvision's COCO weights), or a file of weights of the same architecture; layers that
-    depend on the number of classes start anew.
-    confidence: boxes below it are not written down. overlap: of two boxes of a class that overlap more (IoU), the
-    surer stays. most: boxes kept an image. ema: decay of the moving average that is kept (0: none).
-    An epoch draws `images_per_epoch` backgrounds (0: each train image once), `batch_images` of them a step.
+    Attributes:
+        architecture: torchvision's by their names; fcos_mobilenet_v3_small: FCOS on a narrow feature pyramid, which
+            learns from nothing in minutes on a CPU. ssdlite's loss learns nothing from pictures without a paste.
+        pretrained: "none", "hub" (torchvision's COCO weights), or a file of weights of the same architecture; layers
+            that depend on the number of classes start anew.
+        image_size: side of the square.
+        confidence: boxes below it are not written down.
+        overlap: of two boxes of a class that overlap more (IoU), the surer stays.
+        most: boxes kept an image.
+        images_per_epoch: backgrounds drawn (0: each train image once), `batch_images` of them a step.
+        ema: decay of the moving average that is kept (0: none).
     """
 
     name: str = "detector"
@@ -73,10 +82,11 @@ class Detector:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Substitution:
-    """Queries that are mostly a frame are replaced by the picture in it, before anything else looks at them.
+    """Replacement of queries that are mostly a frame by the picture in it, before any other step.
 
-    The surest overlay above `confidence` is what is kept. `boxes` is a file of overlays (see `views.overlays`) that was
-    made elsewhere; "" asks the recipe's own detector.
+    Attributes:
+        boxes: a file of overlays (see `views.overlays`) that was made elsewhere; "" asks the recipe's own detector.
+        confidence: the surest overlay above it is kept.
     """
 
     boxes: str = ""
@@ -87,9 +97,13 @@ class Substitution:
 class Proposals:
     """The view set "proposals": selective search (Uijlings et al. 2013) with D2LV's settings, largest first.
 
-    scale, sigma, least_size: of the segmentation, on the image reduced to `longest` pixels. Segments of fewer than
-    `least_pixels` pixels of the image, and boxes longer than `aspect` times their width or the other way round, are
-    dropped; then boxes that overlap a larger one by more than `overlap` (IoU). `most` are kept.
+    Attributes:
+        scale, sigma, least_size: of the segmentation.
+        least_pixels: segments of fewer pixels of the image are dropped.
+        aspect: boxes longer than this times their width, or the other way round, are dropped.
+        overlap: boxes that overlap a larger one by more (IoU) are then dropped.
+        longest: pixels to which the image is reduced for the segmentation.
+        most: boxes kept.
     """
 
     scale: float = 500.0
@@ -104,7 +118,11 @@ class Proposals:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Overlays:
-    """The view set "overlays": what the detector found, the surest `most` above `confidence`."""
+    """The view set "overlays": boxes of the detector.
+
+    Attributes:
+        confidence, most: the surest `most` above `confidence` are views.
+    """
 
     confidence: Share = 0.1
     most: Count = 5

@@ -1,4 +1,4 @@
-"""In which values two recipes differ, in words."""
+"""Differences of two recipes, in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def recipe_differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Every value in which two resolved recipes differ: "ensemble.dim: 256 there, 128 now", by key.
+    """Return every value in which two resolved recipes differ: "ensemble.dim: 256 there, 128 now", by key.
 
     Args:
         there, now: plain values, as of `config.to_dict` or read from JSON; tuples and lists are the same.

@@ -1,4 +1,4 @@
-"""Local features: which keypoints, how they vote for pairs of images, how geometry verifies a pair."""
+"""Local features: the keypoints, their votes for pairs of images, and the check of a pair by geometry."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from isckit.config.base import STRICT, Count, NotNegative, NotNegativeInt, Posit
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Keypoints:
-    """What is described of an image, its shorter side reduced to `short_side` pixels and never enlarged.
+    """Keypoints of an image.
 
-    points: the strongest so many are kept (0: all). least: images with fewer have none.
-    kind: a name in `features.kinds`; weights: file of a learned one.
-    sift: RootSIFT in 8 bits. levels, contrast and edge are OpenCV's; enlarged: the points of the doubled image too,
-    without which small images have few. orb: `levels` of its pyramid; contrast, edge and enlarged are SIFT's alone.
+    Attributes:
+        kind: a name in `features.kinds`; sift is RootSIFT in 8 bits.
+        weights: file of a learned one.
+        short_side: pixels to which the shorter side is reduced, never enlarged.
+        points: the strongest so many are kept (0: all).
+        least: images with fewer have none.
+        levels: OpenCV's, of SIFT; of ORB's pyramid.
+        contrast, edge: OpenCV's, of SIFT alone.
+        enlarged: the points of the doubled image too, without which small images have few; SIFT alone.
     """
 
     kind: str = "sift"
@@ -32,17 +37,20 @@ class Keypoints:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Vote:
-    """Query points look reference points up in an index; pairs of images with enough votes are candidates.
+    """Search of query points among reference points; pairs of images with enough votes are candidates.
 
-    index: exact, or cells by k-means on points of train images, of which a query point looks into `probes`; ivf_pq
-    compares with codes of 32 bytes in place of the reference points.
-    by radius: a query point votes for every image with a point within `radius` (squared distance of 8-bit RootSIFT,
-    whose squared length is 65,025; Hamming for ORB), a function of the pair alone; a pair needs `least_votes`.
-    by nearest (imgFp): each query point votes for the image of its one nearest reference point, and the best image
-    wins against the second with `least_votes` (`least_alone` where there is no second) and a mean squared distance
-    below `radius`; this looks at other references.
-    consistent: of votes by radius only those that agree on turn and scale count together. mirrored: the mirrored query
-    votes too.
+    Attributes:
+        index: exact, or cells by k-means on points of train images; ivf_pq compares with codes of 32 bytes in place of
+            the reference points.
+        lists, probes: cells, and those of them that a query point searches.
+        by: "radius", a query point votes for every image with a point within `radius`, a function of the pair alone;
+            "nearest" (imgFp), it votes for the image of its one nearest reference point, and the image of most votes
+            wins where their mean squared distance is below `radius`; this depends on other references.
+        radius: squared distance of 8-bit RootSIFT, whose squared length is 65,025; Hamming for ORB.
+        least_votes: that a pair needs.
+        least_alone: that it needs by nearest where no other image has votes.
+        consistent: of votes by radius only those that agree on turn and scale count together.
+        mirrored: the mirrored query votes too.
     """
 
     index: Literal["exact", "ivf", "ivf_pq"] = "ivf"
@@ -58,12 +66,16 @@ class Vote:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Verify:
-    """Points of two images are matched by the distance ratio; the score is how many fit one geometric model.
+    """The check of a pair: points are matched by the distance ratio; the score is how many fit one geometric model.
 
-    ratio: of squared distances, second over first (imgFp: 1.8). model: none counts matches (imgFp's code), the others
-    inliers within `tolerance` pixels. least: with fewer a pair is not listed (0: all are). mirrored: the mirrored query
-    too, the better of both. score: count, with a part below 1 for the distances; or relative to the points that could
-    have matched, each inlier the less the further it is off (a model is needed).
+    Attributes:
+        ratio: of squared distances, second over first (imgFp: 1.8).
+        model: none counts matches (imgFp's code), the others inliers.
+        tolerance: pixels within which a match is an inlier.
+        least: with fewer a pair is not listed (0: all are).
+        mirrored: the mirrored query too, the better of both.
+        score: count, with a part below 1 for the distances; or relative to the points that could have matched, each
+            inlier the less the further it is off (a model is needed).
     """
 
     ratio: Positive = 1.8

@@ -1,4 +1,4 @@
-"""How the scored pairs of several branches become one score a pair.
+"""Matching: the branches of a recipe, and the fusion of their scored pairs into one score a pair.
 
 A branch may have several rows of a pair (of several members and views). Where branches are added or ranked, each counts
 with its best row.
@@ -44,10 +44,12 @@ class TopMean:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Weighted:
-    """Sum of weight * score over branches; a branch that lacks a pair gives it its `absent` score.
+    """Sum of weight * score over branches.
 
-    weights, absent, logarithmic: one value a fused branch, in their order; of logarithmic branches log(1 + score)
-    counts, of their absent score too.
+    Attributes:
+        weights: one value a fused branch, in their order, as of the two below.
+        absent: the score that a branch gives to a pair it lacks.
+        logarithmic: of these branches log(1 + score) counts, of their absent score too.
     """
 
     kind: Literal["weighted"] = "weighted"
@@ -62,7 +64,7 @@ class Weighted:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Ranks:
-    """1 / (constant + rank) of a pair among its query's, summed over branches; this looks at other references."""
+    """1 / (constant + rank) of a pair among its query's, summed over branches; this depends on other references."""
 
     kind: Literal["ranks"] = "ranks"
     constant: Positive = 60.0
@@ -75,8 +77,10 @@ Fusion = Annotated[Best | Sum | TopMean | Weighted | Ranks, Field(discriminator=
 class Matching:
     """Branches in their order, the later ones on the pairs of earlier ones where they say so.
 
-    fused: names of the branches that are fused, () all. best_per_query: only so many references of each query are
-    handed in (0: all); this looks at other references. The list is cut at rows_per_query times the queries.
+    Attributes:
+        fused: names of the branches that are fused, () all.
+        best_per_query: only so many references of each query are handed in (0: all); this depends on other references.
+        rows_per_query: the list is cut at this times the queries.
     """
 
     branches: Annotated[tuple[Branch, ...], Field(min_length=1)] = (Views(),)

@@ -1,4 +1,4 @@
-"""What an ensemble is made of: networks, descriptors fitted on train, descriptors without weights."""
+"""Members of an ensemble: networks, descriptors fitted on train, descriptors without weights."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from isckit.config.training import Stage
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Backbone:
-    """The backbone and what is changed in it.
+    """The backbone and its changes.
 
-    pretrained: "none", "hub" (fetched by timm) or a local weight file, in timm's, torchvision's or its authors' layout.
-    cut: "stages" leaves out the convolution after the last stage (EfficientNets' head), "last_stage" a ResNet's last
-    stage (HOW).
-    stride16: the last stage of a ResNet keeps its resolution. wave: WaveBlock after stages 2 and 3. ibn: IBN-a.
-    window: of a windowed transformer, in tokens; 0 for its own.
-    blocks: of a windowed transformer, the mean tokens of the last so many blocks, the last stage's normed, side by side
-    in place of its map (EsViT; imgFp takes four); 0 leaves the map.
-    normalisation of the input: the backbone's own, or ImageNet's mean and standard deviation.
-    frozen: what keeps its weights and its batch statistics: nothing, all but the last stage of a ResNet, or all.
-    shallow: two shallow convolutions of the image stand beside the pooled features (DeepRank, Wang et al. 2014).
+    Attributes:
+        pretrained: "none", "hub" (fetched by timm) or a weight file, in timm's, torchvision's or its authors' layout.
+        cut: "stages" leaves out the convolution after the last stage (EfficientNets' head), "last_stage" a ResNet's
+            last stage (HOW).
+        stride16: the last stage of a ResNet keeps its resolution.
+        wave: WaveBlock after stages 2 and 3.
+        ibn: IBN-a.
+        window: of a windowed transformer, in tokens; 0 for its own.
+        blocks: of a windowed transformer, the mean tokens of the last so many blocks, the last stage's normed, side by
+            side in place of its map (EsViT; imgFp takes four); 0 leaves the map.
+        normalisation: of the input, the backbone's own, or ImageNet's mean and standard deviation.
+        frozen: parts that keep weights and batch statistics: none, all but the last stage of a ResNet, or all.
+        shallow: two shallow convolutions of the image stand beside the pooled features (DeepRank, Wang et al. 2014).
     """
 
     name: str = "mobilenetv4_conv_small"
@@ -49,13 +52,14 @@ class Backbone:
 class Head:
     """From pooled features to the embedding.
 
-    linear: a layer, with bias and norm (BatchNorm after it) as they say. projector: visionForce's, with a block to
-    `dim` behind. none: the pooled features themselves (MultiGrain); the network's `dim` is their number.
-    dense: dropout, a layer of widths[0] with ReLU and BatchNorm, a layer to `dim` (Parajuli).
-    deep_rank: two layers of `widths` on the deep branch, each with ReLU and dropout, then beside the two shallow ones a
-    layer to `dim`.
-    whitened: the linear layer is the PCA whitening of local features of train images when training begins, and stays so
-    (HOW).
+    Attributes:
+        kind: "linear", a layer; "projector", visionForce's, with a block to `dim` behind; "none", the pooled features
+            themselves (MultiGrain), whose number is the network's `dim`; "dense", dropout, a layer of widths[0] with
+            ReLU and BatchNorm, a layer to `dim` (Parajuli); "deep_rank", two layers of `widths` on the deep branch,
+            each with ReLU and dropout, then beside the two shallow ones a layer to `dim`.
+        bias, norm: of the linear layer; norm is a BatchNorm after it.
+        whitened: the linear layer is the PCA whitening of local features of train images when training begins, and
+            stays so (HOW).
     """
 
     kind: Literal["linear", "projector", "none", "dense", "deep_rank"] = "linear"
@@ -74,15 +78,18 @@ class Head:
 class Network:
     """Ensemble member: backbone + pooling + head + L2.
 
-    gem_p_at_test: power used outside training; None for the one of training.
-    pooling in place of GeM: "mean", for features that may be negative; "token", the class token of a transformer;
-    "flatten", every position of the map, which fits one image size only; "attention", the smoothed map weighted by the
-    length of its features (HOW).
-    Images are reduced once to a square canvas, from which every view is cut and resized to `image_size`, or to each of
-    `scales`, plain and mirrored where `flip` is set; the unit vectors of these are averaged.
-    grey: the network sees grey pictures, in training and at test. blur: Gaussian radius, in pixels of the image as it
-    is, for references and train images when they are described, never for queries (D2LV's blur sets).
-    weights_of: an earlier network whose weights this one uses, at other settings; it has no stages of its own.
+    Attributes:
+        pooling: in place of GeM: "mean", for features that may be negative; "token", the class token of a transformer;
+            "flatten", every position of the map, which fits one image size only; "attention", the smoothed map weighted
+            by the length of its features (HOW).
+        gem_p_at_test: power used outside training; None for the one of training.
+        image_size: side to which views, cut from the canvas, are resized.
+        scales: sides in its place; the unit vectors are averaged, mirrored ones too where `flip` is set.
+        canvas: side of the square that images are reduced to, once, and views are cut from.
+        grey: the network sees grey pictures, in training and at test.
+        blur: Gaussian radius, in pixels of the image as it is, for references and train images when they are described,
+            never for queries (D2LV's blur sets).
+        weights_of: an earlier network whose weights this one uses, at other settings; it has no stages of its own.
     """
 
     kind: Literal["network"] = "network"
@@ -130,8 +137,10 @@ class Gist:
 class Hash:
     """Ensemble member without weights: a perceptual hash as a vector of its bits, +1 and -1, at unit length.
 
-    The inner product of two is 1 - 2 * Hamming distance / bits. pdq: 256 bits (Davis & Rosen 2019). phash: 64 bits, of
-    the lowest frequencies of a 32 x 32 picture.
+    The inner product of two is 1 - 2 * Hamming distance / bits.
+
+    Attributes:
+        method: "pdq", 256 bits (Davis & Rosen 2019); "phash", 64 bits of the lowest frequencies of a 32 x 32 picture.
     """
 
     kind: Literal["hash"] = "hash"
@@ -142,10 +151,14 @@ class Hash:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Fisher:
-    """Ensemble member: the Fisher vector of an image's RootSIFT, reduced to `dim` (Jegou et al. 2012).
+    """Ensemble member: the Fisher vector of an image's RootSIFT (Jegou et al. 2012).
 
-    Fitted on `fit_images` train images: a PCA of descriptors to `reduced` values, a mixture of `words` Gaussians, a PCA
-    of the vectors that divides by the variance to the power of `whiten` (0.5 full whitening).
+    Attributes:
+        words: Gaussians of the mixture.
+        reduced: values of a descriptor after PCA.
+        dim: values of a vector after PCA.
+        whiten: power of the variance that the vectors' PCA divides by (0.5 full whitening).
+        fit_images: train images that all of it is fitted on.
     """
 
     kind: Literal["fisher"] = "fisher"

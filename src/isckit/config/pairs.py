@@ -14,13 +14,17 @@ from isckit.config.training import Optim
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PairStage:
-    """One stage: groups of `group` look-alike train images, every reference with every query of the group a pair.
+    """One stage: groups of look-alike train images, every reference with every query of the group a pair.
 
-    `groups` steps, a group each, from the `start`-th anchor on and again from the first one behind the last. `view`
-    names the pipeline of the queries, `plain` that of the references; all images of a group are edited with the same
-    draws. A half is grey with probability `grey`. Pairs whose descriptors have a cosine above `duplicate` are left out,
-    as they may be copies of each other. `micro_batch` pairs at a time go through the network (0: all). The schedule
-    of `optim` and the training log count `log_groups` groups as an epoch.
+    Attributes:
+        groups: steps, a group each, in the order of the anchors, from the first one again behind the last.
+        log_groups: groups that the schedule of `optim` and the training log count as an epoch.
+        group: images of a group.
+        start: number of the first anchor.
+        view, plain: pipelines of the queries and of the references; all images of a group get the same draws.
+        grey: probability that a half is grey.
+        duplicate: pairs whose descriptors have a cosine above it are left out, as they may be copies of each other.
+        micro_batch: pairs that go through the network at a time (0: all).
     """
 
     name: str = "main"
@@ -44,13 +48,16 @@ class PairStage:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PairNetwork:
-    """Reference | query side by side in one square picture -> backbone -> one logit.
+    """Reference | query side by side in one square picture -> backbone -> one logit (separate, Jeon 2021).
 
-    Each half is `image_size` rows by half as many columns. tokens: where it is not 0, the backbone sees each image by
-    itself, as a square, and its tokens, of so many values, are compared by attention (what a network from random
-    weights can learn). grey: both halves, in training and at test. canvas: side of the square that views are cut from.
-    neighbours: the member whose train embeddings find the look-alikes. weights_of: the member whose backbone's weights
-    this one begins with; "" for those that `backbone` says.
+    Attributes:
+        image_size: rows of each half, which has half as many columns.
+        canvas: side of the square that views are cut from.
+        tokens: where not 0, the backbone sees each image by itself, as a square, and its tokens, of so many values, are
+            compared by attention (what a network from random weights can learn).
+        grey: both halves, in training and at test.
+        neighbours: the member whose train embeddings find the look-alikes.
+        weights_of: the member whose backbone's weights this one begins with; "" for those that `backbone` says.
     """
 
     kind: Literal["pair_network"] = "pair_network"

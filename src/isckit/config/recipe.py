@@ -1,4 +1,4 @@
-"""The whole vocabulary of a recipe: frozen dataclasses, checked at birth, read from and written to JSON.
+"""The recipe: one system as a frozen value, checked at birth, read from and written to JSON.
 
 Full-scale numbers (batch, memory, images per epoch) are global; the engine divides them over the devices.
 """
@@ -29,12 +29,16 @@ from isckit.config.training import (
 from isckit.types import MAX_DIM, BadInput
 
 RESERVED = "views"
-"""What no member is called: the folder of views that differ from image to image stands beside those of members."""
+"""No member has this name: the folder of views that differ from image to image stands beside those of members."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Extract:
-    """How images become embeddings. `on_broken`: stop with the full list, or replace by grey and report."""
+    """Description of images by the members.
+
+    Attributes:
+        on_broken: stop with the full list, or replace by grey and report.
+    """
 
     batch_images: Count = 32
     shard_images: Count = 2048
@@ -44,7 +48,12 @@ class Extract:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class External:
-    """Weights or images from outside, under a licence (SPDX id) that the user vouches for; `use` names members."""
+    """Weights or images from outside, under a licence that the user vouches for.
+
+    Attributes:
+        licence: SPDX id.
+        use: what it serves, with names of members.
+    """
 
     name: str
     address: str
@@ -79,14 +88,14 @@ class Recipe:
         taken = [*names, *(other.name for other in others)]
         if len(set(taken)) < len(taken) or RESERVED in taken:
             raise ValueError(f"members, pair networks and detector need distinct names, none {RESERVED!r}, got {taken}")
-        looked_at = {"the ensemble": self.ensemble.members}
+        needed = {"the ensemble": self.ensemble.members}
         for branch in self.matching.branches:
-            looked_at[f"branch {branch.name}"] = branch.reads
+            needed[f"branch {branch.name}"] = branch.reads
         for network in self.pair_networks:
-            looked_at[network.name] = tuple(filter(None, (network.neighbours, network.weights_of)))
-        for who, wanted in looked_at.items():
+            needed[network.name] = tuple(filter(None, (network.neighbours, network.weights_of)))
+        for who, wanted in needed.items():
             if unknown := set(wanted) - set(names):
-                raise ValueError(f"{who} looks at members {sorted(unknown)}, which are not there")
+                raise ValueError(f"{who} needs members {sorted(unknown)}, which are not there")
         if any(step.kind != "subtract" for step in self.normalise[:-1]):
             raise ValueError("stretch, push and offset exclude each other, and come last in normalise")
         if self.normalise and self.normalise[-1].kind == "offset" and self.ensemble.dim >= MAX_DIM:
@@ -104,7 +113,7 @@ class Recipe:
 
     @property
     def whole_only(self) -> Recipe:
-        """The same recipe with nothing to describe but whole images: what the Descriptor track needs."""
+        """The recipe with whole images alone to describe, as the Descriptor track needs it."""
         whole = replace(self.matching, branches=(Views(query_views=(), reference_views=()),), fused=())
         return replace(self, matching=whole)
 
@@ -115,7 +124,7 @@ class Recipe:
 
     @property
     def learns(self) -> bool:
-        """Whether anything of it is trained."""
+        """True where any part of it is trained."""
         return bool(self.trained or self.fitted or self.detector or self.pair_networks)
 
     @property
@@ -125,22 +134,22 @@ class Recipe:
 
 
 def to_dict(recipe: Any) -> dict[str, Any]:
-    """The resolved recipe, or a part of one, as plain values."""
+    """Return the resolved recipe, or a part of one, as plain values."""
     return dataclasses.asdict(recipe)
 
 
 def to_json(recipe: Recipe) -> str:
-    """The resolved recipe as canonical, readable JSON."""
+    """Return the resolved recipe as canonical, readable JSON."""
     return json.dumps(to_dict(recipe), indent=2, sort_keys=True) + "\n"
 
 
 def digest(recipe: Recipe) -> str:
-    """sha256 of the canonical JSON."""
+    """Return the sha256 of the canonical JSON."""
     return hashlib.sha256(to_json(recipe).encode()).hexdigest()
 
 
 def from_dict(values: dict[str, Any]) -> Recipe:
-    """Build a recipe from plain values.
+    """Return the recipe of plain values.
 
     Raises:
         BadInput: an unknown or misspelt key, with the nearest known one; a value of the wrong type.
@@ -161,7 +170,7 @@ def from_dict(values: dict[str, Any]) -> Recipe:
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """Apply `a.b=value` settings; list elements are named by index or by the element's name (members.gist.weight=2).
+    """Return the recipe with `a.b=value` settings; list elements go by index or name (members.gist.weight=2).
 
     Raises:
         BadInput: a setting without "=", an unknown key (with the nearest right one), a wrong value.
@@ -231,7 +240,7 @@ def _unknown_key(path: str, near: Sequence[str] = ()) -> BadInput:
     return BadInput(
         seen=f"unknown recipe key {path!r}",
         allowed="the keys printed by: isckit recipes show NAME",
-        remedy=f"did you mean {' or '.join(near[:3])}?" if near else "look the key up in isckit.config",
+        remedy=f"did you mean {' or '.join(near[:3])}?" if near else "read the keys of each part in isckit.config",
     )
 
 
@@ -245,7 +254,7 @@ def _all_paths(kind: Any, prefix: str = "") -> Iterable[str]:
 
 
 def _element(kind: Any) -> str:
-    """What an element of a list is called by default."""
+    """Return the default name of a list's element."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     return str(defaults.get("name", defaults.get("kind")))
 

@@ -1,4 +1,4 @@
-"""How vectors of ensemble members become the vectors that are compared, and which compared pairs go on."""
+"""Spaces: from the vectors of members to those that are compared, and the compared pairs that go on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from isckit.types import MAX_DIM
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Ensemble:
-    """Members to one descriptor of `dim` values; `members` names those that it is made of, () all.
+    """Members to one descriptor.
 
-    pca: concatenated members -> PCA fitted on train -> L2; `whiten` is the eigenvalue power: 0 none, 0.5 full.
-    shared: members that share one space (titanshield2): references and train by the first member, queries by the mean
-    of the others.
+    Attributes:
+        how: "pca", concatenated members -> PCA fitted on train -> L2; "shared", members that share one space
+            (titanshield2): references and train by the first member, queries by the mean of the others.
+        members: names of those that it is made of, () all.
+        dim: values of the descriptor.
+        whiten: the eigenvalue power of the PCA: 0 none, 0.5 full.
     """
 
     how: Literal["pca", "shared"] = "pca"
@@ -41,13 +44,13 @@ class Space:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Cut:
-    """Which scored pairs of views go on.
+    """The scored pairs of views that go on.
 
-    rows: the best pairs of views, `amount` times the query images, over all of them (D2LV: 20); how far down the list
-    goes depends on other images.
-    neighbours: of every query view its `amount` best reference views (separate); this looks at other references.
-    share: all that reach the score which a share of `amount` of unrelated pairs of train images reaches; this looks at
-    nothing but the pair, and is fitted once, on train.
+    Attributes:
+        by: "rows", the best pairs of views, `amount` times the query images, over all of them (D2LV: 20); how far down
+            the list goes depends on other images; "neighbours", of every query view its `amount` best reference views
+            (separate); this depends on other references; "share", all that reach the score which a share of `amount` of
+            unrelated pairs of train images reaches: this depends on nothing but the pair, and is fitted once, on train.
     """
 
     by: Literal["rows", "neighbours", "share"] = "rows"
@@ -64,8 +67,10 @@ class Cut:
 class Subtract:
     """Negative embedding subtraction (lyakaap): x <- unit(x - beta * mean of the k nearest train vectors).
 
-    dba: the train vectors are first replaced by a weighted mean of so many neighbours, themselves included (0: not),
-    each weighted by its similarity to the power `dba_power`.
+    Attributes:
+        dba: the train vectors are first replaced by a weighted mean of so many neighbours, themselves included (0:
+            not).
+        dba_power: each neighbour is weighted by its similarity to this power.
     """
 
     kind: Literal["subtract"] = "subtract"
@@ -90,7 +95,9 @@ class Stretch:
 class Push:
     """Query normalisation (S-square), queries only: q <- q + amount * sqrt(mean_n) * away from its k train neighbours.
 
-    by: each difference is divided by the root mean square of its coordinate over the neighbours, or by its own length.
+    Attributes:
+        by: each difference is divided by the root mean square of its coordinate over the neighbours, or by its own
+            length.
     """
 
     kind: Literal["push"] = "push"

@@ -1,4 +1,7 @@
-"""What a stage of training minimises: one class a loss, chosen by `kind`. Numbers belong to the global batch."""
+"""Training of a network: losses, one class each chosen by `kind`, images, optimiser, stages.
+
+Numbers belong to the global batch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Contrastive:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class InfoNce:
-    """Softmax of the positives over a cross-batch memory; what `baseline` trains its small network with."""
+    """Softmax of the positives over a cross-batch memory; `baseline` trains its small network with it."""
 
     kind: Literal["infonce"] = "infonce"
     temperature: Positive = 0.05
@@ -42,7 +45,8 @@ class NtXent:
 class ArcFace:
     """Each train image a class, additive angular margin (Deng et al. 2019; S-square).
 
-    `start`: class weights at random, or the mean of a clean and `centroid_views` edited embeddings (drip training).
+    Attributes:
+        start: class weights at random, or the mean of a clean and `centroid_views` edited embeddings (drip training).
     """
 
     kind: Literal["arcface"] = "arcface"
@@ -56,7 +60,12 @@ class ArcFace:
 class TwoHeads:
     """Cross-entropy on the wide and the narrow head, soft cross-entropy between them, batch-hard soft-margin triplet.
 
-    visionForce (Wang et al. 2021). `smoothing` of labels; logits are divided by `logit_temperature`.
+    visionForce (Wang et al. 2021).
+
+    Attributes:
+        cross_entropy, triplet, soft: weights of the terms.
+        smoothing: of labels.
+        logit_temperature: divides the logits.
     """
 
     kind: Literal["two_heads"] = "two_heads"
@@ -80,7 +89,10 @@ class BarlowTwins:
 class MomentumTeacher:
     """BYOL with momentum statistics in the teacher (Momentum^2 Teacher, Li et al. 2021): pre-training.
 
-    The teacher's momentum rises to 1 by a cosine over the stage. The teacher is what the stage leaves.
+    The teacher is what the stage leaves.
+
+    Attributes:
+        momentum: the teacher's at first; it rises to 1 by a cosine over the stage.
     """
 
     kind: Literal["momentum_teacher"] = "momentum_teacher"
@@ -93,7 +105,11 @@ class MomentumTeacher:
 class Compatibility:
     """Features of a frozen anchor member as targets, self-distillation and restoration (after titanshield2).
 
-    The first view is weak, the others hard. `anchor` names a member of the recipe that stands before this one.
+    The first view is weak, the others hard.
+
+    Attributes:
+        anchor: a member of the recipe that stands before this one.
+        distillation, restoration: weights of these parts; 0 leaves one out.
     """
 
     kind: Literal["compatibility"] = "compatibility"
@@ -114,8 +130,11 @@ class Compatibility:
 class Triplet:
     """Margin on squared L2 distances: max(0, d(a,p) - d(a,n) + margin) (Parajuli 2021).
 
-    improved: plus max(0, d(a,p) - d(p,n) + margin / 2). Of the batch's random triplets `triplets` count, half of them
-    semi-hard (the negative is farther than the positive, but not by the margin) or hard (it is nearer).
+    Attributes:
+        improved: plus max(0, d(a,p) - d(p,n) + margin / 2).
+        mining: half of those that count are semi-hard (the negative is farther than the positive, but not by the
+            margin) or hard (it is nearer).
+        triplets: of the batch's random ones, so many count.
     """
 
     kind: Literal["triplet"] = "triplet"
@@ -135,13 +154,16 @@ Loss = Annotated[
 class Data:
     """The images of a stage.
 
-    anchors: train images, each in several edited views; or public true pairs, query and reference as they are.
-    every, ids: of the train images in order of their ids each `every`-th, and of these the first `ids` (0: all).
-    faces: beside these, all train images that show a face (D2LV's face sets).
-    partners: what overlays are taken from; "others" are the train images that are no anchors.
-    negatives: further images as they are, `negatives_per_anchor` beside each anchor. mined: when the stage begins, an
-    edited copy of each train image looks for it; where another is nearer, that one is its negative, and these images
-    alone are the anchors, with those of all earlier mined stages (Parajuli's offline mining).
+    Attributes:
+        anchors: train images, each in several edited views; or public true pairs, query and reference as they are.
+        every: of the train images in order of their ids each `every`-th.
+        ids: of these the first so many (0: all).
+        faces: beside these, all train images that show a face (D2LV's face sets).
+        partners: images that overlays are taken from; "others" are the train images that are no anchors.
+        negatives: further images as they are. mined: when the stage begins, an edited copy of each train image searches
+            for it; where another is nearer, that one is its negative, and these images alone are the anchors, with
+            those of all earlier mined stages (Parajuli's offline mining).
+        negatives_per_anchor: number of these beside each anchor.
     """
 
     anchors: Literal["train", "pairs"] = "train"
@@ -156,7 +178,7 @@ class Data:
         if (self.negatives == "none") != (self.negatives_per_anchor == 0):
             raise ValueError("negatives and negatives_per_anchor go together")
         if self.faces and self.anchors == "pairs":
-            raise ValueError("faces are looked for in train images, and public pairs are the anchors")
+            raise ValueError("faces are those of train images, but the anchors are public pairs")
         if self.negatives == "mined" and (self.anchors, self.negatives_per_anchor) != ("train", 1):
             raise ValueError("mined negatives are of train images, one an anchor")
 
@@ -171,11 +193,17 @@ class Mix:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Optim:
-    """Optimiser and schedule; `lr` belongs to the global batch.
+    """Optimiser and schedule.
 
-    warmup_epochs from `warmup_start` * lr, then hold_epochs at lr, then the schedule down to `final` * lr.
-    per: the learning rate changes every step, or once an epoch. plateau: times `plateau_factor` whenever the mean loss
-    of an epoch was not below the best for more than `plateau_patience` epochs.
+    Attributes:
+        lr: belongs to the global batch.
+        warmup_epochs, warmup_start: epochs in which the rate rises from `warmup_start` * lr.
+        hold_epochs: epochs at lr that follow.
+        schedule: of the epochs after these.
+        final: the schedule ends at `final` * lr.
+        per: the learning rate changes every step, or once an epoch.
+        plateau_factor, plateau_patience: plateau multiplies the rate by the one whenever the mean loss of an epoch was
+            not below the best for more epochs than the other.
     """
 
     name: Literal["adamw", "adam", "sgd", "lars"] = "adamw"
@@ -200,12 +228,19 @@ class Optim:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Stage:
-    """One stage of training. The schedule runs over `epochs`; `stop_after` of them are done (0: all).
+    """One stage of training.
 
-    An epoch draws `images_per_epoch` anchors (0: each once), `batch_images` of them a step. Each anchor comes in as
-    many views as `views` names pipelines. `on_device` names edits done on the device, in batches, after the loader's.
-    `image_size` 0 is the network's. `micro_batch` images at a time go through the network (0: the whole batch), the
-    loss sees them all. `ghost_batch` images share batch statistics (0: the global batch). `ema` 0: none.
+    Attributes:
+        epochs: over which the schedule runs.
+        stop_after: epochs of them that are done (0: all).
+        images_per_epoch: anchors drawn (0: each once).
+        batch_images: anchors a step.
+        image_size: 0 is the network's.
+        views: pipelines, one for each view of an anchor.
+        on_device: names edits done on the device, in batches, after the loader's.
+        ema: decay of the moving average that is kept (0: none).
+        micro_batch: images that go through the network at a time (0: the whole batch); the loss sees them all.
+        ghost_batch: images that share batch statistics (0: the global batch).
     """
 
     name: str = "main"

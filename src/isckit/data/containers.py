@@ -1,4 +1,4 @@
-"""Folders, zip archives and packs of images: what lies in them, and its bytes, without unpacking.
+"""Listings of folders, zip archives and packs of images, and the bytes of each image, without unpacking.
 
 An image is one row of a columnar table, so that a million images are a few arrays, cheap to send to loader workers.
 A read opens the file, reads, and closes: no handle is kept that threads or forked processes could share.
@@ -21,53 +21,55 @@ import numpy as np
 from isckit.data import packs
 from isckit.types import BadInput
 
-PLACE = np.dtype([("shelf", "i4"), ("offset", "i8"), ("packed", "i8"), ("size", "i8"), ("crc", "u4"), ("method", "i2")])
-"""Where an image lies: the number of its shelf and, in an archive, where its local header and its bytes are."""
+PLACE = np.dtype(
+    [("source", "i4"), ("offset", "i8"), ("packed", "i8"), ("size", "i8"), ("crc", "u4"), ("method", "i2")]
+)
+"""The place of an image: the number of its source and, in an archive, those of its local header and its bytes."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PACKED = {-1: packs.FILES, -2: packs.PIXELS}
-"""Methods of images in packs, which zip archives have none of."""
+"""Methods of images in packs; those of zip archives are not below 0."""
 PACK_SUFFIX = ".h5"
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
 _SYSTEM = re.compile(r"\..+|__MACOSX|Thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Source:
     """A folder, zip archive or pack, and the extension of the images from it: many images differ in their id alone."""
 
-    source: Path
+    path: Path
     suffix: str
     is_archive: bool
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Images of folders or archives: ids as found, the table of their places, paths of what else lies there."""
+    """Images of folders or archives: ids as found, the table of their places, paths of all other files there."""
 
     ids: np.ndarray
     places: np.ndarray
-    shelves: tuple[Shelf, ...]
+    sources: tuple[Source, ...]
     foreign: tuple[str, ...]
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder is hidden or kept by an operating system (.DS_Store, Thumbs.db, __MACOSX)."""
+    """Return True for names that are hidden or an operating system's (.DS_Store, Thumbs.db, __MACOSX)."""
     return _SYSTEM.fullmatch(name) is not None
 
 
 def some(names: Sequence[str], *, most: int = 5) -> str:
-    """The first few names, for a message."""
+    """Return the first few names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def contents(folder: Path) -> str:
-    """What a folder holds, for a message."""
+    """Return a folder's entries in words, for a message."""
     names = sorted(name for name in os.listdir(folder) if not is_system(name))  # noqa: PTH208
     return f"which holds {len(names)} entries: {some(names, most=8)}" if names else "which is empty"
 
 
 def list_folder(folder: Path, *, grammar: re.Pattern[str]) -> Listing:
-    """List one folder; what does not fit `grammar` (groups: id, extension), subfolders too, is foreign.
+    """List one folder; names that do not fit `grammar` (groups: id, extension), subfolders too, are foreign.
 
     No file is opened or measured.
     """
@@ -79,7 +81,7 @@ def list_folder(folder: Path, *, grammar: re.Pattern[str]) -> Listing:
 
 
 def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
-    """List a zip archive, with whatever folders it has inside.
+    """List a zip archive, folders inside it included.
 
     Raises:
         BadInput: truncated or otherwise broken; encrypted, or packed by a method other than deflate.
@@ -91,7 +93,7 @@ def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
         raise BadInput(
             seen=f"archive {archive} is broken: {error}",
             allowed="a whole zip archive",
-            remedy=f"fetch {archive.name} again; an unfinished download looks like this",
+            remedy=f"repeat the download of {archive.name}: an unfinished one has this fault",
         ) from error
     members = [m for m in listed if not m.is_dir() and not any(map(is_system, m.filename.split("/")))]
     locked = [m.filename for m in members if m.flag_bits & 1 or m.compress_type not in _METHODS]
@@ -109,7 +111,7 @@ def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
 
 
 def list_pack(pack: Path, *, grammar: re.Pattern[str]) -> Listing:
-    """List a pack of images (see `storage.packs`).
+    """List a pack of images (see `data.packs`).
 
     Raises:
         BadInput: it is broken, or no pack.
@@ -126,36 +128,36 @@ def list_pack(pack: Path, *, grammar: re.Pattern[str]) -> Listing:
 
 
 def listing_of(
-    source: Path, found: Sequence[tuple[Any, ...]], places: np.ndarray, foreign: tuple[str, ...], *, is_archive: bool
+    path: Path, found: Sequence[tuple[Any, ...]], places: np.ndarray, foreign: tuple[str, ...], *, is_archive: bool
 ) -> Listing:
-    """A listing out of (id, extension) of each image of one folder or archive; `places` gets its shelf numbers."""
+    """Return a listing of (id, extension) of each image of one container; `places` gets its source numbers."""
     suffixes = sorted({suffix for _, suffix in found})
     number = {suffix: i for i, suffix in enumerate(suffixes)}
-    places["shelf"] = [number[suffix] for _, suffix in found]
+    places["source"] = [number[suffix] for _, suffix in found]
     ids = np.array([name for name, _ in found], np.str_)
-    return Listing(ids, places, tuple(Shelf(source, suffix, is_archive) for suffix in suffixes), foreign)
+    return Listing(ids, places, tuple(Source(path, suffix, is_archive) for suffix in suffixes), foreign)
 
 
 def join(listings: Iterable[Listing]) -> Listing:
-    """One listing out of several, in their order."""
+    """Return one listing of several, in their order."""
     parts = list(listings)
-    shelves: tuple[Shelf, ...] = ()
+    sources: tuple[Source, ...] = ()
     places = []
     for part in parts:
         moved = part.places.copy()
-        moved["shelf"] += len(shelves)
-        shelves += part.shelves
+        moved["source"] += len(sources)
+        sources += part.sources
         places.append(moved)
     return Listing(
         np.concatenate([np.zeros(0, "U1"), *(part.ids for part in parts)]),
         np.concatenate([np.zeros(0, PLACE), *places]),
-        shelves,
+        sources,
         tuple(name for part in parts for name in part.foreign),
     )
 
 
 def read_member(archive: Path, place: np.void) -> bytes:
-    """One file out of a pack or a zip archive (PKWARE APPNOTE 4.3.7), checked by its CRC-32.
+    """Read one file out of a pack or a zip archive (PKWARE APPNOTE 4.3.7), checked by its CRC-32.
 
     Raises:
         OSError: the archive cannot be read.
@@ -182,12 +184,12 @@ def read_member(archive: Path, place: np.void) -> bytes:
     return data
 
 
-def sizes(ids: np.ndarray, places: np.ndarray, shelves: tuple[Shelf, ...]) -> np.ndarray:
-    """Bytes of every image: from the archives' directories, and by a look at each file in a folder."""
+def sizes(ids: np.ndarray, places: np.ndarray, sources: tuple[Source, ...]) -> np.ndarray:
+    """Return the bytes of every image: from the archives' directories, and by a stat of each file in a folder."""
     result = places["size"].copy()
-    for number, shelf in enumerate(shelves):
-        if shelf.is_archive:
+    for number, source in enumerate(sources):
+        if source.is_archive:
             continue
-        rows = np.flatnonzero(places["shelf"] == number)
-        result[rows] = [os.stat(f"{shelf.source}/{name}{shelf.suffix}").st_size for name in ids[rows]]  # noqa: PTH116
+        rows = np.flatnonzero(places["source"] == number)
+        result[rows] = [os.stat(f"{source.path}/{name}{source.suffix}").st_size for name in ids[rows]]  # noqa: PTH116
     return result

@@ -1,4 +1,4 @@
-"""The torch dataset of extraction: decoded and prepared images of any role."""
+"""The torch dataset of extraction: decoded and prepared images of any role. That of training is in `items`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from isckit.types import BadInput, Role
 
 
 class Preparer(Protocol):
-    """What a describer does to one decoded image in the loader worker."""
+    """A describer, as the loader worker sees it."""
 
     def prepare(self, image: np.ndarray, views: Any) -> np.ndarray:
-        """(H, W, 3) uint8 -> uint8 array of a shape that is the same for every image."""
+        """Return a uint8 array, of the same shape for every image, of (H, W, 3) uint8."""
         ...
 
 
 Substitute = Callable[[str, np.ndarray], np.ndarray]
-"""Image id and decoded image to what takes its place."""
+"""Takes an image's id and pixels; returns the pixels that take their place."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is prepared of every image for one member.
+    """The preparation of every image for one member.
 
     Attributes:
-        member: who prepares.
+        member: prepares the image.
         views: of every image.
         found: the further views of the image of a row, for members that cut views in the worker; None for others.
         blur: Gaussian radius in pixels of the image as it is, before anything else; 0 leaves it alone.
@@ -52,7 +52,7 @@ class Prepared(NamedTuple):
     Attributes:
         whole: one tensor a member, (B, ...), or (...) of a single image.
         found: one tensor a member, (N, ...), all views found in these images; None where there are none.
-        reasons: why an image is broken, "" where it is not.
+        reasons: of broken images; "" for whole ones.
     """
 
     whole: list[torch.Tensor]
@@ -97,7 +97,7 @@ class PreparedImages(Dataset):
 
 
 def opened(images: ImageSet, row: int, substitute: Substitute | None) -> tuple[np.ndarray, str]:
-    """Image `row`, decoded, or what takes its place; grey with the reason where it is broken."""
+    """Return image `row`, decoded, or its substitute; grey with the reason where it is broken."""
     name = str(images.ids[row])
     try:
         image = decode(images.read(row), name=name)
@@ -107,12 +107,12 @@ def opened(images: ImageSet, row: int, substitute: Substitute | None) -> tuple[n
 
 
 def blurred(image: np.ndarray, radius: float) -> np.ndarray:
-    """(H, W, 3) uint8 through Pillow's Gaussian blur."""
+    """Blur (H, W, 3) uint8 by Pillow's Gaussian."""
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def together(items: Sequence[Prepared]) -> Prepared:
-    """Images as a batch."""
+    """Return images as a batch."""
     found = []
     for parts in zip(*(item.found for item in items), strict=True):
         there = [part for part in parts if part is not None]
@@ -123,6 +123,6 @@ def together(items: Sequence[Prepared]) -> Prepared:
 
 
 def worker_init(_: int) -> None:
-    """One thread a loader worker: the workers are the parallelism."""
+    """Set one thread a loader worker: the workers are the parallelism."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

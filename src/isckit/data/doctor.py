@@ -1,4 +1,4 @@
-"""What a data folder holds, what is broken or missing in it, and what can be run with it."""
+"""The doctor: contents of a data folder, its broken or missing images, and the commands that can run on it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class SetDiagnosis:
 
     Attributes:
         count, first, last: its images and the ends of its ids.
-        folders, archives: how many hold it.
+        folders, archives: numbers of those that hold it.
         gaps, missing: ranges, and number, of the ids between first and last that are not there.
-        decoded: images looked at.
+        decoded: number of images examined.
         broken: (id, reason) of those that do not decode.
     """
 
@@ -63,7 +63,7 @@ class LabelDiagnosis:
 
 @dataclass(frozen=True)
 class Ability:
-    """Something one may want to run, whether it can be, and why."""
+    """A step that a user may want to run: possible or not, and the reason."""
 
     name: str
     possible: bool
@@ -72,7 +72,7 @@ class Ability:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that the doctor found."""
+    """All findings of the doctor."""
 
     root: Path
     layout: str
@@ -116,15 +116,15 @@ def _examine_set(images: ImageSet, *, decoded: int, workers: int) -> SetDiagnosi
     steps = np.diff(numbers)
     gaps = [_range(letter, int(numbers[i]) + 1, int(numbers[i + 1]) - 1) for i in np.flatnonzero(steps > 1)]
     rows = np.unique(np.linspace(0, len(images) - 1, decoded).round().astype(int))
-    shelves = [images.shelves[number] for number in np.unique(images.places["shelf"])]
+    sources = [images.sources[number] for number in np.unique(images.places["source"])]
     broken = broken_images(images.subset(rows), workers=workers)
     return SetDiagnosis(
         images.name,
         len(images),
         str(images.ids[0]),
         str(images.ids[-1]),
-        folders=len({shelf.source for shelf in shelves if not shelf.is_archive}),
-        archives=len({shelf.source for shelf in shelves if shelf.is_archive}),
+        folders=len({source.path for source in sources if not source.is_archive}),
+        archives=len({source.path for source in sources if source.is_archive}),
         gaps=tuple(gaps),
         missing=int((steps - 1).sum()),
         decoded=len(rows),
@@ -138,7 +138,7 @@ def _range(letter: str, first: int, last: int) -> str:
 
 
 def broken_images(images: ImageSet, *, workers: int) -> list[tuple[str, str]]:
-    """(id, reason) of every image that does not decode, by id; `workers` processes, below 2 in this one."""
+    """Return (id, reason) of every image that does not decode, by id; `workers` processes, below 2 in this one."""
     chunks = (images.subset(np.arange(at, min(at + _CHUNK, len(images)))) for at in range(0, len(images), _CHUNK))
     found: list[tuple[str, str]] = []
     with tqdm(total=len(images), desc=f"decode {images.name}", unit="img", disable=None) as bar:
@@ -159,7 +159,7 @@ def _mapped(work: Callable, items: Iterator[ImageSet], *, workers: int) -> Itera
 
 
 def _check(images: ImageSet) -> tuple[int, list[tuple[str, str]]]:
-    """How many were looked at, and the faults among them."""
+    """Return the number of images examined, and the faults among them."""
     faults = []
     for i, name in enumerate(images.ids.tolist()):
         try:
@@ -192,7 +192,7 @@ def _absent(ids: np.ndarray, images: ImageSet | None) -> tuple[str, ...]:
 
 
 def _abilities(disc: Disc, labels: Sequence[LabelDiagnosis]) -> Iterator[Ability]:
-    """What can be run: training, each phase, and its scoring."""
+    """Return what can be run: training, each phase, and its scoring."""
     by_phase = {label.phase: label for label in labels}
     no_train = _lack(disc, "train")
     yield Ability("train", not no_train, no_train or f"{len(disc.train or ())} train images")
@@ -207,7 +207,7 @@ def _abilities(disc: Disc, labels: Sequence[LabelDiagnosis]) -> Iterator[Ability
 
 
 def _lack(disc: Disc, name: str) -> str:
-    """Why a set cannot be used; empty where it can."""
+    """Return the reason that a set cannot be used; empty where it can."""
     if name in disc.refused:
         return f"faults in the {name} images, see the problems"
     return "" if getattr(disc, name) is not None else f"no {name} set"
@@ -227,7 +227,7 @@ def _scoring(phase: int, label: LabelDiagnosis | None) -> Ability:
 
 
 def render(diagnosis: Diagnosis) -> str:
-    """The diagnosis as readable text."""
+    """Return the diagnosis as readable text."""
     header = ("set", "images", "in DISC21", "first", "last", "folders", "archives", "gaps", "decoded", "broken")
     rows = [
         (s.name, s.count, FULL[s.name], s.first, s.last, s.folders, s.archives, s.missing, s.decoded, len(s.broken))
@@ -256,7 +256,7 @@ def render(diagnosis: Diagnosis) -> str:
 
 
 def _table(rows: Sequence[tuple]) -> list[str]:
-    """Lines of aligned columns: numbers to the right, text to the left."""
+    """Return lines of aligned columns: numbers to the right, text to the left."""
     texts = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     right = [isinstance(cell, int) for cell in rows[-1]]

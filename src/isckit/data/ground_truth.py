@@ -24,7 +24,7 @@ LineFault = tuple[int, str]
 
 
 def disc_numbers(ids: np.ndarray, letter: str) -> np.ndarray:
-    """Number of each DISC21 id of one kind, -1 where the text is no such id.
+    """Return the number of each DISC21 id of one kind, -1 where the text is no such id.
 
     Args:
         ids: (n,) numpy text.
@@ -52,13 +52,13 @@ def disc_numbers(ids: np.ndarray, letter: str) -> np.ndarray:
 
 
 def phases_of(queries: np.ndarray) -> np.ndarray:
-    """Phase (1 or 2) of each DISC21 query id, 0 where the text is no such id."""
+    """Return the phase (1 or 2) of each DISC21 query id, 0 where the text is no such id."""
     numbers = disc_numbers(queries, "Q")
     return np.where(numbers < 0, 0, 1 + numbers // PHASE_QUERIES)
 
 
 def id_codes(letter: str, *columns: np.ndarray) -> list[np.ndarray]:
-    """Columns of ids of one kind as int64: equal ids get equal codes in all columns, and codes sort as the ids do.
+    """Return columns of ids as int64: equal ids get equal codes in all columns, and codes sort as the ids do.
 
     DISC21 ids become their numbers; any other id its rank among all ids given.
     """
@@ -121,7 +121,7 @@ def read_query_list(path: Path) -> np.ndarray:
 
 
 def _data_lines(path: Path) -> list[tuple[int, str]]:
-    """Line number and text of every line but the header; byte order mark and line ends removed."""
+    """Return number and text of every line but the header; byte order mark and line ends removed."""
     if not path.is_file():
         raise MissingInput(seen=f"no file {path}", allowed="a text file of ids", remedy="check the path")
     try:
@@ -141,7 +141,7 @@ def _data_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _malformed(lines: list[int], queries: np.ndarray, references: np.ndarray) -> list[LineFault]:
-    """Ids that break the grammar: DISC21's when any id follows it, else non-empty and safe in a CSV or path."""
+    """Return ids that break the grammar: DISC21's when any id follows it, else non-empty and safe in a CSV or path."""
     plain = [disc_numbers(queries, "Q") >= 0, disc_numbers(references, "R") >= 0]
     if any(fits.any() for fits in plain):
         wrong = ((queries, ~plain[0], "Q00000"), (references, ~plain[1] & (references != ""), "R000000"))
@@ -156,7 +156,7 @@ def _malformed(lines: list[int], queries: np.ndarray, references: np.ndarray) ->
 
 
 def _repeated(lines: list[int], pairs: list[tuple[str, str]]) -> list[LineFault]:
-    """Pairs that occur twice, and queries listed both as distractor and with a reference."""
+    """Return pairs that occur twice, and queries listed both as distractor and with a reference."""
     faults: list[LineFault] = []
     first: dict[tuple[str, str], int] = {}
     positive = {query: line for line, (query, reference) in zip(lines, pairs, strict=True) if reference}
@@ -176,5 +176,5 @@ def _raise_all(path: Path, faults: Iterable[LineFault], *, allowed: str) -> None
         raise BadInput(
             seen=f"{path}: {len(ordered)} faults: {shown}{'; ...' if len(ordered) > 10 else ''}",
             allowed=allowed,
-            remedy="mend the lines named above",
+            remedy="fix the lines named above",
         )

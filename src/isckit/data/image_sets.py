@@ -1,4 +1,4 @@
-"""A set of images of one role: sorted ids, and where the bytes of each lie."""
+"""A set of images of one role: sorted ids, and the place of the bytes of each. `layouts` finds those of DISC21."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from isckit.data import containers
-from isckit.data.containers import PLACE, Shelf
+from isckit.data.containers import PLACE, Source
 from isckit.data.images import broken, extensions
 from isckit.types import BadInput, MissingInput, Role
 
@@ -22,67 +22,67 @@ class ImageSet:
 
     Attributes:
         name: of the set; DISC21 has train, references, queries and final_queries.
-        role: what the images may be used for.
+        role: the use that the images are allowed for.
         ids: (n,) sorted unique text.
         places: (n,) of `containers.PLACE`.
-        shelves: the folders and archives that `places` refers to.
+        sources: the folders and archives that `places` refers to.
     """
 
     name: str
     role: Role
     ids: np.ndarray
     places: np.ndarray
-    shelves: tuple[Shelf, ...]
+    sources: tuple[Source, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def where(self, i: int) -> str:
-        """Path of image i; for one in an archive, the archive's path and the file's name."""
-        shelf = self.shelves[self.places[i]["shelf"]]
-        return f"{shelf.source}/{self.ids[i]}{shelf.suffix}"
+        """Return the path of image i; for one in an archive, the archive's path and the file's name."""
+        source = self.sources[self.places[i]["source"]]
+        return f"{source.path}/{self.ids[i]}{source.suffix}"
 
     def read(self, i: int) -> bytes:
-        """The file of image i. Threads and processes, forked or not, may read at the same time.
+        """Read the file of image i. Threads and processes, forked or not, may read at the same time.
 
         Raises:
             MissingInput: the file, or its archive, has gone since it was listed.
             BrokenImage: it cannot be read, or the archive is damaged there.
         """
         place, name = self.places[i], str(self.ids[i])
-        shelf = self.shelves[place["shelf"]]
+        source = self.sources[place["source"]]
         try:
-            return containers.read_member(shelf.source, place) if shelf.is_archive else Path(self.where(i)).read_bytes()
+            return containers.read_member(source.path, place) if source.is_archive else Path(self.where(i)).read_bytes()
         except FileNotFoundError as error:
             raise MissingInput(
                 seen=f"{error.filename} is gone",
                 allowed="files that stay while they are read",
-                remedy="put it back, or run the command again without it",
+                remedy="put it back, or repeat the command without it",
             ) from error
         except (OSError, ValueError) as error:
-            raise broken(f"cannot be read from {shelf.source}: {error}", name=name) from error
+            raise broken(f"cannot be read from {source.path}: {error}", name=name) from error
 
     def listing_digest(self) -> str:
-        """sha256 over ids and file sizes: equal for a folder and its zip archive. Looks at each file of a folder.
+        """Return the sha256 of ids and file sizes: equal for a folder and its zip archive. Stats each file of a folder.
 
         Raises:
             MissingInput: a file has gone since it was listed.
         """
         try:
-            sizes = containers.sizes(self.ids, self.places, self.shelves)
+            sizes = containers.sizes(self.ids, self.places, self.sources)
         except FileNotFoundError as error:
             raise MissingInput(
                 seen=f"{error.filename} is gone",
                 allowed="files that stay while they are used",
-                remedy="put it back, or run the command again without it",
+                remedy="put it back, or repeat the command without it",
             ) from error
         sha = hashlib.sha256("\n".join(self.ids.tolist()).encode())
         sha.update(sizes.astype("<i8").tobytes())
         return sha.hexdigest()
 
     def subset(self, rows: np.ndarray) -> ImageSet:
-        """The given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
-        return ImageSet(self.name, self.role, self.ids[rows], self.places[rows], self.shelves)
+        """Return the given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
+        return ImageSet(self.name, self.role, self.ids[rows], self.places[rows], self.sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +90,14 @@ class GivenImages(ImageSet):
     """Images handed over one by one: files from anywhere, or files in memory.
 
     Attributes:
-        sources: (n,) path or bytes of each.
+        files: (n,) path or bytes of each.
     """
 
-    sources: tuple[Path | bytes, ...] = ()
+    files: tuple[Path | bytes, ...] = ()
 
     def where(self, i: int) -> str:
         """Return the path of image i, or its id where it is in memory."""
-        source = self.sources[i]
+        source = self.files[i]
         return str(self.ids[i]) if isinstance(source, bytes) else str(source)
 
     def read(self, i: int) -> bytes:
@@ -107,7 +107,7 @@ class GivenImages(ImageSet):
             MissingInput: the file is not there.
             BrokenImage: it cannot be read.
         """
-        source = self.sources[i]
+        source = self.files[i]
         if isinstance(source, bytes):
             return source
         try:
@@ -128,8 +128,8 @@ class GivenImages(ImageSet):
 
     def subset(self, rows: np.ndarray) -> GivenImages:
         """Return the given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
-        sources = tuple(self.sources[row] for row in np.arange(len(self))[rows].tolist())
-        return GivenImages(self.name, self.role, self.ids[rows], self.places[rows], self.shelves, sources)
+        files = tuple(self.files[row] for row in np.arange(len(self))[rows].tolist())
+        return GivenImages(self.name, self.role, self.ids[rows], self.places[rows], self.sources, files)
 
 
 def given_images(sources: Mapping[str, Path | bytes], role: Role) -> GivenImages:
@@ -147,7 +147,7 @@ def given_images(sources: Mapping[str, Path | bytes], role: Role) -> GivenImages
 
 
 def open_folder(path: Path, role: Role) -> ImageSet:
-    """Any folder of images, subfolders included; ids are paths relative to it, without extension.
+    """Open any folder of images, subfolders included; ids are paths relative to it, without extension.
 
     Raises:
         MissingInput: no such folder, or no image in it.
@@ -166,11 +166,11 @@ def open_folder(path: Path, role: Role) -> ImageSet:
     found.sort()
     _refuse_names([stem for stem, _ in found], path)
     listing = containers.listing_of(path, found, np.zeros(len(found), PLACE), (), is_archive=False)
-    return ImageSet(path.resolve().name, role, listing.ids, listing.places, listing.shelves)
+    return ImageSet(path.resolve().name, role, listing.ids, listing.places, listing.sources)
 
 
 def _files(path: Path) -> list[str]:
-    """Paths of all files, relative to `path`, with / between the parts."""
+    """Return the paths of all files, relative to `path`, with / between the parts."""
     found = []
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = [name for name in subfolders if not containers.is_system(name)]
@@ -180,7 +180,7 @@ def _files(path: Path) -> list[str]:
 
 
 def _refuse_names(stems: list[str], path: Path) -> None:
-    """Ids are lines of text in every file of the kit, and unique."""
+    """Raise where ids, which are lines of text in every file of the kit, are not printable or not unique."""
     twice = [stem for stem, before in zip(stems[1:], stems, strict=False) if stem == before]
     if twice:
         raise BadInput(

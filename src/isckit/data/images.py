@@ -1,4 +1,4 @@
-"""Bytes to pixels: every picture file of the outside world becomes upright RGB, or a fault with its reason."""
+"""Bytes to pixels: every decodable image file becomes upright RGB, any other a fault with its reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from PIL import Image
 from isckit.types import BadInput
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM", "ICO")
-"""Pillow's names of the formats read. Left out: formats that start another program, or that have no signature."""
+"""Pillow's names of the formats read, without those that start another program or have no signature."""
 MAX_PIXELS = 178_956_970
-"""Largest image: where Pillow refuses by its defaults, so that no decoder takes what another one leaves."""
+"""Largest image: the limit of Pillow's defaults, so that all decoders refuse the same images."""
 BROKEN_FILL = 128
 """Grey level that stands for an image that cannot be decoded."""
 
@@ -36,7 +36,7 @@ _DECODER_FAULTS = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow's parsers may raise on damaged files: they document no common error."""
+"""Errors that Pillow's parsers raise on damaged files: they document no common one."""
 
 
 class BrokenImage(BadInput):
@@ -44,11 +44,11 @@ class BrokenImage(BadInput):
 
 
 def broken(reason: str, *, name: str) -> BrokenImage:
-    """The fault of one image."""
+    """Return the fault of one image."""
     return BrokenImage(
         seen=reason,
         allowed=f"a whole image file of at most {MAX_PIXELS:,} pixels, in one of: {', '.join(FORMATS)}",
-        remedy=f"fetch image {name} again, or run `isckit doctor` for the list of all broken images",
+        remedy=f"repeat the download of image {name}, or list all broken images with `isckit doctor`",
     )
 
 
@@ -82,28 +82,28 @@ def decode(data: bytes, *, name: str) -> np.ndarray:
 
 
 def extensions() -> frozenset[str]:
-    """Lower-case file name extensions of the formats read, with their dot."""
+    """Return the lower-case file name extensions of the formats read, with their dot."""
     # An MPO is a JPEG with further pictures behind it.
     return frozenset(ext for ext, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO"))
 
 
 def placeholder() -> np.ndarray:
-    """A grey (64, 64, 3) uint8 image, which stands for a broken one."""
+    """Return a grey (64, 64, 3) uint8 image, which stands for a broken one."""
     return np.full((64, 64, 3), BROKEN_FILL, np.uint8)
 
 
 def stop_message(broken_images: Sequence[tuple[str, str]]) -> BadInput:
-    """The fault that stops a run: every broken image as (id, reason), none left out."""
+    """Return the fault that stops a run: every broken image as (id, reason), none left out."""
     listed = "\n".join(f"  {name}: {reason}" for name, reason in broken_images)
     return BadInput(
         seen=f"{len(broken_images)} broken image{'s' * (len(broken_images) != 1)}:\n{listed}",
         allowed="image files that decode",
-        remedy="fetch these files again, or accept grey in their place with --set extract.on_broken=replace",
+        remedy="repeat their download, or accept grey in their place with --set extract.on_broken=replace",
     )
 
 
 def _fast(data: bytes, image: Image.Image) -> np.ndarray:
-    """libjpeg-turbo by way of torchvision; where that gives up, Pillow decides and finds the reason."""
+    """Decode by libjpeg-turbo in torchvision; where that gives up, Pillow decides and finds the reason."""
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -115,7 +115,7 @@ def _fast(data: bytes, image: Image.Image) -> np.ndarray:
 
 
 def _pillow(image: Image.Image) -> np.ndarray:
-    """Any other kind of image, to (H, W, 3) uint8."""
+    """Convert any other kind of image to (H, W, 3) uint8."""
     if image.mode.startswith("I") or image.mode == "F":
         return np.repeat(_to_bytes(np.asarray(image))[:, :, None], 3, axis=2)
     if image.has_transparency_data:
@@ -125,7 +125,7 @@ def _pillow(image: Image.Image) -> np.ndarray:
 
 
 def _to_bytes(samples: np.ndarray) -> np.ndarray:
-    """Grey samples wider than a byte, to uint8."""
+    """Convert grey samples wider than a byte to uint8."""
     low, high = float(samples.min()), float(samples.max())
     if samples.dtype.kind != "f" and low >= 0 and high <= 0xFFFF:
         return (samples.astype(np.uint16) >> 8).astype(np.uint8)  # as Pillow does for 16-bit colour
@@ -135,7 +135,7 @@ def _to_bytes(samples: np.ndarray) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8. Damaged EXIF says nothing, and spoils no image."""
+    """Return the EXIF orientation, 1 to 8; 1 where the EXIF is damaged, which breaks no image."""
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except _DECODER_FAULTS:
@@ -143,7 +143,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn and mirror by the EXIF orientation (CIPA DC-008, tag 274): where row 0 and column 0 of the file belong."""
+    """Turn and mirror by the EXIF orientation (CIPA DC-008, tag 274)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

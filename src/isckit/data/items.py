@@ -1,4 +1,4 @@
-"""The torch dataset of a training stage: an anchor's edited views, and its negatives as they are."""
+"""The torch datasets of training: edited anchors with negatives, and groups of look-alikes for pair networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isckit.data.images import decode
 from isckit.data.training import StageImages, Witness
 from isckit.types import BadInput, RuleViolation
 
-ItemView = Callable[..., np.ndarray]
+Edit = Callable[..., np.ndarray]
 """`(image, rng, other, size)` -> (size, size, 3) uint8; `other` fetches a second picture."""
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 """`(rng, size)` -> (width,) float32: the parameters of the edits that the device does."""
@@ -31,7 +31,7 @@ class Item(NamedTuple):
         labels: (m,) int64.
         views: (m,) int64; the number of the view; -1 for negatives.
         tables: (m, width) float32, parameters of the edits on the device; width 0 where there are none.
-        plain: (p, 3, S, S) uint8, the anchor as it is; p is 0 where nobody asks for it.
+        plain: (p, 3, S, S) uint8, the anchor as it is; p is 0 where the loss does not ask for it.
     """
 
     pixels: torch.Tensor
@@ -42,7 +42,7 @@ class Item(NamedTuple):
 
 
 class StageItems(Dataset):
-    """Item i of an epoch is a function of (seed, epoch, i): neither workers nor an interruption change it.
+    """Items of a stage, each a function of (seed, epoch, i): neither workers nor an interruption change it.
 
     Only train images are edited; queries, references and negatives are resized and no more (rule: no augmentation).
     """
@@ -53,15 +53,15 @@ class StageItems(Dataset):
         *,
         rows: np.ndarray,
         negatives: np.ndarray,
-        views: Sequence[ItemView],
+        views: Sequence[Edit],
         size: int,
         rng: Callable[[int, int], np.random.Generator],
-        raw: ItemView,
+        raw: Edit,
         draw: Draw | None = None,
         plain: bool = False,
         witness: Witness | None = None,
     ) -> None:
-        """`rows` count in the stage's anchors, `negatives` (items, n) in its pool's set; `raw` only resizes."""
+        """Take `rows` of the stage's anchors, `negatives` (items, n) of its pool's set; `raw` only resizes."""
         self.images, self.rows, self.negatives, self.size = images, rows, negatives, size
         self.views, self.rng, self.raw, self.draw = views, rng, raw, draw
         self.plain, self.witness = plain, witness
@@ -74,7 +74,7 @@ class StageItems(Dataset):
         pixels, labels = self._pair(anchor) if self.images.paired else self._edited(anchor, position)
         count = len(labels)
         tables = self._tables(position, count)
-        plain = [self._as_it_is(self.images.material.train, self._train_row(anchor))] if self.plain else []
+        plain = [self._as_it_is(self.images.training_data.train, self._train_row(anchor))] if self.plain else []
         for row in self.negatives[position].tolist():
             pixels.append(self._as_it_is(self.images.pool_set, row))
         more = self.images.pool_labels(self.negatives[position]).tolist()
@@ -88,24 +88,24 @@ class StageItems(Dataset):
         )
 
     def _edited(self, anchor: int, position: int) -> tuple[list[np.ndarray], list[int]]:
-        """All edited views of a train image."""
-        train, row = self.images.material.train, self._train_row(anchor)
+        """Return all edited views of a train image."""
+        train, row = self.images.training_data.train, self._train_row(anchor)
         image, partners = _decoded(train, row), self.images.partners
         views, others = [], []
         for number, augment in enumerate(self.views):
             rng = self.rng(position, number)
-            others.append(_other(rng, partners, row))
+            others.append(_partner(rng, partners, row))
             views.append(augment(image, rng, lambda other=others[-1]: _decoded(train, other), self.size))
         if self.witness is not None:
             self.witness.note(train.role.value, train.ids[[row, *others]].tolist(), np.stack(views))
         return views, [int(self.images.labels[row])] * len(views)
 
     def _pair(self, anchor: int) -> tuple[list[np.ndarray], list[int]]:
-        """Query and reference of a true pair; both have the label of the reference."""
-        material = self.images.material
-        assert material.queries is not None and material.references is not None
+        """Return query and reference of a true pair; both have the label of the reference."""
+        data = self.images.training_data
+        assert data.queries is not None and data.references is not None
         query, reference = self.images.anchors[anchor].tolist()
-        views = [self._as_it_is(material.queries, query), self._as_it_is(material.references, reference)]
+        views = [self._as_it_is(data.queries, query), self._as_it_is(data.references, reference)]
         return views, [len(self.images.labels) + reference] * 2
 
     def _tables(self, position: int, count: int) -> np.ndarray:
@@ -126,29 +126,13 @@ class StageItems(Dataset):
 
 
 def together(items: Sequence[Item]) -> Item:
-    """Items one after the other, as the loader collates them."""
+    """Return items one after the other, as the loader collates them."""
     return Item(*map(torch.cat, zip(*items, strict=True)))
-
-
-def _decoded(images: ImageSet, row: int) -> np.ndarray:
-    return decode(images.read(row), name=str(images.ids[row]))
-
-
-def _stacked(pixels: list[np.ndarray], size: int) -> torch.Tensor:
-    if not pixels:
-        return torch.zeros((0, 3, size, size), dtype=torch.uint8)
-    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
-
-
-def _other(rng: np.random.Generator, partners: np.ndarray, row: int) -> int:
-    """Another image for overlays: never the image itself, unless there is only one."""
-    at = int(rng.integers(len(partners)))
-    return int(partners[at] if partners[at] != row else partners[(at + 1) % len(partners)])
 
 
 @dataclass(frozen=True)
 class LookAlikes:
-    """What looks like each train image.
+    """The nearest images of each train image.
 
     Attributes:
         rows: (n, k) int, rows of the k nearest train images by descending cosine, the image itself first.
@@ -159,7 +143,7 @@ class LookAlikes:
     vectors: np.ndarray | None = None
 
     def digest(self) -> str:
-        """sha256 of the lists."""
+        """Return the sha256 of the lists."""
         return hashlib.sha256(np.ascontiguousarray(self.rows, "<i4").data).hexdigest()
 
 
@@ -168,7 +152,7 @@ class Group(NamedTuple):
 
     Attributes:
         references, queries: (G, 3, S, S) uint8; the images of the same number belong together.
-        counted: (G, G) bool, references by queries: whether a pair counts; copies of the image itself always do.
+        counted: (G, G) bool, references by queries: True where a pair counts, as copies of one image always do.
     """
 
     references: torch.Tensor
@@ -177,7 +161,7 @@ class Group(NamedTuple):
 
 
 def groups_of(stage: config.PairStage, train: ImageSet, look_alikes: LookAlikes) -> np.ndarray:
-    """(groups, G) rows of train: the anchors from `start` on, in order and around, each with its nearest images.
+    """Return (groups, G) rows of train: the anchors from `start` on, in order and around, each with its nearest images.
 
     Raises:
         RuleViolation: the images may not be edited.
@@ -201,10 +185,10 @@ def groups_of(stage: config.PairStage, train: ImageSet, look_alikes: LookAlikes)
 
 
 class GroupItems(Dataset):
-    """Item i is the i-th group of a stage, a function of (seed, i): neither workers nor an interruption change it.
+    """Groups of a stage, each a function of (seed, i): neither workers nor an interruption change it.
 
     The generator is made anew for each image of a group, so that all have the same crop box, the same background and
-    the same colours: what tells a copy from a look-alike is its content alone (Jeon 2021).
+    the same colours: only its content distinguishes a copy from a look-alike (Jeon 2021).
     """
 
     def __init__(
@@ -213,14 +197,14 @@ class GroupItems(Dataset):
         groups: np.ndarray,
         *,
         stage: config.PairStage,
-        plain: ItemView,
-        view: ItemView,
+        plain: Edit,
+        view: Edit,
         size: int,
         rng: Callable[[int, int], np.random.Generator],
         vectors: np.ndarray | None = None,
         witness: Callable[[int], Witness] | None = None,
     ) -> None:
-        """`rng` takes an item's number and that of a stream; `witness` an item's number."""
+        """Take `rng` of an item's number and that of a stream, and `witness` of an item's number."""
         self.train, self.groups, self.stage, self.size = train, groups, stage, size
         self.plain, self.view, self.rng, self.vectors, self.witness = plain, view, rng, vectors, witness
 
@@ -234,12 +218,12 @@ class GroupItems(Dataset):
 
         def background() -> np.ndarray:
             if not fetched:
-                fetched.append(self._decoded(other))
+                fetched.append(_decoded(self.train, other))
             return fetched[0]
 
         sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         for row in rows.tolist():
-            image = self._decoded(row)
+            image = _decoded(self.train, row)
             for number, (side, edit) in enumerate(zip(sides, (self.plain, self.view), strict=True)):
                 side.append(self._edited(image, edit, position, number, background))
             if self.witness is not None:
@@ -250,7 +234,7 @@ class GroupItems(Dataset):
         return Group(references, queries, torch.from_numpy(self._counted(rows)))
 
     def _edited(
-        self, image: np.ndarray, edit: ItemView, position: int, number: int, background: Callable[[], np.ndarray]
+        self, image: np.ndarray, edit: Edit, position: int, number: int, background: Callable[[], np.ndarray]
     ) -> np.ndarray:
         pixels = edit(image, self.rng(position, number), background, self.size)
         if self.rng(position, 2 + number).random() < self.stage.grey:
@@ -259,7 +243,7 @@ class GroupItems(Dataset):
         return pixels
 
     def _other(self, position: int) -> int:
-        """The one image that is joined to those of a group: none of them, unless there is no other."""
+        """Draw the one image that is joined to those of a group: none of them, unless there is no other."""
         rest = np.setdiff1d(np.arange(len(self.train)), self.groups[position]) if len(self.train) < 1_000 else None
         draws = self.rng(position, 4)
         if rest is not None:
@@ -277,5 +261,18 @@ class GroupItems(Dataset):
             np.fill_diagonal(counted, True)
         return counted
 
-    def _decoded(self, row: int) -> np.ndarray:
-        return decode(self.train.read(row), name=str(self.train.ids[row]))
+
+def _decoded(images: ImageSet, row: int) -> np.ndarray:
+    return decode(images.read(row), name=str(images.ids[row]))
+
+
+def _stacked(pixels: list[np.ndarray], size: int) -> torch.Tensor:
+    if not pixels:
+        return torch.zeros((0, 3, size, size), dtype=torch.uint8)
+    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
+
+
+def _partner(rng: np.random.Generator, partners: np.ndarray, row: int) -> int:
+    """Draw another image for overlays: never the image itself, unless there is only one."""
+    at = int(rng.integers(len(partners)))
+    return int(partners[at] if partners[at] != row else partners[(at + 1) % len(partners)])

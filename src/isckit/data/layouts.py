@@ -1,4 +1,4 @@
-"""Image sets, and how copies of DISC21 lay them out: folders, zip archives, packs of the kit, whole or in part."""
+"""Copies of DISC21 as folders, zip archives or packs of the kit, whole or in part. Weight files: `models.layouts`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ GROUND_TRUTH = {
 
 _FILE = re.compile(r"(Q\d{5}|R\d{6}|T\d{6})(\.(?i:jpe?g|png))", re.ASCII)
 _DEPTH = 4
-"""Folders inside a set's folder are looked into this deep."""
+"""Levels of folders inside a set's folder that are searched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Disc:
         layout: the layouts recognised, joined by " + ".
         train, references, queries, final_queries: the image sets at hand.
         ground_truth: phase -> file.
-        problems: what is wrong in the folder, one sentence each.
+        problems: faults of the folder, one sentence each.
         refused: set -> the problems that make it ambiguous; `require` refuses such a set.
     """
 
@@ -87,10 +87,10 @@ class Disc:
 
 
 def require(disc: Disc, name: str) -> ImageSet:
-    """The image set of this name.
+    """Return the image set of this name.
 
     Raises:
-        MissingInput: it is not there; the message tells where it would be looked for.
+        MissingInput: it is not there; the message names the places searched.
         BadInput: its ids are mixed up or occur twice, or a part of it cannot be listed.
     """
     assert name in ROLES, name
@@ -98,7 +98,7 @@ def require(disc: Disc, name: str) -> ImageSet:
         raise BadInput(
             seen="; ".join(disc.refused[name]),
             allowed=f"each id once, in a whole folder or archive of the {name} set",
-            remedy="move, remove or fetch again the files named",
+            remedy="move, remove or replace the files named",
         )
     images: ImageSet | None = getattr(disc, name)
     if images is None:
@@ -112,7 +112,7 @@ def require(disc: Disc, name: str) -> ImageSet:
 
 
 def open_disc(root: Path) -> Disc:
-    """Find whatever is at hand of DISC21 below `root`, in any layout of LAYOUTS or a mixture of them.
+    """Find all of DISC21 that is at hand below `root`, in any layout of LAYOUTS or a mixture of them.
 
     Bad contents do not raise here but stand in `problems` and `refused`, for `require` and the doctor. An image that
     lies in a folder and in an archive is read from the folder.
@@ -151,7 +151,7 @@ def open_disc(root: Path) -> Disc:
 
 
 def _claim(stem: str) -> str | None:
-    """The set that a folder or archive of this name holds."""
+    """Return the set that a folder or archive of this name holds."""
     return next((name for layout in LAYOUTS for name in LAYOUTS[layout] if _holds(layout, name, stem)), None)
 
 
@@ -168,7 +168,7 @@ def _is_packed(name: str) -> bool:
 
 
 def _found(root: Path, faults: dict[str, list[str]], notes: list[str]) -> list[tuple[str, str, Listing]]:
-    """(name, set claimed, images) of each folder and archive of a known name, and of those inside them."""
+    """Return (name, set claimed, images) of each folder and archive of a known name, and of those inside them."""
     bases = [base for base in (root, root / "images") if base.is_dir()]
     paths = [Path(entry) for base in bases for entry in os.scandir(base) if entry.is_dir() or _is_packed(entry.name)]
     found = []
@@ -184,7 +184,7 @@ def _found(root: Path, faults: dict[str, list[str]], notes: list[str]) -> list[t
 
 
 def _tree(path: Path, faults: list[str], *, depth: int) -> Iterator[Listing]:
-    """The listing of a folder or archive, then those of the folders and archives inside the folder."""
+    """Return the listing of a folder or archive, then those of the folders and archives inside the folder."""
     packed = _is_packed(path.name) and not path.is_dir()
     listed = (list_pack if _is_pack(path.name) else list_archive) if packed else list_folder
     try:
@@ -202,7 +202,7 @@ def _tree(path: Path, faults: list[str], *, depth: int) -> Iterator[Listing]:
 
 
 def _sets(listing: Listing, claims: np.ndarray, faults: dict[str, list[str]], notes: list[str]) -> dict[str, ImageSet]:
-    """The image sets, by the ids; an id in the folder of another set is a fault of that set."""
+    """Return the image sets, by the ids; an id in the folder of another set is a fault of that set."""
     phases = phases_of(listing.ids)
     is_reference = disc_numbers(listing.ids, "R") >= 0
     kinds = np.select([phases == 1, phases == 2, is_reference], [_QUERIES, _FINAL, _REFERENCES], _TRAIN)
@@ -219,26 +219,26 @@ def _sets(listing: Listing, claims: np.ndarray, faults: dict[str, list[str]], no
 
 
 def _once(name: str, listing: Listing, rows: np.ndarray, faults: list[str], notes: list[str]) -> ImageSet:
-    """The set with each id once; an id that lies twice in folders, or twice in archives, is a fault."""
-    archived = np.array([shelf.is_archive for shelf in listing.shelves], bool)[listing.places["shelf"][rows]]
+    """Return the set with each id once; an id that lies twice in folders, or twice in archives, is a fault."""
+    archived = np.array([source.is_archive for source in listing.sources], bool)[listing.places["source"][rows]]
     order = np.lexsort((archived, listing.ids[rows]))
     rows, archived = rows[order], archived[order]
-    images = ImageSet(name, ROLES[name], listing.ids[rows], listing.places[rows], listing.shelves)
-    again = np.zeros(len(rows), bool)
-    again[1:] = images.ids[1:] == images.ids[:-1]
-    packed_too = again & archived & ~np.roll(archived, 1)
+    images = ImageSet(name, ROLES[name], listing.ids[rows], listing.places[rows], listing.sources)
+    repeated = np.zeros(len(rows), bool)
+    repeated[1:] = images.ids[1:] == images.ids[:-1]
+    packed_too = repeated & archived & ~np.roll(archived, 1)
     if packed_too.any():
         copies = [images.where(i) for i in np.flatnonzero(packed_too)[:6]]
         notes.append(f"{packed_too.sum()} {name} images lie in a folder, which is read, and packed: {some(copies)}")
-    twice = np.flatnonzero(again & ~packed_too)
+    twice = np.flatnonzero(repeated & ~packed_too)
     if len(twice):
         pairs = [f"{images.where(i - 1)} and {images.where(i)}" for i in twice[:6]]
         faults.append(f"{len(twice)} {name} ids lie twice: {some(pairs)}")
-    return images.subset(~again)
+    return images.subset(~repeated)
 
 
 def _layout(stems: set[str], sets: dict[str, ImageSet]) -> str:
-    """The fewest known layouts that explain the names found."""
+    """Return the fewest known layouts that explain the names found."""
     explained = {layout: {s for s in stems if any(_holds(layout, name, s) for name in ROLES)} for layout in LAYOUTS}
     names, left = [], set(stems)
     while left:
@@ -250,7 +250,7 @@ def _layout(stems: set[str], sets: dict[str, ImageSet]) -> str:
 
 
 def _ground_truth(root: Path) -> dict[int, Path]:
-    """Phase -> file: in the folder itself or its list_files/, and only then beside the folder."""
+    """Return phase -> file: in the folder itself or its list_files/, and only then beside the folder."""
     found: dict[int, Path] = {}
     for phase, names in GROUND_TRUTH.items():
         places = [home / below for home in (root, root.resolve().parent) for below in ("", "list_files")]

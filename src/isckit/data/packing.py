@@ -1,4 +1,4 @@
-"""An image set into packs of at most so many images, which are opened in its place."""
+"""Packing of an image set into packs of at most so many images, opened in its place. Their format: `packs`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50
 
     Args:
         images: one of the sets of DISC21.
-        folder: where the packs go; opened as a data set it holds this image set.
+        folder: of the packs; opened as a data set it holds this image set.
         side: 0 packs the files as they are. Else the pixels of each image, reduced or enlarged to this square.
         part_images: images a pack.
 
@@ -43,8 +43,8 @@ def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50
 
 
 def _pack(path: Path, part: ImageSet, side: int) -> dict[str, int]:
-    names = [f"{name}{part.shelves[place['shelf']].suffix}" for name, place in zip(part.ids, part.places, strict=True)]
-    sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.shelves)
+    names = [f"{name}{part.sources[place['source']].suffix}" for name, place in zip(part.ids, part.places, strict=True)]
+    sizes = np.full(len(part), side * side * 3) if side else containers.sizes(part.ids, part.places, part.sources)
     write_pack(path, names, sizes, _contents(part, side), side=side)
     return {"images": len(part)}
 

@@ -1,6 +1,6 @@
-"""Images packed into one HDF5 file: their files as they are, or their pixels, one after the other without gaps.
+"""The format of a pack: images in one HDF5 file, as files or as pixels, one after the other without gaps.
 
-What the file holds: `names` (n,) UTF-8 text, `sizes` (n,) int64 bytes, `crcs` (n,) uint32, and contiguous, not
+The file holds `names` (n,) UTF-8 text, `sizes` (n,) int64 bytes, `crcs` (n,) uint32, and contiguous, not
 compressed, either `files` (bytes,) uint8 or `pixels` (n, S, S, 3) uint8. As the block is contiguous, image i lies at a
 known place of the file, and is read from there with one seek: no handle of HDF5 is shared by processes or threads.
 """
@@ -25,7 +25,7 @@ FILES, PIXELS = "files", "pixels"
 
 @dataclass(frozen=True)
 class Index:
-    """Where the images of a pack lie.
+    """The places of the images of a pack.
 
     Attributes:
         names: (n,) text, file names.
@@ -51,8 +51,8 @@ def write_pack(path: Path, names: Sequence[str], sizes: np.ndarray, images: Iter
         images: their files; or, where `side` is given, the side * side * 3 bytes of their pixels.
 
     Raises:
-        StorageFull: the disk filled up; whatever stood there is untouched.
-        BadInput: an image has another size than was said.
+        StorageFull: the disk filled up; a file that stood there is untouched.
+        BadInput: an image has another size than `sizes` says.
     """
     with atomic(path) as temporary:
         start = _skeleton(temporary, names, np.asarray(sizes, np.int64), side)
@@ -66,7 +66,7 @@ def write_pack(path: Path, names: Sequence[str], sizes: np.ndarray, images: Iter
                     raise BadInput(
                         seen=f"{len(image)} bytes of {name}, which had {size} before",
                         allowed="files that stay while they are packed",
-                        remedy="run the command again",
+                        remedy="repeat the command",
                     )
                 crcs[i] = zlib.crc32(image)
                 handle.write(image)
@@ -91,7 +91,7 @@ def _skeleton(path: Path, names: Sequence[str], sizes: np.ndarray, side: int) ->
 
 
 def read_index(path: Path) -> Index:
-    """Where the images of a pack lie.
+    """Read the places of the images of a pack.
 
     Raises:
         BadInput: truncated, or no pack.
@@ -117,7 +117,7 @@ def read_index(path: Path) -> Index:
 
 
 def read_image(path: Path, *, offset: int, size: int, crc: int, kind: str) -> bytes:
-    """The file of one image; of pixels, a PPM file of them.
+    """Return the file of one image; of pixels, a PPM file of them.
 
     Raises:
         OSError: the pack cannot be read.

@@ -1,4 +1,4 @@
-"""What a recipe trains on, and the part of it that one stage uses: anchors, their labels, partners and negatives."""
+"""The images that a recipe trains on, the part of them that one stage uses, and the record of those that were read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isckit.types import BadInput, MissingInput, RuleViolation
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """Images to train on.
 
     Attributes:
@@ -36,7 +36,7 @@ class Material:
     faces: np.ndarray | None = None
 
     def digest(self) -> str:
-        """sha256 of what is in it."""
+        """Return the sha256 of all of it."""
         sets = [images for images in (self.train, self.queries, self.references) if images is not None]
         sha = hashlib.sha256("\n".join(images.listing_digest() for images in sets).encode())
         if self.pairs is not None:
@@ -46,24 +46,24 @@ class Material:
         return sha.hexdigest()
 
 
-def material(disc: Disc, train: ImageSet, stages: tuple[config.Stage, ...]) -> Material:
-    """What these stages need of a data set, beside its train images.
+def training_data(disc: Disc, train: ImageSet, stages: tuple[config.Stage, ...]) -> TrainingData:
+    """Return the images of a data set that these stages need, beside its train images.
 
     Raises:
         MissingInput: a stage uses references or public pairs, and they are not there.
     """
     with_pairs = any(stage.data.anchors == "pairs" for stage in stages)
     if not with_pairs and all(stage.data.negatives != "references" for stage in stages):
-        return Material(train)
+        return TrainingData(train)
     references = require(disc, "references")
     if not with_pairs:
-        return Material(train, references=references)
+        return TrainingData(train, references=references)
     queries = require(disc, "queries")
-    return Material(train, queries, references, _public_pairs(disc, queries, references))
+    return TrainingData(train, queries, references, _public_pairs(disc, queries, references))
 
 
 def _public_pairs(disc: Disc, queries: ImageSet, references: ImageSet) -> np.ndarray:
-    """Rows of the true pairs of phase 1 that were given out, as far as both images are there."""
+    """Return rows of the true pairs of phase 1 that were given out, as far as both images are there."""
     path = disc.ground_truth.get(1)
     if path is None:
         raise MissingInput(
@@ -94,17 +94,17 @@ class StageImages:
     """The images of one stage.
 
     Attributes:
-        material: what they are taken from.
+        training_data: all images of the run.
         anchors: (a,) rows of train; or (a, 2) rows of queries and references.
-        labels: (train images,) label of each train row: anchors have 0 to a - 1, in order; the others what follows.
+        labels: (train images,) label of each train row: anchors have 0 to a - 1, in order; the others those after it.
         partners: rows of train that overlays are taken from.
         pool: rows of train, or of references, that negatives are drawn from; empty where there are none.
         pool_set: the image set whose rows these are.
-        negatives: how many are drawn beside each anchor.
+        negatives: number drawn beside each anchor.
         own: (a,) rows of the pool's set, the one negative of each anchor; None where they are drawn.
     """
 
-    material: Material
+    training_data: TrainingData
     anchors: np.ndarray
     labels: np.ndarray
     partners: np.ndarray
@@ -115,29 +115,29 @@ class StageImages:
 
     @property
     def paired(self) -> bool:
-        """Whether the anchors are true pairs, so that nothing is edited."""
+        """True where the anchors are true pairs, so that nothing is edited."""
         return self.anchors.ndim == 2
 
     def pool_labels(self, rows: np.ndarray) -> np.ndarray:
-        """Labels of negatives: a reference's lie above those of all train images."""
-        return self.labels[rows] if self.pool_set is self.material.train else len(self.labels) + rows
+        """Return the labels of negatives: a reference's lie above those of all train images."""
+        return self.labels[rows] if self.pool_set is self.training_data.train else len(self.labels) + rows
 
     def draw_negatives(self, anchors: np.ndarray, *, key: tuple[int, ...]) -> np.ndarray:
-        """(n, negatives) rows of the pool's set, for n anchors by number: their own, or uniform with replacement."""
+        """Return (n, negatives) rows of the pool's set for n anchors: their own, or drawn with replacement."""
         if self.own is not None:
             return self.own[anchors, None]
         drawn = np.random.default_rng(key).integers(max(1, len(self.pool)), size=(len(anchors), self.negatives))
         return self.pool[drawn] if self.negatives else np.zeros((len(anchors), 0), np.int64)
 
 
-def stage_images(material: Material, data: config.Data) -> StageImages:
-    """The part of the material that a stage uses.
+def stage_images(training_data: TrainingData, data: config.Data) -> StageImages:
+    """Return the part of the training data that a stage uses.
 
     Raises:
         RuleViolation: the train images are queries or references.
         BadInput: fewer train images than classes asked for, or nothing left to draw from.
     """
-    train = material.train
+    train = training_data.train
     if not train.role.may_be_fitted_on:
         raise RuleViolation(
             seen=f"augmented training on the {train.role} images of {train.name}",
@@ -153,42 +153,42 @@ def stage_images(material: Material, data: config.Data) -> StageImages:
         )
     rows = rows[: data.ids] if data.ids else rows
     if data.faces:
-        assert material.faces is not None, "nobody looked for faces"
-        rows = np.union1d(rows, material.faces)
+        assert training_data.faces is not None, "no faces were detected"
+        rows = np.union1d(rows, training_data.faces)
     rest = np.setdiff1d(np.arange(len(train)), rows)
     labels = np.empty(len(train), np.int64)
     labels[np.concatenate([rows, rest])] = np.arange(len(train))
     # Where every train image is a class there are no others to take overlays from.
     partners = rest if data.partners == "others" and len(rest) else np.arange(len(train))
     if data.anchors == "pairs":
-        assert material.pairs is not None
-        anchors = material.pairs
+        assert training_data.pairs is not None
+        anchors = training_data.pairs
     else:
         anchors = rows
-    return StageImages(material, anchors, labels, partners, *_pool(material, data), data.negatives_per_anchor)
+    return StageImages(training_data, anchors, labels, partners, *_pool(training_data, data), data.negatives_per_anchor)
 
 
-def _pool(material: Material, data: config.Data) -> tuple[np.ndarray, ImageSet]:
-    """Rows that negatives are drawn from, and the image set they count in."""
+def _pool(training_data: TrainingData, data: config.Data) -> tuple[np.ndarray, ImageSet]:
+    """Return the rows that negatives are drawn from, and the image set they count in."""
     if data.negatives != "references":
-        return np.arange(0 if data.negatives == "none" else len(material.train)), material.train
-    assert material.references is not None
-    rows = np.arange(len(material.references))
+        return np.arange(0 if data.negatives == "none" else len(training_data.train)), training_data.train
+    assert training_data.references is not None
+    rows = np.arange(len(training_data.references))
     if data.anchors == "pairs":
-        assert material.pairs is not None
-        rows = np.setdiff1d(rows, material.pairs[:, 1])
+        assert training_data.pairs is not None
+        rows = np.setdiff1d(rows, training_data.pairs[:, 1])
     if not len(rows):
         raise BadInput(
             seen="every reference is in a public pair",
             allowed="references without a pair, to draw negatives from",
             remedy="set stages.NAME.data.negatives=train",
         )
-    return rows, material.references
+    return rows, training_data.references
 
 
 @dataclass(frozen=True)
 class Witness:
-    """Appends one line an item to a file; loader processes may share it.
+    """A file to which one line an item is appended; loader processes may share it.
 
     Attributes:
         path: of the file.
@@ -199,7 +199,7 @@ class Witness:
     epoch: int
 
     def note(self, role: str, ids: Sequence[str], pixels: np.ndarray) -> None:
-        """Write down an item: role and ids of the images it is made from, the first its own; side and digest.
+        """Append an item: role and ids of the images it is made from, the first its own; side and digest.
 
         `pixels` are (..., side, side, 3) uint8.
         """
@@ -215,5 +215,5 @@ class Witness:
 
 
 def read_witness(path: Path) -> list[dict]:
-    """The items written down so far: {"epoch", "role", "ids", "side", "sha256"}."""
+    """Return the items written down so far: {"epoch", "role", "ids", "side", "sha256"}."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from isckit import config
-from isckit.data.training import Material, StageImages, stage_images
+from isckit.data.training import StageImages, TrainingData, stage_images
 from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.engine.loading import Epoch, consumed, draw_epoch
 from isckit.engine.optimisers import factor, optimiser
@@ -35,7 +35,7 @@ STAGE = "main"
 
 def train_detector(
     settings: config.Detector,
-    material: Material,
+    training_data: TrainingData,
     *,
     seed: int,
     folder: Path,
@@ -48,7 +48,7 @@ def train_detector(
 
     Args:
         settings: of the detector.
-        material: of which the train images are used.
+        training_data: of which the train images are used.
         seed: of everything random.
         folder: of the resumable state, of metrics.jsonl and of the weights.
         place: of this process.
@@ -61,12 +61,12 @@ def train_detector(
         StaleArtifact: `folder` holds the state of another detector, or of other images.
         BadInput: fewer than two train images; a loss that is not finite.
     """
-    images = stage_images(material, config.Data())
-    if len(material.train) < 2:
+    images = stage_images(training_data, config.Data())
+    if len(training_data.train) < 2:
         raise BadInput(
-            seen=f"{len(material.train)} train images", allowed="at least two", remedy="train on more images"
+            seen=f"{len(training_data.train)} train images", allowed="at least two", remedy="train on more images"
         )
-    listing = material.train.listing_digest()
+    listing = training_data.train.listing_digest()
     inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=listing)
     book = Book(folder, inputs, place.first)
     state = book.open()

@@ -119,7 +119,7 @@ def loader(
 
 def consumed(epoch: Epoch) -> dict[str, Any]:
     """Return images drawn in an epoch, by role, for the referee; overlay partners come from the train images too."""
-    images, material = epoch.images, epoch.images.material
+    images, training_data = epoch.images, epoch.images.training_data
     drawn: dict[Role, list[np.ndarray]] = {}
     sets: dict[Role, ImageSet] = {}
 
@@ -130,11 +130,11 @@ def consumed(epoch: Epoch) -> dict[str, Any]:
 
     anchors = images.anchors[epoch.rows]
     if images.paired:
-        assert material.queries is not None and material.references is not None
-        add(material.queries, anchors[:, 0])
-        add(material.references, anchors[:, 1])
+        assert training_data.queries is not None and training_data.references is not None
+        add(training_data.queries, anchors[:, 0])
+        add(training_data.references, anchors[:, 1])
     else:
-        add(material.train, anchors)
+        add(training_data.train, anchors)
     add(images.pool_set, epoch.negatives)
     return {
         role.value: _account(sets[role].ids, np.concatenate(rows), listed=not role.may_be_fitted_on)

@@ -13,7 +13,7 @@ import torch
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import LookAlikes
-from isckit.data.training import Material
+from isckit.data.training import TrainingData
 from isckit.engine.describe import Describer, Target, extract
 from isckit.engine.distributed import Place
 from isckit.models.members import load
@@ -113,7 +113,7 @@ def neighbours_of(
     run: Run,
     network: config.PairNetwork,
     weights: Mapping[str, torch.Tensor],
-    material: Material,
+    training_data: TrainingData,
     *,
     place: Place,
     workers: int,
@@ -124,7 +124,7 @@ def neighbours_of(
         run: that trains.
         network: settings of the pair network.
         weights: of the members trained so far, "<member>.<parameter>".
-        material: the train images.
+        training_data: the train images.
         place: of this process.
         workers: image loading processes.
 
@@ -137,12 +137,12 @@ def neighbours_of(
     inputs = made_from.embeddings(
         member=config.to_dict(member),
         weights=tensors_digest(own),
-        images=material.train.listing_digest(),
+        images=training_data.train.listing_digest(),
         extract=config.to_dict(run.recipe.extract),
     )
     return look_alikes(
         built,
-        material.train,
+        training_data.train,
         count=max(stage.group for stage in network.stages),
         folder=run.workspace.neighbours(run.name, member.name),
         made_from=inputs,

@@ -21,7 +21,7 @@ from isckit.augment.pipelines import find, view_rng
 from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import Group, GroupItems, LookAlikes, groups_of
-from isckit.data.training import Material, Witness
+from isckit.data.training import TrainingData, Witness
 from isckit.engine.distributed import Place, deterministic, has_bf16
 from isckit.engine.look_alikes import tensors_digest
 from isckit.engine.optimisers import factor, optimiser
@@ -52,7 +52,7 @@ class PairProgress:
 
 def train_pairs(
     settings: config.PairNetwork,
-    material: Material,
+    training_data: TrainingData,
     *,
     neighbours: LookAlikes,
     seed: int,
@@ -69,7 +69,7 @@ def train_pairs(
 
     Args:
         settings: of the network.
-        material: the train images.
+        training_data: the train images.
         neighbours: what looks like each of them (see `look_alikes`).
         seed: of everything random.
         folder: of the resumable state, of metrics.jsonl and of the weights of each stage.
@@ -85,7 +85,7 @@ def train_pairs(
         BadInput: lists that are too short, a loss that is not finite.
     """
     assert (start is not None) == bool(settings.weights_of), "weights_of names the member whose weights `start` holds"
-    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=material.digest())
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=training_data.digest())
     inputs |= {"neighbours": neighbours.digest(), "start": tensors_digest(start or {})}
     book = Book(folder, inputs, place.first)
     state = book.open()
@@ -93,7 +93,9 @@ def train_pairs(
     network = PairClassifier(settings)
     if start is not None:
         begin_with(network, start)
-    run = _Run(network.to(place.device), book, material.train, neighbours, seed, place, workers, witness, save_seconds)
+    run = _Run(
+        network.to(place.device), book, training_data.train, neighbours, seed, place, workers, witness, save_seconds
+    )
     if state is not None:
         run.load(state)
     for number in range(book.stage, len(settings.stages)):

@@ -100,7 +100,7 @@ def paste_loader(
     local = place.share(settings.batch_images, "detector.batch_images")
     positions = np.arange(len(epoch.rows)).reshape(-1, place.world, min(local, len(epoch.rows)))
     items = PastedImages(
-        epoch.images.material.train,
+        epoch.images.training_data.train,
         rows=epoch.images.anchors[epoch.rows],
         settings=settings,
         seed=epoch.seed,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from isckit import config
-from isckit.data.training import Material, stage_images
+from isckit.data.training import TrainingData, stage_images
 from isckit.engine.collapse import warning
 from isckit.engine.distributed import Place, deterministic
 from isckit.engine.mining import class_centroids, with_mined
@@ -82,7 +82,7 @@ class Book:
 
 def train(
     settings: config.Network,
-    material: Material,
+    training_data: TrainingData,
     *,
     seed: int,
     folder: Path,
@@ -96,7 +96,7 @@ def train(
 
     Args:
         settings: with at least one stage.
-        material: what the stages need.
+        training_data: what the stages need.
         seed: of everything random.
         folder: of the resumable state, of metrics.jsonl and of the weights of each stage.
         place: of this process.
@@ -109,16 +109,16 @@ def train(
         RuleViolation: the train images are queries or references.
         StaleArtifact: `folder` holds the state of another recipe or of other images.
     """
-    if len(material.train) < 2:
-        seen = f"{len(material.train)} train images"
+    if len(training_data.train) < 2:
+        seen = f"{len(training_data.train)} train images"
         raise BadInput(seen=seen, allowed="at least two", remedy="train on more images")
-    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=material.digest())
+    inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=training_data.digest())
     book = Book(folder, inputs, place.first)
     state = book.open()
     weights = _weights_so_far(settings, book, seed)
     for number in range(book.stage, len(settings.stages)):
         run = _begin(
-            settings, book, weights, material, seed=seed, place=place, workers=workers, anchor=anchor, state=state
+            settings, book, weights, training_data, seed=seed, place=place, workers=workers, anchor=anchor, state=state
         )
         state = None
         while run.progress.epoch < run.epochs:
@@ -143,7 +143,7 @@ def _begin(
     settings: config.Network,
     book: Book,
     weights: dict[str, torch.Tensor],
-    material: Material,
+    training_data: TrainingData,
     *,
     seed: int,
     place: Place,
@@ -158,7 +158,7 @@ def _begin(
     network = EmbeddingNetwork(settings)
     network.load_state_dict(weights)
     network.to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = stage_images(material, stage.data)
+    images = stage_images(training_data, stage.data)
     if stage.data.negatives == "mined":
         images = with_mined(
             network, settings, number, images, folder=book.folder, seed=stage_seed, place=place, workers=workers

@@ -33,7 +33,7 @@ class ArcFaceObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """The loss has no parts."""
+        """Return the loss, which has no parts."""
         # The cosines are divided, not the weights: of a million classes there are far more weights than logits.
         lengths = self.weight.norm(dim=1).clamp(min=1e-12)
         products = outputs.embedding.float() @ self.weight.T

@@ -24,7 +24,7 @@ class BarlowTwinsObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """Parts: diagonal, off_diagonal (before its weight). Of `outputs`: exactly two views an anchor."""
+        """Return the loss and its parts diagonal, off_diagonal (before its weight), of exactly two views an anchor."""
         first, second = (gathered(self.projector(view)) for view in two_views(outputs.pooled.float()))
         diagonal, off_diagonal = redundancy(first, second)
         loss = diagonal + self.off_diagonal * off_diagonal
@@ -32,7 +32,7 @@ class BarlowTwinsObjective(Objective):
 
 
 def redundancy(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of two (n, d) views with columns of mean 0 and variance 1: sums of (1 - c_ii)^2, and of c_ij^2 elsewhere."""
+    """Return the sums of (1 - c_ii)^2, and of c_ij^2 elsewhere, c the correlation of two (n, d) standardised views."""
     correlation = first.T @ second / len(first)
     diagonal = correlation.diagonal()
     return (1 - diagonal).square().sum(), correlation.square().sum() - diagonal.square().sum()

@@ -1,4 +1,4 @@
-"""From a stage's loss settings to its objective."""
+"""Objectives by the settings of a stage's loss: the one place that knows all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from isckit.losses.two_heads import TwoHeadsObjective
 def build(
     settings: config.Loss, network: Any, *, classes: int, batch_rows: int, anchor: nn.Module | None = None
 ) -> Objective:
-    """The objective for outputs of `network`, on the CPU.
+    """Return the objective for outputs of `network`, on the CPU.
 
     Args:
         settings: the stage's loss.

@@ -25,7 +25,7 @@ class CompatibilityObjective(Objective):
     A target is what the frozen anchor gives for the plain image, described as in extraction.
     compatibility: 1 - cosine of the weak view to its target, plus InfoNCE of the hard views among remembered targets.
     distillation: see SelfDistillation. restoration: see Restoration; a hard view has to restore the plain image as far
-    as it resembles its target (cosine, at least 0, no gradient). What an edit left visible is not recorded, and so a
+    as it resembles its target (cosine, at least 0, no gradient). No record says how much an edit left visible, so a
     view that hides its image counts little, and at the start, when nothing is recognised yet, none counts.
 
     Every term belongs to one image and targets have no gradient, so each process takes the mean over its own part;
@@ -59,7 +59,7 @@ class CompatibilityObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """Weighted sum "loss", its parts, and "agreement", the mean cosine of weak views to their targets.
+        """Return the weighted sum "loss", its parts, and "agreement", the mean cosine of weak views to their targets.
 
         Raises:
             BadInput: mixed images, no hard view, or more anchors than the memory holds.
@@ -82,7 +82,7 @@ class CompatibilityObjective(Objective):
         return {"loss": loss, **parts, "agreement": agreement.detach()}
 
     def _infonce(self, embeddings: torch.Tensor, targets: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of each row's own target among it and the remembered targets marked in `others`."""
+        """Return the mean cross-entropy of each row's target among it and the remembered ones marked in `others`."""
         own = (embeddings * targets).sum(-1, keepdim=True)
         rest = (embeddings @ self.memory.embedding.T).masked_fill(~others, -torch.inf)
         logits = torch.cat([own, rest], dim=1) / self.settings.temperature
@@ -94,7 +94,7 @@ class CompatibilityObjective(Objective):
             self.distillation.after_step(network, progress=progress)
 
     def _roles(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The plain images, and the rows of the weak and of the hard views."""
+        """Return the plain images, and the rows of the weak and of the hard views."""
         weak, hard = (batch.views == 0).nonzero().squeeze(1), (batch.views > 0).nonzero().squeeze(1)
         if batch.weights is not None or not len(hard):
             raise BadInput(
@@ -115,7 +115,7 @@ class CompatibilityObjective(Objective):
     def _frozen(
         self, plain: torch.Tensor, weak: torch.Tensor, *, like: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Targets of the plain images and the teacher's embeddings of the weak views, in the student's precision."""
+        """Return targets of the plain images and the teacher's of the weak views, in the student's precision."""
         with torch.autocast(like.device.type, like.dtype, enabled=like.dtype != torch.float32):
             targets = _described(self._anchor[0], plain)
             taught = self.distillation.teacher(weak) if self.distillation is not None else None
@@ -124,7 +124,7 @@ class CompatibilityObjective(Objective):
 
 @torch.no_grad()
 def agreement(student: nn.Module, anchor: nn.Module, images: torch.Tensor) -> float:
-    """Mean cosine of what two networks say of the same (n, 3, H, W) uint8 images, both as in extraction.
+    """Return the mean cosine of two networks' vectors of the same (n, 3, H, W) uint8 images, both as in extraction.
 
     Above 0.95 on train images that were held out, descriptors of one can be searched among the other's.
     """

@@ -1,4 +1,4 @@
-"""Contrastive loss against a cross-batch memory (XBM; Wang et al., CVPR 2020), as lyakaap used it."""
+"""Pair losses against a cross-batch memory (XBM; Wang et al., CVPR 2020): lyakaap's margins, and InfoNCE."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ContrastiveObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """Parts: positive_loss, negative_loss."""
+        """Return the loss and its parts positive_loss, negative_loss."""
         rows = outputs.embedding.float()
         positives, negatives = self.memory.push(rows, batch.labels)
         distances = euclidean(rows, self.memory.embedding)
@@ -42,7 +42,7 @@ class ContrastiveObjective(Objective):
 class InfoNceObjective(Objective):
     """Mean over rows of the mean over their positives of -log softmax among all entries but the row itself.
 
-    Rows without a positive in the memory (raw negatives) are only what others are told from.
+    Rows without a positive in the memory (raw negatives) only serve as negatives of others.
     """
 
     def __init__(self, settings: config.InfoNce, *, dim: int, batch_rows: int) -> None:
@@ -52,7 +52,7 @@ class InfoNceObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """The loss has no parts."""
+        """Return the loss, which has no parts."""
         rows = outputs.embedding.float()
         positives, negatives = self.memory.push(rows, batch.labels)
         logits = rows @ self.memory.embedding.T / self.temperature

@@ -1,4 +1,4 @@
-"""Self-distillation with no labels (DINO, Caron et al., ICCV 2021): a moving average of the network teaches it."""
+"""Parts of `compatibility`: self-distillation without labels (DINO, Caron et al., ICCV 2021), and restoration."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class SelfDistillation(nn.Module):
         self.register_buffer("centre", torch.zeros(settings.prototypes))
 
     def train(self, mode: bool = True) -> SelfDistillation:
-        """As usual, but for the teacher."""
+        """Set the mode, but leave the teacher in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def forward(self, embeddings: torch.Tensor, taught: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy over the hard views; moves the centre by the global batch.
+        """Return the mean cross-entropy over the hard views; move the centre by the global batch.
 
         Args:
             embeddings: (n, d) unit rows, the student's of the hard views.
@@ -89,14 +89,14 @@ class Restoration(nn.Module):
         self.colours = nn.Conv2d(WIDTHS[-1], 3, 1)
 
     def decode(self, features: torch.Tensor) -> torch.Tensor:
-        """(n, C, h, w) -> (n, 3, size, size) in [0, 1]."""
+        """Return (n, 3, size, size) in [0, 1] of features (n, C, h, w)."""
         x = F.relu(self.enter(features.float()))
         for size, convolution in zip(self.sizes, self.convolutions, strict=True):
             x = F.relu(convolution(F.interpolate(x, size=(size, size), mode="nearest-exact")))
         return self.colours(x).sigmoid()
 
     def forward(self, features: torch.Tensor, plain: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Mean over the views of weight times mean absolute error.
+        """Return the mean over the views of weight times mean absolute error.
 
         The sum is divided by the number of views, not by the sum of weights: a batch of hidden images counts less.
 

@@ -21,7 +21,7 @@ class Memory(nn.Module):
     filled: torch.Tensor
 
     def __init__(self, size: int, *, dim: int, batch_rows: int) -> None:
-        """`size` embeddings of `dim` values, for global batches of `batch_rows`.
+        """Make an empty memory of `size` embeddings of `dim` values, for global batches of `batch_rows`.
 
         Raises:
             BadInput: not even one batch has room.
@@ -42,7 +42,7 @@ class Memory(nn.Module):
         """Take in the (n, dim) rows of every process.
 
         Returns:
-            Which pairs of this process's rows and the memory are positive, and which are negative: (n, size) bool each.
+            The positive and the negative pairs of this process's rows and the memory: (n, size) bool each.
             A row and its own entry are neither; neither is a place that has not been filled yet.
         """
         everybody, everyones = gathered(rows.detach()), gathered(labels)

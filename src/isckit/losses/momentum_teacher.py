@@ -69,13 +69,13 @@ class MomentumTeacherObjective(Objective):
         self.statistics = MomentumStatistics(self.teacher, self.teacher_projector)
 
     def train(self, mode: bool = True) -> Self:
-        """As of any module; the teacher's batch norms never take a batch's statistics alone."""
+        """Set the mode, but never let the teacher's batch norms take a batch's statistics alone."""
         super().train(mode)
         self.statistics.use()
         return self
 
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """The loss has no parts. Of `outputs`: exactly two views an anchor."""
+        """Return the loss, which has no parts, of exactly two views an anchor."""
         precision = outputs.features.dtype
         mixed = torch.autocast(batch.pixels.device.type, precision, enabled=precision != torch.float32)
         with torch.no_grad(), mixed:
@@ -84,7 +84,7 @@ class MomentumTeacherObjective(Objective):
 
     @exact
     def _distance(self, student: Outputs, teacher: Outputs) -> Parts:
-        """Of both networks' outputs for the same images."""
+        """Return the loss of both networks' outputs for the same images."""
         with torch.no_grad():
             k1, k2 = two_views(F.normalize(self.teacher_projector(teacher.pooled.float()), dim=-1))
         q1, q2 = two_views(F.normalize(self.predictor(self.projector(student.pooled.float())), dim=-1))
@@ -92,7 +92,7 @@ class MomentumTeacherObjective(Objective):
 
     @torch.no_grad()
     def after_step(self, network: nn.Module, *, progress: float) -> None:
-        """The teacher's weights follow the student's; its statistics' momentum falls."""
+        """Move the teacher's weights towards the student's; lower the momentum of its statistics."""
         falling = (1 + math.cos(math.pi * progress)) / 2
         for teacher, student in ((self.teacher, network), (self.teacher_projector, self.projector)):
             for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
@@ -100,7 +100,7 @@ class MomentumTeacherObjective(Objective):
         self.statistics.share.fill_(falling)
 
     def result(self, network: nn.Module) -> nn.Module:
-        """The network with the teacher's weights and statistics."""
+        """Return the network with the teacher's weights and statistics."""
         network.load_state_dict(self.teacher.state_dict())
         return network
 

@@ -25,7 +25,7 @@ class NtXentObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """Parts: nce, koleo (before its weight)."""
+        """Return the loss and its parts nce, koleo (before its weight)."""
         own = outputs.embedding.float()
         cosines = own @ gathered(own).T
         matches = matching(batch)
@@ -50,10 +50,10 @@ def _koleo(cosines: torch.Tensor, matches: torch.Tensor) -> torch.Tensor:
 
 
 def matching(batch: Batch) -> torch.Tensor:
-    """Which of the (n) own and (N) gathered images match, themselves included: (n, N) bool.
+    """Return (n, N) bool: True where the (n) own and (N) gathered images match, themselves included.
 
-    Unmixed ones match where they have one label; those of a mixed batch where any of what is in them has.
-    What another process has mixed in is not known here, so across processes only the label counts.
+    Unmixed ones match where their labels are equal; those of a mixed batch where any of their sources have one label.
+    The sources of another process's images are not known here, so across processes only the label counts.
     """
     matches = batch.labels[:, None] == gathered(batch.labels)
     if batch.weights is not None:

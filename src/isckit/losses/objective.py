@@ -1,4 +1,4 @@
-"""What a stage minimises, as the engine sees it: a module from a network's outputs to a table of loss parts."""
+"""The contract of losses: a module from a network's outputs to a table of loss parts, and sums over processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import nn
 from torch.distributed.nn.functional import all_gather, all_reduce
 
 from isckit.models.heads import Outputs
+
+Parts = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,25 +43,22 @@ class Objective(nn.Module):
     """
 
     wants_plain = False
-    """Whether `Batch.plain` must be given."""
+    """True where `Batch.plain` must be given."""
 
-    def forward(self, outputs: Outputs, batch: Batch) -> dict[str, torch.Tensor]:
-        """Scalars by name; "loss" is what is minimised, the others are its parts, for the log."""
+    def forward(self, outputs: Outputs, batch: Batch) -> Parts:
+        """Return scalars by name; "loss" is minimised, the others are its parts, for the log."""
         raise NotImplementedError
 
     def after_step(self, network: nn.Module, *, progress: float) -> None:
-        """Called after every step of the optimiser; `progress` runs from 0 to 1 over the stage."""
+        """Do nothing; called after every step of the optimiser, `progress` runs from 0 to 1 over the stage."""
 
     def result(self, network: nn.Module) -> nn.Module:
-        """The network that the stage leaves: the trained one, unless the objective has a better one (a teacher)."""
+        """Return the network that the stage leaves: the trained one, or a better one of the objective (a teacher)."""
         return network
 
 
-Parts = dict[str, torch.Tensor]
-
-
 def exact(forward: Callable[..., Parts]) -> Callable[..., Parts]:
-    """Decorator of an objective's forward: no automatic mixed precision inside, whatever the network ran in."""
+    """Decorate an objective's forward: no automatic mixed precision inside, whatever the network ran in."""
 
     @functools.wraps(forward)
     def in_float32(objective: Objective, outputs: Outputs, batch: Batch) -> Parts:
@@ -70,38 +69,38 @@ def exact(forward: Callable[..., Parts]) -> Callable[..., Parts]:
 
 
 def two_views(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(2a, d), anchor by anchor -> the first and the second views, (a, d) each."""
+    """Return the first and the second views, (a, d) each, of (2a, d) rows, anchor by anchor."""
     assert len(rows) % 2 == 0, "an objective on two views wants exactly two an anchor, and no negatives"
     return rows[0::2], rows[1::2]
 
 
 def processes() -> tuple[int, int]:
-    """(rank of this process, how many there are)."""
+    """Return (rank of this process, number of processes)."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(), dist.get_world_size()
 
 
 def gathered(rows: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes, in order of rank, with gradients that flow back to each; alone: the rows."""
+    """Return the rows of all processes, in order of rank, with gradients that flow back to each; alone: the rows."""
     if processes()[1] == 1:
         return rows
     return torch.cat(all_gather(rows.contiguous()) if rows.requires_grad else _plain_gather(rows))
 
 
 def own_rows(rows: int) -> slice:
-    """Where this process's `rows` stand among the gathered ones."""
+    """Return the slice of this process's `rows` among the gathered ones."""
     first = processes()[0] * rows
     return slice(first, first + rows)
 
 
 def summed(values: torch.Tensor) -> torch.Tensor:
-    """The sum over all processes, with gradients that flow back to each; alone: the values."""
+    """Return the sum over all processes, with gradients that flow back to each; alone: the values."""
     return values if processes()[1] == 1 else all_reduce(values)
 
 
 def mean_where(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Mean of the values of all processes at the marked places, 0 where there are none.
+    """Return the mean of the values of all processes at the marked places, 0 where there are none.
 
     Each process gives its own rows against the global batch; value and (averaged) gradient are the global batch's.
     """

@@ -1,4 +1,4 @@
-"""Batch-hard triplet loss with a soft margin (Hermans, Beyer & Leibe, 2017)."""
+"""Triplet losses: batch-hard with a soft margin (Hermans, Beyer & Leibe, 2017), and Parajuli's margins with mining."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isckit.models.heads import Outputs
 
 
 def euclidean(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """(n, d) and (m, d) float32 -> (n, m) distances, at least 1e-6.
+    """Return (n, m) distances, at least 1e-6, of (n, d) and (m, d) float32 rows.
 
     By a matrix product: the gradient of torch.cdist needs n * m * d values on a GPU.
     """
@@ -20,7 +20,7 @@ def euclidean(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 
 def batch_hard(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean of softplus(farthest positive - nearest negative) over the global batch; (n, d) rows as they are.
+    """Return the mean of softplus(farthest positive - nearest negative) over the global batch; (n, d) rows as they are.
 
     Rows without another of their label, or without one of another, count with a positive distance of 0, or not at all.
     """
@@ -34,7 +34,7 @@ def batch_hard(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def triplet_losses(
     positive: torch.Tensor, negative: torch.Tensor, across: torch.Tensor, *, margin: float, improved: bool
 ) -> torch.Tensor:
-    """Losses of triplets, of any shape, from squared distances anchor-positive, anchor-negative, positive-negative.
+    """Return losses of triplets of any shape, by squared distances anchor-positive, anchor-negative, positive-negative.
 
     max(0, d(a,p) - d(a,n) + margin), and where `improved` + max(0, d(a,p) - d(p,n) + margin / 2).
     """
@@ -43,17 +43,17 @@ def triplet_losses(
 
 
 def is_hard(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
-    """Whether the negative is nearer to the anchor than the positive is."""
+    """Return True where the negative is nearer to the anchor than the positive is."""
     return negative < positive
 
 
 def is_semi_hard(positive: torch.Tensor, negative: torch.Tensor, *, margin: float) -> torch.Tensor:
-    """Whether the negative is farther than the positive, but not by the margin. What is neither is easy."""
+    """Return True where the negative is farther than the positive, but not by the margin. The rest are easy."""
     return (positive < negative) & (negative < positive + margin)
 
 
 def mined(excess: torch.Tensor, sought: torch.Tensor, *, wanted: int) -> torch.Tensor:
-    """Numbers of `wanted` triplets: half of them sought ones, the rest random others.
+    """Return the numbers of `wanted` triplets: half of them sought ones, the rest random others.
 
     Where fewer are sought, those of the largest excess d(a,p) - d(a,n) stand in for them.
 
@@ -82,7 +82,7 @@ class TripletObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """Parts: the shares of hard and of semi-hard ones among the random triplets."""
+        """Return the loss, and the shares of hard and of semi-hard ones among the random triplets."""
         rows = gathered(outputs.embedding.float())
         triplets = _random_triplets(batch)
         anchor, positive, negative = (rows[part] for part in triplets)

@@ -32,7 +32,7 @@ class TwoHeadsObjective(Objective):
 
     @exact
     def forward(self, outputs: Outputs, batch: Batch) -> Parts:
-        """Parts, before their weights: wide, narrow, soft, triplet."""
+        """Return the loss and its parts, before their weights: wide, narrow, soft, triplet."""
         temperature, smoothing = self.settings.logit_temperature, self.settings.smoothing
         wide = self.wide(outputs.wide.float()) / temperature
         parts = {
@@ -49,5 +49,5 @@ class TwoHeadsObjective(Objective):
 
 
 def soft_cross_entropy(logits: torch.Tensor, *, teacher: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of (n, classes) logits against the softmax of the teacher's, which gets no gradient."""
+    """Return the cross-entropy of (n, classes) logits against the teacher's softmax, which gets no gradient."""
     return F.cross_entropy(logits, teacher.detach().softmax(1))

@@ -1,4 +1,4 @@
-"""timm backbones: made by name, changed as the recipe says, with random, fetched or local weights."""
+"""timm backbones: made by name, frozen and changed as the recipe says, with random, fetched or local weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from isckit.models.layouts import member_keys
 from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 
+HEAD_CONVOLUTION = ("conv_head", "bn2")
+"""Parts after the last stage of an EfficientNet, in timm's names."""
+LAST_STAGE = "layer4"
+"""The last stage of a ResNet, in timm's names."""
+
 
 def backbone(settings: config.Backbone) -> Any:
-    """timm backbone without classifier, `num_features` channels; random, from timm's hub, or strictly from a file.
+    """Return a timm backbone without classifier, `num_features` channels; random, from timm's hub, or from a file.
 
     Raises:
         BadInput: no such model, a change that it cannot take, or a file that does not fit.
@@ -46,7 +51,7 @@ def backbone(settings: config.Backbone) -> Any:
     model = timm.create_model(settings.name, pretrained=hub, num_classes=0, global_pool="", **window)
     operate(model, settings)
     if settings.pretrained not in ("none", "hub"):
-        _load(model, Path(settings.pretrained), cut=unused_parts(settings))
+        _load(model, Path(settings.pretrained), cut=_unused_parts(settings))
     return LastBlocks(model, settings.blocks) if settings.blocks else model
 
 
@@ -82,36 +87,13 @@ class LastBlocks(nn.Module):
         self._means[number] = tokens.float().flatten(1, -2).mean(1)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) -> (B, sum of widths, 1, 1)."""
+        """Return (B, sum of widths, 1, 1) of (B, 3, S, S)."""
         self.model.forward_features(x)
         return torch.cat([self._means.pop(number) for number in sorted(self._means)], dim=1)[..., None, None]
 
 
-def _load(model: Any, path: Path, *, cut: tuple[str, ...]) -> None:
-    table = member_keys(read_weights(path))
-    weights = {k.removeprefix("backbone."): v for k, v in table.items() if k.startswith("backbone.")}
-    heads = model.pretrained_cfg.get("classifier") or ()
-    unused = ((heads,) if isinstance(heads, str) else tuple(heads)) + cut
-    weights = {k: v for k, v in weights.items() if not k.startswith(tuple(f"{part}." for part in unused))}
-    expected = model.state_dict()
-    other = [k for k, v in weights.items() if k in expected and v.shape != expected[k].shape]
-    if other:
-        raise _unfit(path, f"another shape of {', '.join(other[:3])} ({len(other)} in all)")
-    result = model.load_state_dict(weights, strict=False)
-    if result.missing_keys or result.unexpected_keys:
-        raise _unfit(path, f"missing {result.missing_keys[:3]}, unexpected {result.unexpected_keys[:3]}")
-
-
-def _unfit(path: Path, fault: str) -> BadInput:
-    return BadInput(
-        seen=f"{path}: {fault}",
-        allowed="exactly the weights of the recipe's backbone (a classifier may be there)",
-        remedy="use the weight file of that model, or correct backbone.name and its changes",
-    )
-
-
 def normalisation(model: Any, kind: str) -> dict[str, tuple[float, ...]]:
-    """Mean and std of the input in [0, 1], a value a channel: the "backbone"'s own, or "imagenet"'s."""
+    """Return mean and std of the input in [0, 1], a value a channel: the "backbone"'s own, or "imagenet"'s."""
     from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
 
     if kind == "imagenet":
@@ -121,7 +103,7 @@ def normalisation(model: Any, kind: str) -> dict[str, tuple[float, ...]]:
 
 
 def as_map(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Feature map (B, C, H, W) of convolutional (NCHW), windowed (NHWC) and token (B, N, C) backbones."""
+    """Return the map (B, C, H, W) of convolutional (NCHW), windowed (NHWC) and token (B, N, C) features."""
     if features.ndim == 3:
         return features[:, getattr(model, "num_prefix_tokens", 0) :].transpose(1, 2).unsqueeze(-1)
     if features.shape[1] != model.num_features and features.shape[-1] == model.num_features:
@@ -129,10 +111,24 @@ def as_map(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
     return features
 
 
-HEAD_CONVOLUTION = ("conv_head", "bn2")
-"""What stands after the last stage of an EfficientNet."""
-LAST_STAGE = ("layer4",)
-"""The last stage of a ResNet."""
+def freeze(model: Any, settings: config.Backbone) -> tuple[str, ...]:
+    """Take the parameters of the frozen parts out of training and return the names of these parts ("": all of it).
+
+    Raises:
+        BadInput: all but the last stage of a backbone that is no ResNet.
+    """
+    if settings.frozen == "none":
+        return ()
+    if settings.frozen == "but_last" and not hasattr(model, LAST_STAGE):
+        raise BadInput(
+            seen=f"backbone {settings.name!r} with frozen=but_last",
+            allowed="frozen=but_last for ResNets",
+            remedy="choose such a backbone, or frozen=all or none",
+        )
+    parts = ("",) if settings.frozen == "all" else tuple(n for n, _ in model.named_children() if n != LAST_STAGE)
+    for name in parts:
+        model.get_submodule(name).requires_grad_(False)
+    return parts
 
 
 def operate(model: Any, settings: config.Backbone) -> None:
@@ -148,15 +144,9 @@ def operate(model: Any, settings: config.Backbone) -> None:
     changes = {"stride16": _keep_resolution, "ibn": _split_norms, "wave": _insert_waves}
     wanted = [name for name in changes if getattr(settings, name)]
     if wanted and not _is_resnet(model):
-        raise _unfit_surgery(settings.name, ", ".join(wanted), "ResNets")
+        raise _unfit_change(settings.name, ", ".join(wanted), "ResNets")
     for name in wanted:
         changes[name](model, settings.name)
-
-
-def _is_resnet(model: nn.Module) -> bool:
-    from timm.models.resnet import ResNet
-
-    return isinstance(model, ResNet)
 
 
 def _drop_head_convolution(model: Any, name: str) -> None:
@@ -165,7 +155,7 @@ def _drop_head_convolution(model: Any, name: str) -> None:
     if _is_resnet(model):
         return  # nothing stands between its last stage and the pooling
     if not isinstance(model, EfficientNet):
-        raise _unfit_surgery(name, "cut=stages", "EfficientNets and ResNets")
+        raise _unfit_change(name, "cut=stages", "EfficientNets and ResNets")
     for part in HEAD_CONVOLUTION:
         setattr(model, part, nn.Identity())
     model.num_features = model.feature_info[-1]["num_chs"]
@@ -173,19 +163,13 @@ def _drop_head_convolution(model: Any, name: str) -> None:
 
 def _drop_last_stage(model: Any, name: str) -> None:
     if not _is_resnet(model):
-        raise _unfit_surgery(name, "cut=last_stage", "ResNets")
-    for part in LAST_STAGE:
-        setattr(model, part, nn.Sequential())  # an identity that gradient checkpointing takes for a stage
+        raise _unfit_change(name, "cut=last_stage", "ResNets")
+    setattr(model, LAST_STAGE, nn.Sequential())  # an identity that gradient checkpointing takes for a stage
     model.num_features = model.feature_info[-2]["num_chs"]
 
 
-def unused_parts(settings: config.Backbone) -> tuple[str, ...]:
-    """Parts that weight files may hold and the model has no more."""
-    return {"head": (), "stages": HEAD_CONVOLUTION, "last_stage": LAST_STAGE}[settings.cut]
-
-
 def _keep_resolution(model: Any, name: str) -> None:
-    """Stride 1 in the first block of the last stage: its 3x3 convolution, and its shortcut (plain or pooled)."""
+    """Set stride 1 in the first block of the last stage: its 3x3 convolution, and its shortcut (plain or pooled)."""
     block = model.layer4[0]
     for path, module in list(block.named_modules()):
         if isinstance(module, nn.Conv2d):
@@ -193,7 +177,7 @@ def _keep_resolution(model: Any, name: str) -> None:
         elif isinstance(module, nn.AvgPool2d):
             block.set_submodule(path, nn.Identity())
         elif path and getattr(module, "stride", 1) != 1:
-            raise _unfit_surgery(
+            raise _unfit_change(
                 name, "stride16", f"ResNets that reduce by convolution or mean, not by {type(module).__name__}"
             )
 
@@ -202,7 +186,7 @@ def _split_norms(model: Any, name: str) -> None:
     for stage in (model.layer1, model.layer2, model.layer3):
         for block in stage:
             if type(block.bn1) is not nn.BatchNorm2d:
-                raise _unfit_surgery(name, "ibn", "ResNets with batch normalisation")
+                raise _unfit_change(name, "ibn", "ResNets with batch normalisation")
             block.bn1 = InstanceBatchNorm(block.bn1.num_features)
 
 
@@ -212,9 +196,43 @@ def _insert_waves(model: Any, name: str) -> None:
         stage.append(WaveBlock())
 
 
-def _unfit_surgery(name: str, change: str, allowed: str) -> BadInput:
+def _unfit_change(name: str, change: str, allowed: str) -> BadInput:
     return BadInput(
         seen=f"backbone {name!r} with {change}",
         allowed=f"{change} for {allowed}",
         remedy="choose such a backbone, or leave the change out of the recipe",
+    )
+
+
+def _is_resnet(model: nn.Module) -> bool:
+    from timm.models.resnet import ResNet
+
+    return isinstance(model, ResNet)
+
+
+def _load(model: Any, path: Path, *, cut: tuple[str, ...]) -> None:
+    table = member_keys(read_weights(path))
+    weights = {k.removeprefix("backbone."): v for k, v in table.items() if k.startswith("backbone.")}
+    heads = model.pretrained_cfg.get("classifier") or ()
+    unused = ((heads,) if isinstance(heads, str) else tuple(heads)) + cut
+    weights = {k: v for k, v in weights.items() if not k.startswith(tuple(f"{part}." for part in unused))}
+    expected = model.state_dict()
+    other = [k for k, v in weights.items() if k in expected and v.shape != expected[k].shape]
+    if other:
+        raise _unfit_file(path, f"another shape of {', '.join(other[:3])} ({len(other)} in all)")
+    result = model.load_state_dict(weights, strict=False)
+    if result.missing_keys or result.unexpected_keys:
+        raise _unfit_file(path, f"missing {result.missing_keys[:3]}, unexpected {result.unexpected_keys[:3]}")
+
+
+def _unused_parts(settings: config.Backbone) -> tuple[str, ...]:
+    """Return the parts that weight files may hold and the model no longer has."""
+    return {"head": (), "stages": HEAD_CONVOLUTION, "last_stage": (LAST_STAGE,)}[settings.cut]
+
+
+def _unfit_file(path: Path, fault: str) -> BadInput:
+    return BadInput(
+        seen=f"{path}: {fault}",
+        allowed="exactly the weights of the recipe's backbone (a classifier may be there)",
+        remedy="use the weight file of that model, or correct backbone.name and its changes",
     )

@@ -1,4 +1,4 @@
-"""Whose statistics a batch normalisation takes in training: groups of a batch, or the batch of all processes.
+"""Statistics of batch normalisation in training: over groups of a batch, or over the batch of all processes.
 
 Both ways change the layers of a freshly built network in place and leave names, shapes and values of its tensors. Only
 the forward pass in training differs; activation and dropout inside timm's layers stay where they are.
@@ -32,7 +32,7 @@ class _Synchronised(_BatchNorm):
         return out
 
     def _normalised(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, C, ...) of this process by mean and variance over all processes; gradients flow through both."""
+        """Normalise this process's (n, C, ...) by mean and variance over all; gradients flow through both."""
         others = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
         count = x.new_tensor([x.numel() / x.shape[1]])
@@ -55,7 +55,7 @@ class _Synchronised(_BatchNorm):
 
 
 def with_ghost_batches(module: nn.Module, images: int) -> nn.Module:
-    """Batch statistics over each `images` consecutive rows of a batch in training (Hoffer et al. 2017).
+    """Return the module with batch statistics over each `images` consecutive rows in training (Hoffer et al. 2017).
 
     As if the groups came one after the other: the running statistics are updated once a group. The last group is
     smaller where `images` does not divide the batch.
@@ -65,7 +65,7 @@ def with_ghost_batches(module: nn.Module, images: int) -> nn.Module:
 
 
 def synchronised(module: nn.Module) -> nn.Module:
-    """Batch statistics over the batches of all processes in training; alone, the module as it is.
+    """Return the module with batch statistics over the batches of all processes in training; alone, as it is.
 
     On CUDA these are torch's SyncBatchNorm layers, elsewhere (which these refuse) a differentiable all_reduce.
     """

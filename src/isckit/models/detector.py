@@ -45,13 +45,13 @@ class OverlayDetector(nn.Module):
             _start_from(self.network, settings)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> (S, S, 3) uint8."""
+        """Return (S, S, 3) uint8 of (H, W, 3) uint8."""
         return square(image, self.settings.image_size)
 
     def forward(
         self, pixels: torch.Tensor, boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Parts of the loss of a batch in training.
+        """Return the parts of the loss of a batch in training.
 
         Args:
             pixels: (B, S, S, 3) uint8.
@@ -64,12 +64,12 @@ class OverlayDetector(nn.Module):
 
     @torch.inference_mode()
     def detect(self, prepared: torch.Tensor) -> list[list[Box]]:
-        """The boxes of each of (B, S, S, 3) uint8 images, the surest first; call it in evaluation mode."""
+        """Return the boxes of each of (B, S, S, 3) uint8 images, the surest first; call it in evaluation mode."""
         assert not self.training
         return [self._boxes(found) for found in self.network(_planes(prepared))]
 
     def _boxes(self, found: Mapping[str, torch.Tensor]) -> list[Box]:
-        """Corners as fractions, clipped, to DIGITS: below lies what batches of another size round otherwise."""
+        """Return corners as fractions, clipped and rounded to DIGITS, below which other batch sizes round otherwise."""
         corners = _fractions(found["boxes"].double() / self.settings.image_size)
         scores, labels = _fractions(found["scores"]), found["labels"].tolist()
         # FCOS has a score for label 0 as well, which is the label of nothing.
@@ -81,7 +81,7 @@ class OverlayDetector(nn.Module):
 def load_detector(
     settings: config.Detector, weights: Mapping[str, torch.Tensor], *, device: torch.device
 ) -> OverlayDetector:
-    """The detector with given weights, keyed as in its state_dict, in evaluation mode.
+    """Return the detector with given weights, keyed as in its state_dict, in evaluation mode.
 
     Raises:
         BadInput: tensors missing, left over or of another shape.
@@ -106,7 +106,7 @@ def _fractions(values: torch.Tensor) -> list[Any]:
 
 
 def _planes(pixels: torch.Tensor) -> list[torch.Tensor]:
-    """(B, S, S, 3) bytes as what torchvision's detectors take: a list of (3, S, S) in 0..1."""
+    """Return (B, S, S, 3) bytes as torchvision's detectors take them: a list of (3, S, S) in 0..1."""
     return list(pixels.permute(0, 3, 1, 2).float() / 255)
 
 
@@ -137,7 +137,7 @@ def _network(settings: config.Detector) -> Any:
 
 
 def _narrow_fcos(thresholds: Mapping[str, Any]) -> nn.Module:
-    """FCOS (Tian et al. 2019) on strides 8, 16 and 32 of MobileNetV3-small, and 64 above; two layers a head."""
+    """Return FCOS (Tian et al. 2019) on strides 8, 16 and 32 of MobileNetV3-small, and 64 above; two layers a head."""
     from torchvision.models import mobilenet_v3_small
     from torchvision.models.detection import FCOS
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -159,7 +159,7 @@ def _anchors(sizes: tuple[int, ...]) -> nn.Module:
 
 
 def _start_from(network: nn.Module, settings: config.Detector) -> None:
-    """Take up published weights; what depends on the number of classes stays fresh where it does not fit."""
+    """Load published weights; layers that depend on the number of classes stay fresh where they do not fit."""
     weights = _published(settings.architecture) if settings.pretrained == "hub" else None
     table = weights() if weights else read_weights(Path(settings.pretrained))
     expected = network.state_dict()

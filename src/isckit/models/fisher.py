@@ -1,4 +1,4 @@
-"""Fisher vectors of RootSIFT, reduced by PCA: what stands in an image, wherever it stands and however it is turned.
+"""Fisher vectors of RootSIFT, reduced by PCA: they recognise content wherever it stands and however it is turned.
 
 Sources: Perronnin, Sanchez & Mensink, "Improving the Fisher Kernel for Large-Scale Image Classification" (ECCV 2010);
 Jegou et al., "Aggregating Local Image Descriptors into Compact Codes" (PAMI 2012), for PCA of descriptors before and of
@@ -29,7 +29,7 @@ _CHUNK = 32
 class FisherDescriber(nn.Module):
     """Fisher vectors as an ensemble member: points are found once in the whole image, a view is those inside it.
 
-    A quarter turn changes no point's descriptor, a mirror permutes its values: no view costs a second look.
+    A quarter turn changes no point's descriptor, a mirror permutes its values: no view costs a second pass.
     """
 
     mean: torch.Tensor
@@ -57,7 +57,7 @@ class FisherDescriber(nn.Module):
             self.register_buffer(name, torch.ones(shape))
 
     def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
-        """(H, W, 3) uint8 -> (points, 132) uint8: RootSIFT, then x and y as fractions in 16 bits; zeros: none."""
+        """Return (points, 132) uint8 of (H, W, 3): RootSIFT, then x and y as fractions in 16 bits; zeros: none."""
         (points,) = RootSift(self.settings.keypoints).detect([image])
         height, width = image.shape[:2]
         part = np.sqrt(points.area / (height * width))
@@ -68,12 +68,12 @@ class FisherDescriber(nn.Module):
         return out
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
-        """(B, points, 132) uint8 -> (B, V, dim) float32, L2-normalised."""
+        """Return (B, V, dim) float32, L2-normalised, of (B, points, 132) uint8."""
         owners = [image for image in range(len(prepared)) for _ in views]
         return self.embed_found(prepared, owners, views * len(prepared)).unflatten(0, (len(prepared), len(views)))
 
     def embed_found(self, prepared: torch.Tensor, owners: Sequence[int], views: Sequence[View]) -> torch.Tensor:
-        """(B, points, 132) uint8, and N views each of the image `owners` names -> (N, dim) float32, L2-normalised.
+        """Return (N, dim) float32, L2-normalised, of N views of the images `owners` among (B, points, 132) uint8.
 
         A view without points gets the direction of an empty Fisher vector.
         """
@@ -82,7 +82,7 @@ class FisherDescriber(nn.Module):
             return functional.normalize(vectors, dim=-1)
 
     def fisher_vectors(self, prepared: torch.Tensor, owners: Sequence[int], views: Sequence[View]) -> torch.Tensor:
-        """(N, words * reduced) float32: gradients by the means, then signed roots, then L2; zero without points."""
+        """Return (N, words * reduced) float32: gradients by the means, signed roots, then L2; zero without points."""
         device = prepared.device
         places = _places(prepared[..., SIFT:])
         there = (prepared[..., :SIFT] > 0).any(-1)
@@ -100,7 +100,7 @@ class FisherDescriber(nn.Module):
         return out
 
     def _soft(self, descriptors: torch.Tensor, *, mirror: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, P, 128) uint8 -> reduced descriptors (B, P, d), and the share of each Gaussian in each (B, P, words)."""
+        """Return reduced descriptors (B, P, d) of (B, P, 128) uint8, and their shares of Gaussians (B, P, words)."""
         taken = descriptors[..., _MIRROR.to(descriptors.device)] if mirror else descriptors
         x = (taken.float() / 255 - self.mean) @ self.axes
         precision = self.deviations**-2
@@ -115,12 +115,12 @@ class FisherDescriber(nn.Module):
 
 
 def _places(packed: torch.Tensor) -> torch.Tensor:
-    """(..., 4) uint8 -> (..., 2) float32: x and y as fractions."""
+    """Return x and y as fractions, (..., 2) float32, of (..., 4) uint8."""
     low, high = packed[..., 0::2].float(), packed[..., 1::2].float()
     return (low + 256 * high) / _PLACE
 
 
 def _inside(places: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """(N, P) bool: points (N, P, 2), x and y, that lie in windows (N, 4), top, left, height and width."""
+    """Return (N, P) bool: True for points (N, P, 2), x and y, in windows (N, 4): top, left, height and width."""
     first = boxes[:, None, [1, 0]]
     return ((places >= first) & (places <= first + boxes[:, None, [3, 2]])).all(-1)

@@ -25,7 +25,7 @@ FLAT = 1e-4
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (32, 32, 3): shorter side to 32 (Pillow bilinear, anti-aliased), then the centre."""
+    """Return (32, 32, 3) of (H, W, 3) uint8: shorter side to 32 (Pillow bilinear, anti-aliased), then the centre."""
     height, width = image.shape[:2]
     short = min(height, width)
     size = (SIDE * width // short, SIDE * height // short)
@@ -43,14 +43,14 @@ def _frequencies(side: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @functools.cache
 def prefilter() -> torch.Tensor:
-    """(42, 42) low-pass transfer function of the local contrast normalisation."""
+    """Return the (42, 42) low-pass transfer function of the local contrast normalisation."""
     v, u = _frequencies(SIDE + 2 * PADDING)
     return torch.exp(-(u**2 + v**2) * math.log(2) / 16)
 
 
 @functools.cache
 def gabor() -> torch.Tensor:
-    """(20, 32, 32) transfer functions of the oriented filters."""
+    """Return the (20, 32, 32) transfer functions of the oriented filters."""
     v, u = _frequencies(SIDE)
     radius, angle = torch.sqrt(u**2 + v**2), torch.atan2(v, u)
     filters = []
@@ -63,7 +63,7 @@ def gabor() -> torch.Tensor:
 
 
 def gist(images: torch.Tensor) -> torch.Tensor:
-    """Raw GIST of thumbnails, not yet L2-normalised.
+    """Return the raw GIST of thumbnails, not yet L2-normalised.
 
     Args:
         images: (B, 32, 32, 3) uint8.
@@ -91,11 +91,11 @@ class GistDescriber(nn.Module):
     dim = DIM
 
     def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
-        """(H, W, 3) uint8 -> (V, 32, 32, 3) uint8, one thumbnail a view."""
+        """Return (V, 32, 32, 3) uint8, one thumbnail a view, of (H, W, 3) uint8."""
         return np.stack([thumbnail(cut_image(image, view)) for view in views])
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
-        """(B, V, 32, 32, 3) uint8 -> (B, V, 960) float32, L2-normalised.
+        """Return (B, V, 960) float32, L2-normalised, of (B, V, 32, 32, 3) uint8.
 
         A flat picture has no response at all; it gets the vector of equal responses, so that it has a direction too.
         """

@@ -32,13 +32,13 @@ FLAT = 1e-2
 
 @functools.cache
 def cosines(first: int, count: int, size: int) -> np.ndarray:
-    """(count, size) float64: rows first, first + 1, ... of the DCT-II, at unit length (but for row 0)."""
+    """Return (count, size) float64: rows first, first + 1, ... of the DCT-II, at unit length (but for row 0)."""
     frequencies = np.arange(first, first + count)[:, None]
     return math.sqrt(2 / size) * np.cos(np.pi / 2 / size * frequencies * (2 * np.arange(size) + 1))
 
 
 def pdq(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (256,) bool: frequencies 1 to 16 of both axes, row by row."""
+    """Return (256,) bool of (H, W, 3) uint8: frequencies 1 to 16 of both axes, row by row."""
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST:
         return np.zeros(256, bool)
@@ -50,7 +50,7 @@ def pdq(image: np.ndarray) -> np.ndarray:
 
 
 def jarosz(grey: np.ndarray) -> np.ndarray:
-    """(H, W) float32 through two passes of a box filter, each as wide as half a pixel of the 64 x 64 picture.
+    """Filter (H, W) float32 by two passes of a box, each as wide as half a pixel of the 64 x 64 picture.
 
     At the borders the mean is that of the pixels that are there. An even box reaches one pixel further ahead than back.
     """
@@ -69,13 +69,13 @@ def jarosz(grey: np.ndarray) -> np.ndarray:
 
 
 def decimated(grey: np.ndarray) -> np.ndarray:
-    """(H, W) -> (64, 64): the pixels at the centres of 64 x 64 cells."""
+    """Return (64, 64) of (H, W): the pixels at the centres of 64 x 64 cells."""
     rows, columns = (((np.arange(SIDE) + 0.5) * size / SIDE).astype(int) for size in grey.shape)
     return grey[np.ix_(rows, columns)]
 
 
 def phash(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (64,) bool: frequencies 0 to 7 of both axes of a 32 x 32 picture (Pillow's Lanczos)."""
+    """Return (64,) bool of (H, W, 3) uint8: frequencies 0 to 7 of both axes at 32 x 32 (Pillow's Lanczos)."""
     grey = Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS)
     rows = cosines(0, 8, 32)
     # The mean of the two middle values, where PDQ takes the lower: so both programs do.
@@ -103,9 +103,9 @@ class HashDescriber(nn.Module):
         self.dim, self.method = METHODS[settings.method]
 
     def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
-        """(H, W, 3) uint8 -> (V, bits) uint8 of 0 and 1."""
+        """Return (V, bits) uint8 of 0 and 1 of (H, W, 3) uint8."""
         return np.stack([self.method(cut_image(image, view)) for view in views]).astype(np.uint8)
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
-        """(B, V, bits) uint8 -> (B, V, bits) float32 of +1 and -1, divided by the root of their number."""
+        """Return (B, V, bits) float32 of +1 and -1, divided by the root of their number."""
         return (2 * prepared.float() - 1) / math.sqrt(self.dim)

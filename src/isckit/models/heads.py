@@ -1,4 +1,4 @@
-"""From pooled features to the vector that becomes the embedding: nothing, layers, or visionForce's projector."""
+"""Heads: from pooled features to the vector that becomes the embedding. Pooling itself is in `how`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isckit.types import BadInput
 
 
 class Outputs(NamedTuple):
-    """What a network in training gives for n images."""
+    """Results of a network in training for n images."""
 
     embedding: torch.Tensor
     """(n, dim) float32, L2-normalised."""
@@ -26,66 +26,6 @@ class Outputs(NamedTuple):
     """(n, C): after GeM."""
     features: torch.Tensor
     """(n, C, h, w): the last feature map."""
-
-
-CHANNELS, KERNEL = 96, 8
-BRANCHES = ((16, 3, 4), (32, 7, 2))
-"""Stride of the convolution, window and stride of the maximum behind it; padded as TensorFlow pads ("same")."""
-
-
-class ShallowBranches(nn.Module):
-    """Two branches of a convolution and a maximum, each flattened and set to unit length.
-
-    Attributes:
-        widths: of the branches; 864 each for images of 160 pixels.
-    """
-
-    def __init__(self, image_size: int) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(
-                create_conv2d(3, CHANNELS, KERNEL, stride=stride, padding="same", bias=True),
-                create_pool2d("max", window, stride=reach, padding="same"),
-            )
-            for stride, window, reach in BRANCHES
-        )
-        self.widths = tuple(CHANNELS * shallow_cells(image_size, stride, reach) for stride, _, reach in BRANCHES)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised images -> (B, sum of widths) float32."""
-        return torch.cat([F.normalize(branch(images).flatten(1).float(), dim=-1) for branch in self.branches], dim=1)
-
-
-def shallow_cells(image_size: int, stride: int, reach: int) -> int:
-    """Positions that two strided layers with "same" padding leave of a square picture."""
-    side = -(-image_size // stride)
-    return (-(-side // reach)) ** 2
-
-
-class DeepRankHead(nn.Module):
-    """Two layers with ReLU and dropout on the deep branch, unit length, then one layer on all branches.
-
-    The pooled features are the deep branch's, then those of the shallow ones.
-    """
-
-    def __init__(self, settings: config.Head, pooled_dim: int, dim: int, shallow_dim: int) -> None:
-        super().__init__()
-        self.wide_dim, self.deep_dim = pooled_dim, pooled_dim - shallow_dim
-        first, second = settings.widths
-        self.deep = nn.Sequential(
-            nn.Linear(self.deep_dim, first),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(first, second),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-        )
-        self.fc = nn.Linear(second + shallow_dim, dim)
-
-    def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, deep + shallow) -> (n, dim), before L2, and the pooled features themselves."""
-        deep = F.normalize(self.deep(pooled[:, : self.deep_dim]), dim=-1)
-        return self.fc(torch.cat([deep, pooled[:, self.deep_dim :].to(deep.dtype)], dim=1)), pooled
 
 
 class NoHead(nn.Module):
@@ -106,7 +46,7 @@ class NoHead(nn.Module):
         self.wide_dim = pooled_dim
 
     def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, C) -> itself, twice."""
+        """Return (n, C) itself, twice."""
         return pooled, pooled
 
 
@@ -125,7 +65,7 @@ class DenseHead(nn.Module):
         )
 
     def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, C) -> (n, dim), before L2, and the pooled features themselves."""
+        """Return (n, dim), before L2, of (n, C), and the pooled features themselves."""
         return self.layers(pooled), pooled
 
 
@@ -143,7 +83,7 @@ class LinearHead(nn.Module):
         self.bn = nn.BatchNorm1d(dim) if settings.norm else nn.Identity()
 
     def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, C) -> (n, dim), before L2, and the pooled features themselves."""
+        """Return (n, dim), before L2, of (n, C), and the pooled features themselves."""
         return self.bn(self.fc(pooled)), pooled
 
 
@@ -173,9 +113,69 @@ class ProjectorHead(nn.Module):
         self.narrow = nn.Sequential(*(block if dim != self.wide_dim else ()))
 
     def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, C) -> (n, dim), before L2, and the projector's (n, widths[1])."""
+        """Return (n, dim), before L2, of (n, C), and the projector's (n, widths[1])."""
         wide = self.projector(pooled)
         return self.narrow(wide), wide
+
+
+CHANNELS, KERNEL = 96, 8
+BRANCHES = ((16, 3, 4), (32, 7, 2))
+"""Stride of the convolution, window and stride of the maximum behind it; padded as TensorFlow pads ("same")."""
+
+
+class ShallowBranches(nn.Module):
+    """Two branches of a convolution and a maximum, each flattened and set to unit length.
+
+    Attributes:
+        widths: of the branches; 864 each for images of 160 pixels.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                create_conv2d(3, CHANNELS, KERNEL, stride=stride, padding="same", bias=True),
+                create_pool2d("max", window, stride=reach, padding="same"),
+            )
+            for stride, window, reach in BRANCHES
+        )
+        self.widths = tuple(CHANNELS * shallow_cells(image_size, stride, reach) for stride, _, reach in BRANCHES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (B, sum of widths) float32 of (B, 3, S, S) normalised images."""
+        return torch.cat([F.normalize(branch(images).flatten(1).float(), dim=-1) for branch in self.branches], dim=1)
+
+
+def shallow_cells(image_size: int, stride: int, reach: int) -> int:
+    """Return the number of positions that two strided layers with "same" padding leave of a square picture."""
+    side = -(-image_size // stride)
+    return (-(-side // reach)) ** 2
+
+
+class DeepRankHead(nn.Module):
+    """Two layers with ReLU and dropout on the deep branch, unit length, then one layer on all branches.
+
+    The pooled features are the deep branch's, then those of the shallow ones.
+    """
+
+    def __init__(self, settings: config.Head, pooled_dim: int, dim: int, shallow_dim: int) -> None:
+        super().__init__()
+        self.wide_dim, self.deep_dim = pooled_dim, pooled_dim - shallow_dim
+        first, second = settings.widths
+        self.deep = nn.Sequential(
+            nn.Linear(self.deep_dim, first),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+        )
+        self.fc = nn.Linear(second + shallow_dim, dim)
+
+    def forward(self, pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (n, dim), before L2, of (n, deep + shallow), and the pooled features themselves."""
+        deep = F.normalize(self.deep(pooled[:, : self.deep_dim]), dim=-1)
+        return self.fc(torch.cat([deep, pooled[:, self.deep_dim :].to(deep.dtype)], dim=1)), pooled
 
 
 HEADS: dict[str, type[NoHead] | type[LinearHead] | type[DenseHead] | type[ProjectorHead]] = {
@@ -188,7 +188,7 @@ AnyHead = NoHead | LinearHead | DenseHead | ProjectorHead | DeepRankHead
 
 
 def head(settings: config.Head, *, pooled_dim: int, dim: int, shallow_dim: int = 0) -> AnyHead:
-    """The head of a recipe, with fresh weights; the last `shallow_dim` pooled features are of shallow branches.
+    """Return the head of a recipe with fresh weights; the last `shallow_dim` pooled features are of shallow branches.
 
     Raises:
         BadInput: no head, and a width other than that of the pooled features.

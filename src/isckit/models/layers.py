@@ -1,4 +1,4 @@
-"""IBN-a: half instance, half batch normalisation (Pan et al., ECCV 2018)."""
+"""Layers that a recipe puts into a ResNet: IBN-a (Pan et al., ECCV 2018) and WaveBlock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class InstanceBatchNorm(nn.Module):
-    """InstanceNorm (affine) of the first half of the channels, BatchNorm of the others; named as by the authors."""
+    """IBN-a: InstanceNorm (affine) of the first half of the channels, BatchNorm of the rest; the authors' names."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class InstanceBatchNorm(nn.Module):
         self.BN = nn.BatchNorm2d(channels - self.split)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """Return the same shape, (B, C, H, W)."""
         return torch.cat((self.IN(x[:, : self.split]), self.BN(x[:, self.split :])), dim=1)
 
 
@@ -32,7 +32,7 @@ class WaveBlock(nn.Module):
         self.width, self.rate = width, rate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """Return the same shape, (B, C, H, W)."""
         if not self.training:
             return x
         height = x.shape[-2]

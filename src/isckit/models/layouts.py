@@ -1,4 +1,4 @@
-"""Published weights as their authors' files have them: recognised by their keys, renamed to the kit's.
+"""Published weight files: recognised by their keys, renamed to the kit's. Layouts of data sets: `data.layouts`.
 
 The kit's keys of a network: backbone.* (timm's names; for ResNets also torchvision's and IBN-Net's), pool.p, head.*.
 """
@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True)
 class Layout:
-    """Keys that only this layout has, and what becomes of its keys: substitutions in order; "" drops a key."""
+    """Keys that only this layout has, and the substitutions for its keys, in order; "" drops a key."""
 
     source: str
     markers: tuple[str, ...]
@@ -70,7 +70,7 @@ LAYOUTS = (
 
 
 def member_keys(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A weight file's tensors under the kit's names; whatever no layout explains keeps its name.
+    """Return a weight file's tensors under the kit's names; keys that no layout explains keep theirs.
 
     A table without any backbone.* is taken for a bare backbone in timm's or torchvision's names. The kit's own file of
     a single member loses that member's name.

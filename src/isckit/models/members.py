@@ -19,11 +19,11 @@ from isckit.types import BadInput
 Built = EmbeddingNetwork | FisherDescriber | GistDescriber | HashDescriber
 
 _NOT_PUBLISHED = ("mean", "std", "pool.p")
-"""What weight files of others do not hold, since their code has it: preprocessing, and the power of a fixed GeM."""
+"""Tensors that others' weight files lack, since their code has them: preprocessing, and the power of a fixed GeM."""
 
 
 def build(settings: config.Member) -> Built:
-    """One member with fresh weights (timm's own where the recipe names pretrained ones)."""
+    """Return one member with fresh weights (timm's own where the recipe names pretrained ones)."""
     match settings:
         case config.Network():
             return EmbeddingNetwork(settings)
@@ -36,7 +36,7 @@ def build(settings: config.Member) -> Built:
 
 
 def load(recipe: config.Recipe, weights: Mapping[str, torch.Tensor], *, device: torch.device) -> list[Built]:
-    """All members of a recipe with their weights, in evaluation mode.
+    """Return all members of a recipe with their weights, in evaluation mode.
 
     Raises:
         BadInput: tensors missing, left over or of another shape; the message names them.
@@ -63,7 +63,7 @@ def load(recipe: config.Recipe, weights: Mapping[str, torch.Tensor], *, device: 
 
 
 def weights_from(recipe: config.Recipe, settings: config.Member) -> config.Member:
-    """The member whose weights a member uses: itself, or the earlier network that it names.
+    """Return the member whose weights a member uses: itself, or the earlier network that it names.
 
     Raises:
         BadInput: no network with weights of its own has that name and stands before it.
@@ -82,7 +82,7 @@ def weights_from(recipe: config.Recipe, settings: config.Member) -> config.Membe
 
 
 def read(recipe: config.Recipe, path: Path) -> dict[str, torch.Tensor]:
-    """Weights for `load` from the kit's own file, or, for a recipe with one network, from a published one.
+    """Read weights for `load` from the kit's own file, or, for a recipe with one network, from a published one.
 
     Raises:
         MissingInput, BadInput: no such file, not safe to read, or a published network that does not fit.
@@ -95,7 +95,7 @@ def read(recipe: config.Recipe, path: Path) -> dict[str, torch.Tensor]:
 
 
 def member_weights(path: Path, settings: config.Network) -> dict[str, torch.Tensor] | None:
-    """A whole network's weights from a file of it, published or the kit's own; None where it holds a backbone only.
+    """Read a whole network's weights, published or the kit's own; return None for a file of a backbone only.
 
     Raises:
         MissingInput, BadInput: no such file, not safe to read, or tensors missing, left over or of another shape.
@@ -105,12 +105,12 @@ def member_weights(path: Path, settings: config.Network) -> dict[str, torch.Tens
 
 
 def prefixed(name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A member's weights under its name."""
+    """Return a member's weights under its name."""
     return {f"{name}.{key}": value for key, value in weights.items()}
 
 
 def _completed(weights: Mapping[str, torch.Tensor], settings: config.Network) -> dict[str, torch.Tensor]:
-    """With what the recipe says and the file does not hold, and with counters of batches where they were not kept."""
+    """Return the weights with those values of the recipe that the file lacks, and its missing counters of batches."""
     fresh = build(_without_download(settings)).state_dict()
     said = {k: v for k, v in fresh.items() if k in _NOT_PUBLISHED or k.endswith("num_batches_tracked")}
     completed = said | dict(weights)
@@ -119,7 +119,7 @@ def _completed(weights: Mapping[str, torch.Tensor], settings: config.Network) ->
 
 
 def _without_download(settings: config.Member) -> config.Member:
-    """Weights are about to be replaced, so the pretrained ones need not be fetched again."""
+    """Return the settings without pretrained weights, which are about to be replaced and need not be fetched."""
     if isinstance(settings, config.Network):
         return config.replace(settings, backbone=config.replace(settings.backbone, pretrained="none"))
     return settings

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from isckit import config
 from isckit.augment.geometry import square
-from isckit.models.backbone import as_map, backbone, normalisation
+from isckit.models.backbone import as_map, backbone, freeze, normalisation
 from isckit.models.heads import Outputs, ShallowBranches, head
 from isckit.models.pooling import pooled_width, pooling
 from isckit.types import BadInput
@@ -49,12 +49,12 @@ class EmbeddingNetwork(nn.Module):
         self.wide_dim = self.head.wide_dim
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) uint8 -> what the backbone takes: mean 0 and deviation 1, grey where the recipe says so."""
+        """Return the backbone's input of (B, 3, H, W) uint8: mean 0 and deviation 1, grey where the recipe says so."""
         pixels = greyed(images) if self.settings.grey else images.float()
         return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def outputs(self, images: torch.Tensor) -> Outputs:
-        """(B, 3, S, S) uint8 -> everything that a loss may ask for."""
+        """Return everything that a loss may ask for, of (B, 3, S, S) uint8."""
         x = self.normalised(images)
         tokens = self.backbone.forward_features(x)
         features = as_map(self.backbone, tokens)
@@ -65,33 +65,33 @@ class EmbeddingNetwork(nn.Module):
         return Outputs(F.normalize(narrow.float(), dim=-1), narrow, wide, pooled, features)
 
     def train(self, mode: bool = True) -> EmbeddingNetwork:
-        """As usual, but frozen parts of the backbone stay as at test: their batch statistics do not move."""
+        """Set the mode, but leave frozen parts of the backbone in evaluation mode: their statistics do not move."""
         super().train(mode)
         for name in self.still:
             self.backbone.get_submodule(name).eval()
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) uint8 -> (B, dim) float32, L2-normalised."""
+        """Return (B, dim) float32, L2-normalised, of (B, 3, S, S) uint8."""
         return self.outputs(images).embedding
 
     def prepare(self, image: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
-        """(H, W, 3) uint8 -> (3, C, C) uint8: the canvas that every view is cut from, aspect ignored."""
+        """Return the canvas that every view is cut from, (3, C, C) uint8, aspect ignored, of (H, W, 3) uint8."""
         return np.ascontiguousarray(square(image, self.settings.canvas).transpose(2, 0, 1))
 
     def embed(self, prepared: torch.Tensor, views: tuple[View, ...]) -> torch.Tensor:
-        """(B, 3, C, C) uint8 -> (B, V, dim) float32."""
+        """Return (B, V, dim) float32 of (B, 3, C, C) uint8."""
         return torch.stack([self._embed_view([cut(prepared, view)]) for view in views], dim=1)
 
     def embed_found(self, prepared: torch.Tensor, owners: Sequence[int], views: Sequence[View]) -> torch.Tensor:
-        """(B, 3, C, C) uint8, and N views each of the image that `owners` names -> (N, dim) float32."""
+        """Return (N, dim) float32 of N views of the images `owners` among (B, 3, C, C) uint8."""
         cuts = [cut(prepared[owner, None], view) for owner, view in zip(owners, views, strict=True)]
         return self._embed_view(cuts)
 
     def _embed_view(self, cuts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Pictures (B, 3, h, w) uint8, of any sizes -> (sum of B, dim).
+        """Return (sum of B, dim) of pictures (B, 3, h, w) uint8, of any sizes.
 
-        Direction of the sum of the unit vectors of all scales, and mirrored ones.
+        Each is the direction of the sum of its unit vectors at all scales, mirrored ones included.
         """
         parts = []
         for size in self.settings.scales or (self.settings.image_size,):
@@ -105,7 +105,7 @@ class EmbeddingNetwork(nn.Module):
 
 
 def greyed(images: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) -> three equal channels of float32: the luma of ITU-R BT.601, in whole levels as in a grey file."""
+    """Return (B, 3, H, W) as three equal channels of float32: BT.601's luma, in whole levels as in a grey file."""
     luma = images.new_tensor((0.299, 0.587, 0.114), dtype=torch.float32).view(3, 1, 1)
     return (images.float() * luma).sum(1, keepdim=True).round().expand(-1, 3, -1, -1)
 
@@ -117,27 +117,3 @@ def _refuse_enlarging(settings: config.Network) -> None:
             allowed="scales that are not larger than the canvas, from which all views are cut",
             remedy=f"set canvas to {max(settings.scales)} or more, or leave the larger scales out",
         )
-
-
-LAST_STAGE = "layer4"
-"""timm's name of a ResNet's last stage."""
-
-
-def freeze(model: Any, settings: config.Backbone) -> tuple[str, ...]:
-    """Take the parameters of the frozen parts out of training and return the names of these parts ("": all of it).
-
-    Raises:
-        BadInput: all but the last stage of a backbone that is no ResNet.
-    """
-    if settings.frozen == "none":
-        return ()
-    if settings.frozen == "but_last" and not hasattr(model, LAST_STAGE):
-        raise BadInput(
-            seen=f"backbone {settings.name!r} with frozen=but_last",
-            allowed="frozen=but_last for ResNets",
-            remedy="choose such a backbone, or frozen=all or none",
-        )
-    parts = ("",) if settings.frozen == "all" else tuple(n for n, _ in model.named_children() if n != LAST_STAGE)
-    for name in parts:
-        model.get_submodule(name).requires_grad_(False)
-    return parts

@@ -1,6 +1,6 @@
-"""Networks that look at a reference and a query at once: one logit, the larger the likelier a copy.
+"""Networks that see a reference and a query together: one logit, the larger the likelier a copy.
 
-In two steps, so that what one image needs is done once: `describe` an image, `compare` two described ones.
+In two steps, so that the work on one image is done once: `describe` an image, `compare` two described ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from isckit.types import BadInput
 
 _HIDDEN = 64
 _STEEPNESS, _USUAL = 10.0, 0.75
-"""What comparing tokens begins with: rise of the logit with the mean best cosine of a side, and where it crosses 0."""
+"""First values of comparing tokens: rise of the logit with the mean best cosine of a side, and its zero."""
 
 
 class PairClassifier(nn.Module):
@@ -48,7 +48,7 @@ class PairClassifier(nn.Module):
             self.logit = nn.Linear(width, 1, bias=False)
 
     def describe(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, h, w) uint8 -> what `compare` takes: (B, 3, S, S / 2) uint8 halves, or (B, P, tokens) unit tokens."""
+        """Return the input of `compare`: (B, 3, S, S / 2) uint8 halves, or (B, P, tokens) unit tokens."""
         size = self.settings.image_size
         columns = size if self.settings.tokens else size // 2
         small = resize(images, [size, columns], interpolation=InterpolationMode.BILINEAR, antialias=True)
@@ -60,7 +60,7 @@ class PairClassifier(nn.Module):
         return F.normalize(self.project(features.flatten(2).transpose(1, 2)).float(), dim=-1)
 
     def compare(self, references: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        """Described references and queries, one of each a pair -> (B,) float32 logits."""
+        """Return (B,) float32 logits of described references and queries, one of each a pair."""
         if self.settings.tokens:
             return self.attention(references, queries).float()
         joined = torch.cat([references, queries], dim=-1)
@@ -68,11 +68,11 @@ class PairClassifier(nn.Module):
         return self.logit(self._pooled(features))[:, 0].float()
 
     def forward(self, references: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        """Two batches of (B, 3, h, w) uint8 images -> (B,) logits."""
+        """Return (B,) logits of two batches of (B, 3, h, w) uint8 images."""
         return self.compare(self.describe(references), self.describe(queries))
 
     def train(self, mode: bool = True) -> PairClassifier:
-        """Batch statistics stay as they are: a group of look-alikes says nothing of images at large."""
+        """Set the mode, but leave batch statistics: a group of look-alikes says nothing of images at large."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -83,7 +83,7 @@ class PairClassifier(nn.Module):
         return (pixels.float() - self.mean) / self.std
 
     def _pooled(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, width): the class token where there is one, else the mean over the picture."""
+        """Return (B, width): the class token where there is one, else the mean over the picture."""
         prefix: int = getattr(self.backbone, "num_prefix_tokens", 0)
         if features.ndim == 3 and prefix:
             return features[:, 0]
@@ -107,13 +107,13 @@ class AttendAndCompare(nn.Module):
             self.logit.bias.fill_(-2 * _STEEPNESS * _USUAL)
 
     def forward(self, references: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        """(B, P, d) and (B, P', d) unit tokens -> (B,) logits."""
+        """Return (B,) logits of (B, P, d) and (B, P', d) unit tokens."""
         cosines = references @ queries.transpose(1, 2)
         found = self._found(references, queries, cosines) + self._found(queries, references, cosines.transpose(1, 2))
         return self.logit(torch.cat(found, dim=-1))[:, 0]
 
     def _found(self, own: torch.Tensor, other: torch.Tensor, cosines: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Mean best cosine (B, 1); mean and largest evidence (B, _HIDDEN)."""
+        """Return the mean best cosine (B, 1); mean and largest evidence (B, _HIDDEN)."""
         best = cosines.amax(-1, keepdim=True)
         matched = (cosines * self.sharpness.exp()).softmax(-1) @ other
         # Products of unit vectors' coordinates are of the order of 1 / width.
@@ -122,7 +122,7 @@ class AttendAndCompare(nn.Module):
 
 
 def begin_with(network: PairClassifier, weights: Mapping[str, torch.Tensor]) -> None:
-    """Take a member's backbone, keyed "backbone.<parameter>", as the first weights.
+    """Load a member's backbone, keyed "backbone.<parameter>", as the first weights.
 
     Raises:
         BadInput: it is another backbone.
@@ -144,7 +144,7 @@ def begin_with(network: PairClassifier, weights: Mapping[str, torch.Tensor]) -> 
 def load_pair(
     settings: config.PairNetwork, weights: Mapping[str, torch.Tensor], *, device: torch.device
 ) -> PairClassifier:
-    """A pair network with its weights from a run's table, "<name>.<parameter>", in evaluation mode.
+    """Return a pair network with its weights from a run's table, "<name>.<parameter>", in evaluation mode.
 
     Raises:
         BadInput: tensors missing, left over or of another shape.

@@ -11,29 +11,6 @@ from torch import nn
 from isckit import config
 
 
-def strengths(features: torch.Tensor) -> torch.Tensor:
-    """Attention (B, h, w) of a map (B, C, h, w): the length of the feature at each position."""
-    return (features.float().square().sum(1) + 1e-10).sqrt()
-
-
-def smoothed(features: torch.Tensor) -> torch.Tensor:
-    """(B, C, h, w) -> the mean over the 3 x 3 positions about each one; what lies outside does not count."""
-    return F.avg_pool2d(features.float(), 3, stride=1, padding=1, count_include_pad=False)
-
-
-class AttentionPool(nn.Module):
-    """The smoothed features' mean, weighted by the strengths of the map as it is.
-
-    With a linear layer W, b behind it this is the global descriptor of HOW, whose features are reduced before they are
-    added up: sum a (W f + b) = (W m + b) * sum a, where m is this mean. Unit length takes the factor away.
-    """
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C) float32."""
-        weights = strengths(features).unsqueeze(1)
-        return (smoothed(features) * weights).sum((-2, -1)) / weights.sum((-2, -1))
-
-
 class GeM(nn.Module):
     """f_k = mean over positions of max(x, eps)^p, to the power 1/p. One p for all channels; p = 1 is the mean.
 
@@ -51,7 +28,7 @@ class GeM(nn.Module):
         self.at_test, self.eps = at_test, eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C), in float32: powers of half-precision maps overflow."""
+        """Return (B, C) of (B, C, H, W), in float32: powers of half-precision maps overflow."""
         p = self.p if self.training or self.at_test is None else self.at_test
         return x.float().clamp(min=self.eps).pow(p).mean((-2, -1)).pow(1 / p)
 
@@ -60,12 +37,35 @@ class Mean(nn.Module):
     """The plain mean over positions, of features that may be negative."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C), in float32."""
+        """Return (B, C) of (B, C, H, W), in float32."""
         return x.float().mean((-2, -1))
 
 
+def strengths(features: torch.Tensor) -> torch.Tensor:
+    """Return the attention (B, h, w) of a map (B, C, h, w): the length of the feature at each position."""
+    return (features.float().square().sum(1) + 1e-10).sqrt()
+
+
+def smoothed(features: torch.Tensor) -> torch.Tensor:
+    """Return the mean of (B, C, h, w) over the 3 x 3 positions about each one, those outside left out."""
+    return F.avg_pool2d(features.float(), 3, stride=1, padding=1, count_include_pad=False)
+
+
+class AttentionPool(nn.Module):
+    """The smoothed features' mean, weighted by the strengths of the map as it is.
+
+    With a linear layer W, b behind it this is the global descriptor of HOW, whose features are reduced before they are
+    added up: sum a (W f + b) = (W m + b) * sum a, where m is this mean. Unit length takes the factor away.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (B, C) float32 of (B, C, h, w)."""
+        weights = strengths(features).unsqueeze(1)
+        return (smoothed(features) * weights).sum((-2, -1)) / weights.sum((-2, -1))
+
+
 def pooled_width(backbone: Any, settings: config.Network) -> int:
-    """Features that the pooling leaves of a backbone's map."""
+    """Return the number of features that the pooling leaves of a backbone's map."""
     if settings.pooling != "flatten":
         return int(backbone.num_features)
     side = -(-settings.image_size // backbone.feature_info[-1]["reduction"])
@@ -73,7 +73,7 @@ def pooled_width(backbone: Any, settings: config.Network) -> int:
 
 
 def pooling(settings: config.Network) -> nn.Module:
-    """The pooling of a recipe's network; of the class token there is nothing to pool."""
+    """Return the pooling of a recipe's network; the class token needs none."""
     if settings.pooling == "gem":
         return GeM(settings.gem_p, learnable=settings.gem_learnable, at_test=settings.gem_p_at_test)
     return {"mean": Mean, "token": nn.Identity, "flatten": nn.Flatten, "attention": AttentionPool}[settings.pooling]()

@@ -1,5 +1,7 @@
 """The kit's own first system: a contrastive network and GIST in one PCA ensemble, both tracks.
 
+Published baselines of others are in `baselines`.
+
 Sources: contrastive loss with cross-batch memory and weak/strong views after lyakaap (Yokoo, arXiv 2112.04323);
 GIST and score normalisation after the organisers' baselines (Douze et al., arXiv 2106.09672).
 """

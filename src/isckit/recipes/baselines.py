@@ -1,4 +1,4 @@
-"""Perceptual hashes as baselines: no weights, nothing fitted, no normalisation; both tracks compare the bits."""
+"""Published baselines: PDQ and pHash, whose bits both tracks compare, and the organisers' GIST and MultiGrain."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from isckit import config
 from isckit.recipes import (
     baseline,
+    baselines,
     d2lv,
     how,
     imgfp,
@@ -28,19 +29,17 @@ from isckit.recipes import (
     titanshield,
     vision_force,
 )
-from isckit.recipes import baselines as hashes
-from isckit.recipes import baselines as organisers
 from isckit.types import BadInput
 
 RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "baseline": baseline.baseline,
     "baseline.mini": baseline.mini,
     "baseline.tiny": baseline.tiny,
-    "phash": hashes.phash,
-    "pdq": hashes.pdq,
-    "gist": organisers.gist,
-    "multigrain": organisers.multigrain,
-    "multigrain.mini": organisers.multigrain_mini,
+    "phash": baselines.phash,
+    "pdq": baselines.pdq,
+    "gist": baselines.gist,
+    "multigrain": baselines.multigrain,
+    "multigrain.mini": baselines.multigrain_mini,
     "how": how.how,
     "how.mini": how.mini,
     "orb": parajuli.orb,

@@ -108,7 +108,7 @@ def d2lv() -> Recipe:
     `d2lv.fixed` has thresholds in their place that are fitted on train.
     Not reproduced: 19 stored copies of each image, which are made anew each time; vectors are at unit length before
     the PCA; the detector is Faster R-CNN from random weights, as YOLOv5 is under the GPL, and its crops keep the pixels
-    of the image. Proposals are looked for at 512 pixels, and of them and of overlays the first 20 are crops.
+    of the image. Proposals are searched at 512 pixels, and of them and of overlays the first 20 are crops.
     """
     names = tuple(_named(SETS[0], key, SCALES[0]) for key in BACKBONES)
     return Recipe(
@@ -146,7 +146,7 @@ def mini() -> Recipe:
     Cost: measured, at most 14 minutes of one core for training and 11 for the rest (beside other work).
     Published: nothing at this size.
     Source: the full recipe, with a head start in place of weights from outside, and thresholds fitted on train in place
-    of ranks. Proposals are looked for in reduced images. No overlays, whose detector would have to be trained.
+    of ranks. Proposals are searched in reduced images. No overlays, whose detector would have to be trained.
     """
     basic = SETS[0]
     members = tuple(
@@ -179,7 +179,7 @@ def _named(training_set: TrainingSet, key: str, size: int) -> str:
 
 
 def _network(training_set: TrainingSet, key: str, size: int) -> Network:
-    """A network of a set at a scale: trained at the first, borrowed at the others."""
+    """Return a network of a set at a scale: trained at the first, borrowed at the others."""
     stage = replace(
         BASIC,
         name=training_set.name,
@@ -205,7 +205,7 @@ def _network(training_set: TrainingSet, key: str, size: int) -> Network:
 
 
 def _crops(training_set: TrainingSet, size: int) -> Agreement:
-    """Query crops against whole references, by the three networks of a set at a scale."""
+    """Return query crops against whole references, by the three networks of a set at a scale."""
     return Agreement(
         name=f"{training_set.name}_{size}",
         members=tuple(_named(training_set, key, size) for key in BACKBONES),
@@ -223,7 +223,7 @@ def _crops(training_set: TrainingSet, size: int) -> Agreement:
 
 
 def _parts(members: tuple[str, ...]) -> Agreement:
-    """Whole queries against parts of references without faces; all members must agree, and all rows are penalised."""
+    """Return whole queries against parts of faceless references; all members must agree, all rows are penalised."""
     return replace(
         _crops(SETS[0], SCALES[0]),
         name="parts",
@@ -238,7 +238,7 @@ def _parts(members: tuple[str, ...]) -> Agreement:
 
 
 def _small(name: str, backbone: Backbone) -> Network:
-    """A network of the mini. It learns by the softmax over the batch, which is fastest from random weights."""
+    """Return a network of the mini. It learns by the softmax over the batch, which is fastest from random weights."""
     basic = Stage(
         name="basic",
         epochs=1,

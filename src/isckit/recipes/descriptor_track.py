@@ -1,4 +1,4 @@
-"""What the systems of the Descriptor track have in common: one vector an image, and weights from outside."""
+"""Common parts of the systems of the Descriptor track: one vector an image, and weights from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNREDUCED = Ensemble(how="shared", dim=256)
 
 
 def hub_weights(members: Iterable[Network]) -> tuple[External, ...]:
-    """Entries for the weights that timm fetches, one a backbone: rule 5.6 asks for source and licence of each.
+    """Return entries for the weights that timm fetches, one a backbone: rule 5.6 asks for source and licence.
 
     All backbones of these recipes are under Apache-2.0 (timm's own record of each of them).
     """
@@ -36,7 +36,7 @@ def hub_weights(members: Iterable[Network]) -> tuple[External, ...]:
 
 
 def head_start(*, epochs: int, image_size: int = 64) -> Stage:
-    """The first stage of a mini: small images, mild edits, where the full recipe has weights from outside.
+    """Return the first stage of a mini: small images, mild edits, where the full recipe has weights from outside.
 
     From random weights nothing is learnt from copies that keep little. The softmax over the batch with a little entropy
     learns several times faster than one over a memory, in which the embeddings of a young network are soon stale.

@@ -1,4 +1,4 @@
-"""HOW with ASMK: a baseline of the organisers, local features that are learnt through their weighted sum.
+"""HOW with ASMK, a baseline of the organisers: local features that are learnt through their weighted sum.
 
 Sources: Tolias, Jenicek & Chum, "Learning and aggregating deep local descriptors for instance-level recognition" (ECCV
 2020), gtolias/how and jenicek/asmk (MIT); Douze et al. 2021 and the organisers' page for its use and scores on DISC21.

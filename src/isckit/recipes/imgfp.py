@@ -1,6 +1,6 @@
 """imgFp, third of the Matching track (Sun & Qin, arXiv 2112.02373): found in two ways, scored by counted SIFT matches.
 
-A query, or the picture that a detector finds pasted in it, is looked up by one descriptor and by its local features;
+A query, or the picture that a detector finds pasted in it, is searched by one descriptor and by its local features;
 every pair found is scored by how many local features match, and the scores of the ways that found it are added.
 """
 
@@ -29,7 +29,7 @@ from isckit.config import (
     Vote,
     replace,
 )
-from isckit.recipes import baselines as organisers
+from isckit.recipes import baselines
 from isckit.recipes.descriptor_track import UNREDUCED, head_start
 from isckit.recipes.overlay_detector import mini as small_detector
 from isckit.recipes.overlay_detector import overlay_detector
@@ -45,7 +45,7 @@ GLOBAL = Views(query_views=(), reference_views=(), norm_factor=0.0, cut=Cut(by="
 
 
 def _branches(candidates: Views, votes: Vote, keypoints: Keypoints, verify: Verify) -> Matching:
-    """The three branches; the descriptor's pairs are only candidates of the first."""
+    """Return the three branches; the descriptor's pairs are only candidates of the first."""
     local = Local(keypoints=keypoints, vote=votes, verify=verify)
     return Matching(
         branches=(
@@ -176,4 +176,4 @@ def local_only() -> Recipe:
     Source: imgfp.mini; the Descriptor track is GIST's.
     """
     local = Local(keypoints=Keypoints(), vote=Vote(), verify=Verify(score="count"))
-    return replace(organisers.gist(), name="imgfp.local", matching=Matching(branches=(local,)))
+    return replace(baselines.gist(), name="imgfp.local", matching=Matching(branches=(local,)))

@@ -15,14 +15,14 @@ PROCESSES = {"v83": 4, "v86": 8, "v98": 16, "v107": 16}
 """GPUs of the published commands, by stage; those of v107 are certain, those of v98 were all that the machine had."""
 
 MINI_SLOWER = 25
-"""By so much the learning rates of the mini are smaller."""
+"""Divisor of the learning rates of the mini."""
 
 SUBTRACT = Subtract(iterations=1, k=10, beta=0.35, dba=10, dba_power=3.0, sides="both")
-"""As the released code does it, which made the submission; the paper says queries alone, and says nothing of DBA."""
+"""As in the released code, which made the submission; the paper says queries alone, and says nothing of DBA."""
 
 
 def sgd(name: str, published: float, *, schedule: Literal["constant", "linear"]) -> Optim:
-    """SGD as published, at the learning rate that the true gradient of the whole batch asks for.
+    """Return SGD as published, at the learning rate that the true gradient of the whole batch asks for.
 
     Each published process has the gradient of the global loss for its own slice, and these are averaged over W
     processes: W times too small. Here gradients are whole, so the published rate is divided by W.

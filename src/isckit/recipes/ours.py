@@ -1,4 +1,4 @@
-"""The kit's own choice among the published pieces, and the default model that it ships.
+"""The kit's own descriptor, of published pieces, and the default model that it ships; matching: `ours_matching`.
 
 Sources: softmax over the batch with an entropy term of SSCD (arXiv 2202.10261), edits, subtraction and stages of
 lyakaap (arXiv 2112.04323), Fisher vectors of RootSIFT (Jegou et al., PAMI 2012).
@@ -24,7 +24,7 @@ from isckit.recipes import lyakaap
 from isckit.recipes.descriptor_track import head_start, hub_weights
 
 FISHER = Fisher(weight=0.6)
-"""What stands in an image, wherever it stands: it finds crops and pasted copies that the network does not."""
+"""Content of an image, wherever it stands: it finds crops and pasted copies that the network does not."""
 SPACE = Ensemble(how="pca", dim=255, whiten=0.25)
 NORMALISE = (Subtract(), Offset(beta=1.25, n=5))
 """Score normalisation by an offset is exact; stretching comes close to it only where its alpha fits."""
@@ -96,7 +96,7 @@ def large() -> Recipe:
 def _sharpen(
     name: str, *, epochs: int, image_size: int, views: tuple[str, ...] = ("weak", "mild"), lr: float = 1e-3
 ) -> Stage:
-    """A stage after the first: larger images, a lower rate."""
+    """Return a stage after the first: larger images, a lower rate."""
     return Stage(
         name=name,
         epochs=epochs,

@@ -1,4 +1,4 @@
-"""The kit's own matching system: embeddings of views find what looks alike, local features what fits together.
+"""The kit's own matching system: embeddings of views find similar images, local features verify geometry.
 
 Sources: views of both images, penalties and score normalisation after D2LV (arXiv 2111.07090) and the organisers'
 baselines (arXiv 2106.09672); local features and their verification after imgFp (arXiv 2112.02373); the descriptor is
@@ -13,14 +13,13 @@ from isckit.recipes import baseline, ours
 VIEWS = Views(cut=Cut(by="share", amount=0.003))
 """A fixed share, so that no pair is left out for the sake of others: thirty candidates a query of 3,000 references."""
 LOCAL = Local(candidates=("views",))
-# What a pair without a row of views counts is a little below the score that the share ends at.
+# A pair without a row of views counts a little below the score that the share ends at.
 MATCHING = Matching(
     branches=(VIEWS, LOCAL),
     fusion=Weighted(weights=(2.0, 1.0), absent=(-0.25, 0.0), logarithmic=(False, True)),
 )
 
-
-# What the shipped weights were trained on: photographs that are no part of the contest's data.
+# Training images of the shipped weights: photographs that are no part of the contest's data.
 SHIPPED = (
     External(
         name="Caltech 101",

@@ -34,7 +34,7 @@ TRAIN = Data(every=5)
 """He used 200,000 train images."""
 MINED = replace(TRAIN, negatives="mined", negatives_per_anchor=1)
 ROUNDS = (10, 8, 7, 6, 5)
-"""Epochs of the rounds of offline mining, 0.8 to 0.9 times those before (his first number is not told)."""
+"""Epochs of the rounds of offline mining, 0.8 to 0.9 times those before (his first number is unknown)."""
 SEMI_HARD = Stage(
     name="semi_hard",
     epochs=10,
@@ -55,7 +55,7 @@ HARD = replace(
 
 
 def _mined(number: int, epochs: int) -> Stage:
-    """Round `number` (1, ...) of offline mining; half of each batch is mined online."""
+    """Return round `number` (1, ...) of offline mining; half of each batch is mined online."""
     rate = 1e-5 if number < 3 else 1e-6 if number < 5 else 1e-7
     return replace(HARD, name=f"mined_{number}", epochs=epochs, data=MINED, optim=replace(ADAM, lr=rate))
 
@@ -64,7 +64,7 @@ STAGES = (SEMI_HARD, HARD, *(_mined(number, epochs) for number, epochs in enumer
 
 
 def _short(stage: Stage) -> Stage:
-    """A stage of a mini, from random weights behind a head start."""
+    """Return a stage of a mini, from random weights behind a head start."""
     data = replace(stage.data, every=1)
     return replace(
         stage, epochs=1, images_per_epoch=1_500, data=data, views=("mild", "eval"), optim=replace(ADAM, lr=3e-4)
@@ -79,7 +79,7 @@ def orb() -> Recipe:
 
     Command: ./run_phase1.sh --recipe orb --data DISC21
     Cost: 5 ms of one core an image of 512 x 384 pixels, for the points alone.
-    Published: about 0.16, on a set that is not told, with a confidence whose sign may have been wrong.
+    Published: about 0.16, on an unknown set, with a confidence whose sign may have been wrong.
     Source: Parajuli's slides and code: 400 points, 8 levels of a pyramid of 1.2, distances below 60, 10 matches.
     Not reproduced: padding to 400 points, which matches itself; references that are never used twice, in the order of
     the queries; good / all matches as the score, which is the number of matches that fit one affine map here. Votes
@@ -108,7 +108,7 @@ def triplet() -> Recipe:
     Published: 0.46 uAP in the contest (Matching track); on public pairs, which it was trained on, 0.91.
     Source: Parajuli's slides and code.
     Not reproduced: TensorFlow's weights of ResNet-50, in whose place stand timm's; training on public pairs; his one
-    reference a query (best_per_query=1), for which the scores of other references are looked at; a confidence that is
+    reference a query (best_per_query=1), which depends on the scores of other references; a confidence that is
     minus the squared distance, which has the order of the similarity. The numbers of epochs are ours. Margin 0.2 is of
     the slides (1.0 in the stored settings), dropout 0.3 of 0.3 to 0.5.
     """

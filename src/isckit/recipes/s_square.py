@@ -12,9 +12,9 @@ from isckit.recipes.descriptor_track import WHOLE_IMAGES, head_start, hub_weight
 ALL = 1_000_000
 """Train images of DISC21; a round with all of them as classes has no others to overlay and takes any."""
 EPOCHS = 20
-"""Where no source tells how many epochs were done; the known last rounds took 9 to 37."""
+"""Epochs where no source says their number; the known last rounds took 9 to 37."""
 EARLY_EPOCHS = 10
-"""Published early rounds end where the train loss falls below 2; how many epochs that took is not told."""
+"""Published early rounds end where the train loss falls below 2; the number of epochs is not published."""
 
 ARCFACE = ArcFace(scale=40.0, margin=0.4, centroid_views=4)
 ADAM = Optim(name="adam", lr=1e-3, weight_decay=0.0, warmup_epochs=0.0, clip=1.0)
@@ -25,7 +25,7 @@ LONG_COSINE = replace(ADAM, schedule="cosine", warmup_epochs=4.0, warmup_start=0
 
 
 def classes(count: int) -> Data:
-    """The first `count` train images as classes; overlays come from what is no class, where anything is left."""
+    """Return the first `count` train images as classes; overlays come from the others, where there are any."""
     return Data() if count == ALL else Data(ids=count, partners="others")
 
 
@@ -59,7 +59,7 @@ ROUNDS_10: Rounds = (
 
 
 def drip(rounds: Rounds, *, epochs: int, optim: Optim, early: int = EARLY_EPOCHS) -> tuple[Stage, ...]:
-    """Rounds with more and more classes; after the first, class weights start from the images' own embeddings."""
+    """Return rounds of more and more classes; after the first, class weights start from the images' embeddings."""
     return tuple(
         Stage(
             name=f"round{number}",
@@ -75,13 +75,13 @@ def drip(rounds: Rounds, *, epochs: int, optim: Optim, early: int = EARLY_EPOCHS
 
 
 def from_the_start(optim: Optim, *, epochs: int) -> Stage:
-    """One round with all classes, without drip training."""
+    """Return one round with all classes, without drip training."""
     (stage,) = drip(((classes(ALL), 64, 1.0),), epochs=epochs, optim=optim)
     return replace(stage, name="main")
 
 
 def member(name: str, backbone: str, *, size: int, dim: int, stages: tuple[Stage, ...], bias: bool = False) -> Network:
-    """A network with GeM and one linear layer, with bias ("neck A") or without ("neck F"); ImageNet's statistics."""
+    """Return a network with GeM and a linear layer, with bias ("neck A") or not ("neck F"); ImageNet's statistics."""
     return Network(
         name=name,
         backbone=Backbone(name=backbone, pretrained="hub", normalisation="imagenet"),
@@ -96,7 +96,7 @@ def member(name: str, backbone: str, *, size: int, dim: int, stages: tuple[Stage
 
 
 def members() -> tuple[Network, ...]:
-    """The eight members of the final ensemble, by the numbers that their authors gave them."""
+    """Return the eight members of the final ensemble, by the numbers that their authors gave them."""
     cosine = replace(from_the_start(LONG_COSINE, epochs=104), stop_after=EPOCHS, views=("s_square.early",))
     large = replace(cosine, data=classes(980_000))
     twice = (replace(large, name="at384", image_size=384), replace(large, name="at512", image_size=512))
@@ -132,8 +132,8 @@ def s_square() -> Recipe:
     its own length (`--set normalise.push.by=vector`).
     Not reproduced: classes of ImageNet (0.2M to 0.8M in the last rounds of six members), clean images in every fifth
     epoch of m5, rounds that end by their loss, validation on 5 % of the batches, templates made of phase-1 queries.
-    Epochs where none are told, the batches of m5, m19, m24 and of m9's first rounds are guesses. m25_14 is m25_16 two
-    epochs earlier, and is trained by itself.
+    Epochs where none are published, the batches of m5, m19, m24 and of m9's first rounds are guesses. m25_14 is m25_16
+    two epochs earlier, and is trained by itself.
     """
     networks = members()
     return Recipe(
@@ -171,6 +171,6 @@ def mini() -> Recipe:
 
 
 def small(name: str, *, dim: int, stages: tuple[Stage, ...], bias: bool = False) -> Network:
-    """A member of the mini: the same parts around a ResNet of ten layers from random weights, at 96 px."""
+    """Return a member of the mini: the same parts around a ResNet of ten layers from random weights, at 96 px."""
     whole = member(name, "resnet10t", size=96, dim=dim, stages=stages, bias=bias)
     return replace(whole, backbone=replace(whole.backbone, pretrained="none"), canvas=192)

@@ -41,7 +41,7 @@ SIDES = ("left", "vertical_center", "right")
 
 
 def retriever_stage(name: str, view: str, *, steps: int) -> Stage:
-    """A stage of the trained retriever: a plain view against an edited one."""
+    """Return a stage of the trained retriever: a plain view against an edited one."""
     return Stage(
         name=name,
         epochs=steps // LOGGED,
@@ -55,7 +55,7 @@ def retriever_stage(name: str, view: str, *, steps: int) -> Stage:
 
 
 def retrievers() -> tuple[Network, Network]:
-    """R1, trained, grey; R2, DINO as it is."""
+    """Return R1, trained, grey; R2, DINO as it is."""
     trained = Network(
         name="r1",
         backbone=Backbone(
@@ -86,7 +86,7 @@ def retrievers() -> tuple[Network, Network]:
 
 
 def pair_network(name: str, *stages: tuple[str, int, int], grey: bool) -> PairNetwork:
-    """A ViT-L/16 over both images; a stage is (view, groups, first anchor)."""
+    """Return a ViT-L/16 over both images; a stage is (view, groups, first anchor)."""
     return PairNetwork(
         name=name,
         backbone=Backbone(
@@ -114,7 +114,7 @@ def pair_network(name: str, *stages: tuple[str, int, int], grey: bool) -> PairNe
 
 
 def pair_networks() -> tuple[PairNetwork, PairNetwork, PairNetwork]:
-    """A and C, grey; B, in colour."""
+    """Return A and C, grey; B, in colour."""
     return (
         pair_network("pairs_a", ("first", 50_500, 0), ("emoji", 18_500, 50_500), ("final", 30_000, 69_000), grey=True),
         pair_network(
@@ -137,7 +137,7 @@ def pair_networks() -> tuple[PairNetwork, PairNetwork, PairNetwork]:
 
 
 def candidates(member: str) -> Iterator[tuple[Views, str]]:
-    """The five lists of a retriever, those of grids by the half of the query that their columns lie in, or ""."""
+    """Return the five lists of a retriever; beside those of grids the half of the query with their columns, else ""."""
 
     def views(name: str, query: tuple[str, ...], reference: tuple[str, ...], amount: int) -> Views:
         return Views(
@@ -166,7 +166,7 @@ def separate() -> Recipe:
     Cost: derived, not measured: 425,500 groups of 576 pairs, 4.5e19 FLOP in training; up to 30M pairs in the first pass
     and 5M in 8 views in the second, 1.3e19 FLOP. Published hardware: 8 A100, at least 4 TB of disk.
     Published: uAP 0.8291, R@P90 0.7917 in phase 2, the second prize of the Matching track.
-    Source: the released code. Its horizontal strips are cut where they were meant, not where its slip puts them.
+    Source: the released code. Its horizontal strips are cut where they were meant, not where its error puts them.
     Not reproduced: groups of look-alikes in the retriever's training (its batches are drawn at random here), its
     optimiser's state carried from stage to stage, look-alikes by an ImageNet ViT-L/16 (DINO finds them here), lists of
     300 for the first 65,746 anchors, the cartoon filter, emoji that avoid what was pasted. All draws of a view are

@@ -1,6 +1,6 @@
 """A design after the leader of the Descriptor track's board: several networks that write one and the same vector.
 
-What is known of titanshield2 is three sentences of the organisers' blog: many backbones and heads, a technique of
+Titanshield2 is known from three sentences of the organisers' blog: many backbones and heads, a technique of
 feature compatibility by which different models give a reference the same vector, and self-supervised training with
 three branches (self-distillation, restoration, compatibility). There is no paper, no code, no size, no list of edits.
 Everything else here is this kit's proposal.
@@ -40,7 +40,7 @@ def titanshield() -> Recipe:
     much of it this design reaches. No ablation is known.
     Source: the organisers' blog for the idea, DINO (arXiv 2104.14294) for temperatures and momentum, lyakaap for
     anchor, edits and subtraction; train images alone are trained on.
-    Not reproduced: whatever else made up the leader's margin of ten points.
+    Not reproduced: all else that made up the leader's margin of ten points.
     """
     (first,) = lyakaap.train_negatives().trained
     anchor = replace(first, name="anchor", stages=first.stages[:3])

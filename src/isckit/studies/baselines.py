@@ -88,13 +88,13 @@ def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
     from isckit.tracks.descriptor import descriptor_track
     from isckit.tracks.extraction import extract_set
     from isckit.tracks.matching import matching_track
-    from isckit.tracks.train import train_members, training_material
+    from isckit.tracks.train import train_members, training_images
 
     disc = open_disc(data)
     images = {name: require(disc, name) for name in ("train", "references", query_set(phase))}
     with place() as here:
         if not run.weights.is_file():
-            wanted = training_material(run, disc, workers=workers)
+            wanted = training_images(run, disc, workers=workers)
             train_members(run, wanted, place=here, workers=workers)
         for image_set in images.values():
             extract_set(run, image_set, place=here, workers=workers)

@@ -16,7 +16,7 @@ from isckit.data.doctor import broken_images
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.data.layouts import Disc, require
-from isckit.data.training import Material, material
+from isckit.data.training import TrainingData, training_data
 from isckit.engine.distributed import Place, deterministic
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
@@ -56,7 +56,7 @@ class Session:
     """What every training of a run needs."""
 
     run: Run
-    material: Material | None
+    training_data: TrainingData | None
     place: Place
     workers: int
     witness: Path | None
@@ -73,7 +73,7 @@ class Session:
 
 
 def train_members(
-    run: Run, images: Material | None, *, place: Place, workers: int, witness: Path | None = None
+    run: Run, images: TrainingData | None, *, place: Place, workers: int, witness: Path | None = None
 ) -> None:
     """Train whatever the recipe trains: ensemble members in their order, its detector, its pair networks.
 
@@ -105,7 +105,7 @@ def train_members(
         )
 
 
-def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
+def training_images(run: Run, disc: Disc, *, workers: int) -> TrainingData | None:
     """Return the images that a recipe trains on, each of them looked at first; None where it trains nothing.
 
     Raises:
@@ -115,7 +115,7 @@ def training_material(run: Run, disc: Disc, *, workers: int) -> Material | None:
     if not run.recipe.learns:
         return None
     train = sound(require(disc, "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
-    found = material(disc, train, run.recipe.stages)
+    found = training_data(disc, train, run.recipe.stages)
     return with_faces(found, run.recipe.stages, path=run.workspace.faces(run.name), workers=workers)
 
 
@@ -124,11 +124,11 @@ def _member(session: Session, member: config.Member, weights: Mapping[str, torch
     if isinstance(member, config.Fisher):
         from isckit.engine.fisher import fit_fisher
 
-        assert session.material is not None
+        assert session.training_data is not None
         folder = session.run.workspace.training(session.run.name, member.name)
         return fit_fisher(
             member,
-            session.material.train,
+            session.training_data.train,
             seed=recipe.seed,
             folder=folder,
             place=session.place,
@@ -139,16 +139,16 @@ def _member(session: Session, member: config.Member, weights: Mapping[str, torch
         return build(member).state_dict()
     from isckit.engine.train import train  # heavy, and inference goes without
 
-    assert session.material is not None
+    assert session.training_data is not None
     anchor = _anchor(recipe, member, weights, device=session.place.device)
-    return train(member, session.material, anchor=anchor, **session.common(member.name))
+    return train(member, session.training_data, anchor=anchor, **session.common(member.name))
 
 
 def _detector(session: Session, settings: config.Detector) -> Mapping[str, torch.Tensor]:
     from isckit.engine.detector_training import train_detector
 
-    assert session.material is not None
-    return train_detector(settings, session.material, **session.common(settings.name))
+    assert session.training_data is not None
+    return train_detector(settings, session.training_data, **session.common(settings.name))
 
 
 def _pair_network(
@@ -157,12 +157,14 @@ def _pair_network(
     from isckit.engine.look_alikes import neighbours_of, start_of
     from isckit.engine.pair_training import train_pairs
 
-    assert session.material is not None
+    assert session.training_data is not None
     neighbours = neighbours_of(
-        session.run, network, weights, session.material, place=session.place, workers=session.workers
+        session.run, network, weights, session.training_data, place=session.place, workers=session.workers
     )
     start = start_of(session.run.recipe, network, weights)
-    return train_pairs(network, session.material, neighbours=neighbours, start=start, **session.common(network.name))
+    return train_pairs(
+        network, session.training_data, neighbours=neighbours, start=start, **session.common(network.name)
+    )
 
 
 def _anchor(

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode
-from isckit.data.training import Material
+from isckit.data.training import TrainingData
 from isckit.runs.artifacts import atomic
 from isckit.runs.steps import Output, make
 from isckit.types import MissingInput
@@ -51,8 +51,10 @@ def shows_face(image: np.ndarray) -> bool:
     return len(found) > 0
 
 
-def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Path, workers: int) -> Material:
-    """Return the material with the rows of train that show a face, where a stage asks for them; looked for once.
+def with_faces(
+    training_data: TrainingData, stages: tuple[config.Stage, ...], *, path: Path, workers: int
+) -> TrainingData:
+    """Return the training_data with the rows of train that show a face, where a stage asks for them; looked for once.
 
     Args:
         path: where the rows are kept.
@@ -62,17 +64,17 @@ def with_faces(material: Material, stages: tuple[config.Stage, ...], *, path: Pa
         StaleArtifact: there are rows of other images.
     """
     if not any(stage.data.faces for stage in stages):
-        return material
+        return training_data
 
     def work() -> dict[str, Any]:
-        found = faces(material.train, workers=workers)
+        found = faces(training_data.train, workers=workers)
         with atomic(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, rows=found)
-        return {"role": material.train.role.value, "images": len(material.train), "faces": len(found)}
+        return {"role": training_data.train.role.value, "images": len(training_data.train), "faces": len(found)}
 
-    make(Output(path, {"images": material.train.listing_digest()}), work)
+    make(Output(path, {"images": training_data.train.listing_digest()}), work)
     with np.load(path, allow_pickle=False) as file:
-        return replace(material, faces=file["rows"])
+        return replace(training_data, faces=file["rows"])
 
 
 def faces(images: ImageSet, *, workers: int) -> np.ndarray:

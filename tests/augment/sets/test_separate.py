@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from isckit.augment.colour import PIXEL_EDITS, corrupt, pixel_edit
-from isckit.augment.covering import cover, onto, onto_black, shear, sticker
+from isckit.augment.covering import cover, onto, onto_black, sticker
+from isckit.augment.geometry import shear
 from isckit.augment.pipelines import PIPELINES, find, view_rng
 
 NAMES = [name for name in PIPELINES if name.startswith("separate.")]

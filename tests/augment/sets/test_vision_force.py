@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from isckit.augment.degrade import padded_crop
-from isckit.augment.geometry import square
+from isckit.augment.geometry import padded_crop, square
 from isckit.augment.nodes import AnyOrder, OneOf
 from isckit.augment.pipelines import find, view_rng
 from isckit.augment.steps import Step

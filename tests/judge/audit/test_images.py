@@ -304,7 +304,7 @@ def test_files_that_agree_in_the_first_bytes_of_their_digests_only_are_not_the_s
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):
-    path = fill(tmp_path / "train", {"a": b"12345"}).shelves[0]
+    path = fill(tmp_path / "train", {"a": b"12345"}).sources[0]
     for size in (4, 6):
         with pytest.raises(BadInput, match="image a "):
             module._file(path, "a", size=size)

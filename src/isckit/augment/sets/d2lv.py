@@ -1,7 +1,7 @@
 """The training sets of the Matching track's first prize (Wang et al. 2021, "D2LV"): the basic set of the same authors'
 descriptor (`sets.vision_force`), and six that add one strong operation to it.
 
-The paper names them; what the operations do is told of two only: opaque is the authors' later, published generator's,
+The paper names them; two operations are described: opaque is the authors' later, published generator's,
 and faces are the basic set on more images (`data.faces`). Blur, colour, dark and occlude are proposals. The four grey
 sets are basic, blur, colour and face seen by networks with `grey`.
 """
@@ -30,7 +30,7 @@ SUPERS: dict[str, tuple[Node, ...]] = {
 
 
 def _both(name: str, *added: Node) -> dict[str, Pipeline]:
-    """A set under both policies: three operations in random order, or all in turn, each with its coin."""
+    """Return a set under both policies: three operations in random order, or all in turn, each with its coin."""
     strong = (OneOf(((SUPER, added), (1 - SUPER, ()))),) if added else ()
     return {
         f"d2lv.{name}": stored_then_online(AnyOrder(operations(1.0), some=(3, 3)), *strong),

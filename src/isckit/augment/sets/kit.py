@@ -1,4 +1,4 @@
-"""The kit's own views: what extraction does, a weak view, and a mild one for networks that start from nothing."""
+"""The kit's own views: the plain one of extraction, a weak one, and a mild one for networks that start from nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The views of the Descriptor track's first prize (Yokoo 2021, "Contrastive Learning with Large Memory Bank and
 Negative Embedding Subtraction for Accurate Copy Detection", and its training scripts).
 
-Its pixels are told for the network's side of each stage (256, 384, 512); here they are shares of the side.
+It states pixels at the network's side of each stage (256, 384, 512); here they are shares of the side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _hard(
     opacity: float,
     share: tuple[float, float],
 ) -> Pipeline:
-    """The hard view: rotation, then joined with another picture or cropped strongly, then edits in any order.
+    """Return the hard view: rotation, another picture or a strong crop, then edits in any order.
 
     Args:
         side: the network's side of that stage in px.

@@ -16,7 +16,7 @@ SIDE = 384
 
 
 def at(intensity: float) -> Pipeline:
-    """The pipeline of models 9, 10 and 24 to 26 at an intensity in (0, 1].
+    """Return the pipeline of models 9, 10 and 24 to 26 at an intensity in (0, 1].
 
     A quality of JPEG that falls with the intensity is the published code's own.
     """
@@ -24,7 +24,7 @@ def at(intensity: float) -> Pipeline:
 
 
 def early() -> Pipeline:
-    """The pipeline of models 5 and 19: no intensity, no exclusions, channel edits more often."""
+    """Return the pipeline of models 5 and 19: no intensity, no exclusions, channel edits more often."""
     return Pipeline((step("stretch", scale=CANVAS), InTurn(_turns(1.0, shift=25 / SIDE, caption=245, early=True))))
 
 

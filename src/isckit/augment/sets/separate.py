@@ -1,7 +1,7 @@
 """The views of separate (SeungKee Jeon 2021, second prize of the Matching track, and its released code).
 
 Every pipeline begins with a square, aspect ignored, so that the same draws make the same boxes of images of any shape:
-all images of a group are edited alike, and nothing but the content tells a copy from a look-alike.
+all images of a group are edited alike, and only the content distinguishes a copy from a look-alike.
 
 Not here: the cartoon filter of some early stages, and emoji that avoid the centre of what was pasted. Text begins in
 the upper left quarter. RGB shift and the single pixel edits are albumentations'.
@@ -45,7 +45,7 @@ _SIMCLR = (
 
 
 def _marks(probability: float, *, area: Range = (0.05, 0.5), filled: float = 1.0, opacity: Range = (0.2, 1.0)) -> tuple:
-    """Emoji, then text."""
+    """Return emoji, then text."""
     return (
         step("sticker", probability, area=area, filled=filled, opacity=opacity),
         step("text", probability, **_TEXT),
@@ -53,7 +53,7 @@ def _marks(probability: float, *, area: Range = (0.05, 0.5), filled: float = 1.0
 
 
 def _pasted(area: Range, opacity: Range, *, emoji: float = 0.0, text: float = 0.0) -> tuple[tuple[Node, ...], ...]:
-    """On black, and on another image; half of the time a part of the image."""
+    """Return pastes on black, and on another image; half of the time of a part of the image."""
     part = step("random_resized_crop", 0.5, scale=(0.25, 1.0), ratio=(0.5, 2.0))
     return (
         (part, step("onto_black", area=area, opacity=opacity)),
@@ -62,7 +62,7 @@ def _pasted(area: Range, opacity: Range, *, emoji: float = 0.0, text: float = 0.
 
 
 def _covered(area: Range, opacity: Range, *prepared: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Another image on top, after one of some preparations."""
+    """Return another image on top, after one of some preparations."""
     return _either(*prepared), step("cover", area=area, opacity=opacity)
 
 

@@ -22,7 +22,7 @@ def _blur(least: float, most: float) -> Step:
 _PLACED = (
     step("rotate90", 0.05, turns=(1, 3)),
     step("text_inside", 0.1, share=(0.1, 0.3), opacity=(0.1, 1.0)),
-    # Where the emoji lies is not told: its corner in the first half of each side keeps it inside.
+    # The place of the emoji is not published: its corner in the first half of each side keeps it inside.
     step("emoji", 0.2, share=(0.1, 0.5), opacity=(0.7, 1.0), corner=(0.0, 0.5)),
     step("rotate_in_place", 0.05, angle=Choice(tuple(range(360)))),
     _CROP,

@@ -1,7 +1,7 @@
 """The basic set of the Descriptor track's third prize (Wang et al. 2021, "Bag of Tricks and a Strong Baseline for
 Image Copy Detection").
 
-The paper names the operations; their ranges are those of the authors' later, published generators, told for stored
+The paper names the operations; their ranges are those of the authors' later, published generators, stated for stored
 pictures of 256 px. The last operation named, resize, ends every view anyway.
 """
 
@@ -17,7 +17,7 @@ EACH = 0.25
 
 
 def operations(probability: float) -> tuple[Step, ...]:
-    """The named operations, in the paper's order."""
+    """Return the named operations, in the paper's order."""
     return (
         step("random_resized_crop", probability, scale=(0.3, 1.0)),
         step("rotate", probability, angle=(0.0, 360.0)),
@@ -37,7 +37,7 @@ def operations(probability: float) -> tuple[Step, ...]:
 
 
 def stored_then_online(*augmented: Node) -> Pipeline:
-    """The original or an augmented picture, as it was stored; then what training did with every stored picture."""
+    """Return the original or an augmented picture, as stored; then what training did with every stored picture."""
     return Pipeline((
         step("stretch"),
         OneOf(((ORIGINAL, ()), (1 - ORIGINAL, augmented))),

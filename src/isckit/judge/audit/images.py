@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from isckit.data.containers import Shelf, some
+from isckit.data.containers import Source, some
 from isckit.data.image_sets import ImageSet
 from isckit.runs.artifacts import atomic
 from isckit.types import BadInput, MissingInput, Role
@@ -113,18 +113,18 @@ def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: 
 def _read_chunk(images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """Stamps (n,), taken before reading so that a change meanwhile shows, and digests (n, 32)."""
     stamps = _stamps(images)
-    columns = images.places["shelf"].tolist(), images.ids.tolist(), stamps["size"].tolist()
+    columns = images.places["source"].tolist(), images.ids.tolist(), stamps["size"].tolist()
     found = []
     for i, (number, name, size) in enumerate(zip(*columns, strict=True)):
-        shelf = images.shelves[number]
-        data = images.read(i) if shelf.is_archive else _file(shelf, name, size=size)
+        source = images.sources[number]
+        data = images.read(i) if source.is_archive else _file(source, name, size=size)
         found.append(hashlib.sha256(data).digest())
     return stamps, np.frombuffer(b"".join(found), np.uint8).reshape(-1, _BYTES)
 
 
-def _file(shelf: Shelf, name: str, *, size: int) -> bytes:
+def _file(source: Source, name: str, *, size: int) -> bytes:
     """An image's file, of `size` bytes, in one read: `ImageSet.read` takes twice the time on small files."""
-    path = f"{shelf.source}/{name}{shelf.suffix}"
+    path = f"{source.path}/{name}{source.suffix}"
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -146,13 +146,13 @@ def _stamps(images: ImageSet) -> np.ndarray:
     """What a file system and the directories of archives say of the images, as (n,) of _STAMP."""
     stamps = np.zeros(len(images), _STAMP)
     stamps["size"], stamps["crc"] = images.places["size"], images.places["crc"]
-    for number in np.unique(images.places["shelf"]).tolist():
-        shelf, rows = images.shelves[number], np.flatnonzero(images.places["shelf"] == number)
+    for number in np.unique(images.places["source"]).tolist():
+        source, rows = images.sources[number], np.flatnonzero(images.places["source"] == number)
         names = images.ids[rows].tolist()
-        if shelf.is_archive:
-            stamps["mtime"][rows] = _stat(str(shelf.source), name=names[0]).st_mtime_ns
+        if source.is_archive:
+            stamps["mtime"][rows] = _stat(str(source.path), name=names[0]).st_mtime_ns
         else:
-            found = [_stat(f"{shelf.source}/{name}{shelf.suffix}", name=name) for name in names]
+            found = [_stat(f"{source.path}/{name}{source.suffix}", name=name) for name in names]
             stamps["size"][rows] = [entry.st_size for entry in found]
             stamps["mtime"][rows] = [entry.st_mtime_ns for entry in found]
     return stamps

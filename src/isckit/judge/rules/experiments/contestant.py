@@ -62,7 +62,7 @@ class Drawn:
         """Write the files of these images, and nothing else, into a new folder."""
         folder.mkdir(parents=True)
         for row, name in zip(self.rows.tolist(), self.names.tolist(), strict=True):
-            suffix = self.images.shelves[self.images.places[row]["shelf"]].suffix
+            suffix = self.images.sources[self.images.places[row]["source"]].suffix
             (folder / f"{name}{suffix}").write_bytes(self.images.read(row))
 
 

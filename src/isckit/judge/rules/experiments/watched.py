@@ -17,7 +17,7 @@ import numpy as np
 
 from isckit import config
 from isckit.data.layouts import GROUND_TRUTH, ROLES, Disc
-from isckit.data.training import material, read_witness
+from isckit.data.training import read_witness, training_data
 from isckit.judge.rules.experiments.contestant import AT_ONCE, THREADS, Drawn, start
 from isckit.judge.rules.finding import Case
 from isckit.runs.artifacts import file_digest, write_text
@@ -158,7 +158,7 @@ def _draw(disc: Disc, recipe: config.Recipe, rng: np.random.Generator) -> tuple[
             allowed="train images, where a recipe that trains is to be checked",
             remedy="pass --data with train images, or --sample 0 to trust the records",
         )
-    pairs = material(disc, disc.train, recipe.stages).pairs
+    pairs = training_data(disc, disc.train, recipe.stages).pairs
     chosen = np.zeros((0, 2), np.int64) if pairs is None else rng.permutation(pairs)[:PAIRS]
     wanted = {"queries": chosen[:, 0], "references": chosen[:, 1]}
     drawn = {}
