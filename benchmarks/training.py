@@ -21,7 +21,7 @@ from isckit.data.layouts import open_disc, require
 from isckit.data.training import TrainingData, stage_images
 from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Place, deterministic, has_bf16
-from isckit.engine.stage import StageRun
+from isckit.engine.stage import StageTrainer
 from isckit.models.network import EmbeddingNetwork
 
 
@@ -75,10 +75,10 @@ def main() -> None:
         forward().sum().backward()
 
     bare = rate(backward, place, images=len(pixels), steps=given.steps)
-    run = StageRun(stage, network, stage_images(TrainingData(train), stage.data), seed=1, place=place)
-    options = {"counted": 0, "workers": given.workers, "witness": None, "save": lambda state: None}
-    run.run_epoch(**options, save_seconds=1e9)
-    trained = run.run_epoch(**options, save_seconds=1e9)["images_per_second"]
+    run = StageTrainer(stage, network, stage_images(TrainingData(train), stage.data), seed=1, place=place)
+    options = {"counted": 0, "workers": given.workers, "witness": None, "save": lambda state: None, "save_seconds": 1e9}
+    run.run_epoch(**options)
+    trained = run.run_epoch(**options)["images_per_second"]
     network.eval()
     with torch.inference_mode():
         bare_forward = rate(forward, place, images=len(pixels), steps=given.steps)

@@ -64,7 +64,7 @@ def test_another_seed_gives_other_weights(disc, tmp_path, uninterrupted):
 def test_a_training_stopped_at_any_step_ends_in_the_same_weights_and_log(disc, tmp_path, monkeypatch, saves, ema):
     settings = config.replace(DETECTOR, ema=ema)
     whole = run(disc, tmp_path / "whole", settings)
-    honest, done = detecting.Book.save, []
+    honest, done = detecting.TrainingLog.save, []
 
     def save(self, state):
         honest(self, state)
@@ -72,7 +72,7 @@ def test_a_training_stopped_at_any_step_ends_in_the_same_weights_and_log(disc, t
         if len(done) == saves:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(detecting.Book, "save", save)
+    monkeypatch.setattr(detecting.TrainingLog, "save", save)
     with pytest.raises(KeyboardInterrupt):
         run(disc, tmp_path / "stopped", settings, save_seconds=0)
     assert same(whole, run(disc, tmp_path / "stopped", settings, save_seconds=0))

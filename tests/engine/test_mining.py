@@ -13,7 +13,8 @@ from isckit.data.training import stage_images, training_data
 from isckit.engine.distributed import Place
 from isckit.engine.loading import draw_epoch
 from isckit.engine.mining import MINED, confusions
-from isckit.engine.train import STATE, train
+from isckit.engine.train import train
+from isckit.engine.trainer import STATE
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.workspace import METRICS
 

@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from isckit import config
 from isckit.data.items import LookAlikes
 from isckit.data.training import TrainingData, read_witness
-from isckit.engine import pair_training as pairs_training
-from isckit.engine import train
 from isckit.engine.distributed import Place, place
 from isckit.engine.look_alikes import look_alikes, nearest_rows
 from isckit.engine.pair_steps import backward_group, group_statistics, labels_of
-from isckit.engine.pair_training import train_pairs
+from isckit.engine.pair_training import PairTrainer, train_pairs
+from isckit.engine.trainer import TrainingLog
 from isckit.models.gist import GistDescriber
 from isckit.models.pair import PairClassifier
 from isckit.runs.workspace import METRICS
@@ -119,7 +118,7 @@ def test_training_twice_gives_the_same_weights_with_and_without_workers(disc, tm
 
 @pytest.mark.parametrize("saves", [1, 2, 4, 5, 6, 8])
 def test_a_run_stopped_anywhere_ends_in_the_same_weights_and_log(disc, tmp_path, monkeypatch, saves, uninterrupted):
-    honest, done = train.Book.save, []
+    honest, done = TrainingLog.save, []
 
     def save(self, state):
         honest(self, state)
@@ -127,7 +126,7 @@ def test_a_run_stopped_anywhere_ends_in_the_same_weights_and_log(disc, tmp_path,
         if len(done) == saves:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Book, "save", save)
+    monkeypatch.setattr(TrainingLog, "save", save)
     with pytest.raises(KeyboardInterrupt):
         run(disc, tmp_path, save_seconds=0)
     assert same(uninterrupted[0], run(disc, tmp_path, save_seconds=0))
@@ -152,14 +151,13 @@ def test_the_log_has_a_line_for_each_part_and_tells_what_was_consumed(uninterrup
 
 def test_moments_are_carried_from_stage_to_stage_unless_the_optimiser_is_another(disc, tmp_path, monkeypatch):
     seen = []
-    honest = pairs_training._Run._optimiser
+    honest = PairTrainer.__init__
 
-    def spy(self, optim):
-        new = honest(self, optim)
-        seen.append({float(s["step"]) for s in new.state_dict()["state"].values()})
-        return new
+    def spy(self, *given, **named):
+        honest(self, *given, **named)
+        seen.append({float(s["step"]) for s in self.optimiser.state_dict()["state"].values()})
 
-    monkeypatch.setattr(pairs_training._Run, "_optimiser", spy)
+    monkeypatch.setattr(PairTrainer, "__init__", spy)
     run(disc, tmp_path / "same")
     assert seen == [set(), {5.0}]
     seen.clear()

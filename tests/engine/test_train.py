@@ -13,7 +13,8 @@ from isckit import config
 from isckit.data.training import TrainingData, training_data
 from isckit.engine import train as training
 from isckit.engine.distributed import Place, place
-from isckit.engine.train import STATE, train
+from isckit.engine.train import train
+from isckit.engine.trainer import STATE
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, MissingInput, RuleViolation, StaleArtifact
@@ -85,7 +86,7 @@ SEVERAL = staged(
 @pytest.mark.parametrize("saves", [1, 4, 7, 9])
 def test_a_run_stopped_at_any_step_ends_in_the_same_weights_and_log(disc, tmp_path, monkeypatch, saves):
     whole = run(disc, tmp_path / "whole", SEVERAL)
-    honest, done = training.Book.save, []
+    honest, done = training.TrainingLog.save, []
 
     def save(self, state):
         honest(self, state)
@@ -93,7 +94,7 @@ def test_a_run_stopped_at_any_step_ends_in_the_same_weights_and_log(disc, tmp_pa
         if len(done) == saves:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Book, "save", save)
+    monkeypatch.setattr(training.TrainingLog, "save", save)
     with pytest.raises(KeyboardInterrupt):
         run(disc, tmp_path / "stopped", SEVERAL, save_seconds=0)
     assert same(whole, run(disc, tmp_path / "stopped", SEVERAL, save_seconds=0))

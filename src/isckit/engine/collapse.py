@@ -1,4 +1,4 @@
-"""Early signs of collapse: cosines of copies and of others, and how many directions the embeddings use."""
+"""Early signs that a training goes wrong: embeddings that collapse, pairs of which nothing is learnt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 ALIKE = 0.95
 GAP = 0.02
 SPREAD = 0.02
+NOTHING_LEARNT = 0.55
+"""Below this chance that a copy scores higher than a look-alike, an epoch has taught nothing."""
 REMEDY = (
     "lower optim.lr, lengthen optim.warmup_epochs, set optim.clip=1, or take more batch_images or memory; "
     "more epochs do not undo it"
@@ -57,9 +59,15 @@ def warning(record: Mapping[str, float]) -> str | None:
     """Return what is wrong and what to do, from a line of the training log; None where nothing is.
 
     Args:
-        record: an epoch's means of `statistics`, as far as there are any, and "epoch", counted from 0. That copies are
-            no closer than others is a sign only after the first epoch.
+        record: an epoch's means of `statistics` or of `pair_steps.group_statistics`, as far as there are any, and
+            "epoch", counted from 0. That copies are no closer than others is a sign only after the first epoch.
     """
+    if record.get("auc", 1.0) < NOTHING_LEARNT:
+        return (
+            f"epoch {record['epoch'] + 1:g}: copies are not told from look-alikes (AUC {record['auc']:.3f}). "
+            "What to do: begin with trained weights (backbone.pretrained or weights_of), raise optim.lr, or choose a "
+            "milder view"
+        )
     positive, negative, spread = (record.get(key) for key in ("positive", "negative", "spread"))
     signs = []
     if negative is not None and negative > ALIKE:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from isckit.runs.executor import LocalExecutor
 from isckit.types import BadInput
@@ -68,6 +70,13 @@ def place() -> Iterator[Place]:
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def averaged(module: nn.Module, place: Place) -> nn.Module:
+    """Return a module whose gradients are averaged over the processes; itself where there is one process."""
+    if place.world == 1:
+        return module
+    return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 
 
 def deterministic(seed: int) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import functools
-import logging
-import math
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from isckit import config
 from isckit.augment.pipelines import find, view_rng
@@ -22,32 +17,14 @@ from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import Group, GroupItems, LookAlikes, groups_of
 from isckit.data.training import TrainingData, Witness
-from isckit.engine.distributed import Place, deterministic, has_bf16
+from isckit.engine.distributed import Place, deterministic
 from isckit.engine.look_alikes import tensors_digest
-from isckit.engine.optimisers import factor, optimiser
 from isckit.engine.pair_steps import backward_group, group_statistics
-from isckit.engine.train import SAVE_SECONDS, STAGE_SEEDS, Book
+from isckit.engine.trainer import SAVE_SECONDS, STAGE_SEEDS, Trainer, TrainingLog, weights_of
 from isckit.models.pair import PairClassifier, begin_with
 from isckit.runs import made_from
 from isckit.runs.artifacts import ids_digest
 from isckit.runs.checkpoints import write_weights
-from isckit.types import BadInput
-
-log = logging.getLogger(__name__)
-
-NOTHING_LEARNT = 0.55
-"""Below this chance that a copy scores higher than a look-alike, an epoch has taught nothing."""
-
-
-@dataclass
-class PairProgress:
-    """Groups done of the stage in progress, losses of its finished epochs, sums and seconds of the one begun."""
-
-    group: int = 0
-    losses: list[float] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def train_pairs(
@@ -87,176 +64,133 @@ def train_pairs(
     assert (start is not None) == bool(settings.weights_of), "weights_of names the member whose weights `start` holds"
     inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=training_data.digest())
     inputs |= {"neighbours": neighbours.digest(), "start": tensors_digest(start or {})}
-    book = Book(folder, inputs, place.first)
+    book = TrainingLog(folder, inputs, place.first)
     state = book.open()
     deterministic(seed)
     network = PairClassifier(settings)
     if start is not None:
         begin_with(network, start)
-    run = _Run(
-        network.to(place.device), book, training_data.train, neighbours, seed, place, workers, witness, save_seconds
-    )
-    if state is not None:
-        run.load(state)
+    network.to(place.device)
+    moments = None
     for number in range(book.stage, len(settings.stages)):
-        run.do_stage(number)
-    return {key: value.detach().clone() for key, value in network.state_dict().items()}
+        book.stage = number
+        run = PairTrainer(network, number, training_data.train, neighbours, seed=seed, place=place, moments=moments)
+        if state is not None:
+            run.load(state)
+            state = None
+        run.finish(book, workers=workers, witness=witness, save_seconds=save_seconds)
+        if place.first:
+            write_weights(folder / f"{run.name}.safetensors", network.state_dict(), recipe="")
+        moments = run.optimiser
+    return weights_of(network)
 
 
-@dataclass
-class _Run:
-    """A training in progress."""
+class PairTrainer(Trainer[Group]):
+    """A stage of a pair network in progress; an epoch is the groups of a line of the log.
 
-    network: PairClassifier
-    book: Book
-    train: ImageSet
-    neighbours: LookAlikes
-    seed: int
-    place: Place
-    workers: int
-    witness: Path | None
-    save_seconds: float
+    Args:
+        number: of the stage.
+        moments: the optimiser of the stage before; one of its kind goes on from its state.
+    """
 
-    def __post_init__(self) -> None:
-        self.progress = PairProgress()
-        self.optimiser: torch.optim.Optimizer | None = None
-        self.carried: dict[str, Any] = {"name": "", "state": {}}
+    unit = "pairs"
 
-    def state(self) -> dict[str, Any]:
-        """Return all that a resumed training needs to end in the same bytes."""
-        return {
-            "progress": dict(vars(self.progress)),
-            "network": self.network.state_dict(),
-            "carried": self.carried | {"state": self.optimiser.state_dict()["state"] if self.optimiser else {}},
-        }
+    def __init__(
+        self,
+        network: PairClassifier,
+        number: int,
+        train: ImageSet,
+        neighbours: LookAlikes,
+        *,
+        seed: int,
+        place: Place,
+        moments: torch.optim.Optimizer | None,
+    ) -> None:
+        self.stage, self.network, self.train, self.neighbours = (
+            network.settings.stages[number],
+            network,
+            train,
+            neighbours,
+        )
+        self.groups = groups_of(self.stage, train, neighbours)
+        self.batches: Iterator[Group] | None = None
+        super().__init__(
+            self.stage.name,
+            {"network": network},
+            self.stage.optim,
+            epochs=self.stage.epochs,
+            schedule=self.stage.epochs,
+            seed=seed + STAGE_SEEDS * number,
+            place=place,
+            amp=self.stage.amp,
+        )
+        if type(moments) is type(self.optimiser):
+            state = {
+                "state": moments.state_dict()["state"],
+                "param_groups": self.optimiser.state_dict()["param_groups"],
+            }
+            self.optimiser.load_state_dict(state)
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take up an interrupted training."""
-        self.progress = PairProgress(**state["progress"])
-        self.network.load_state_dict(state["network"])
-        self.carried = state["carried"]
+    @property
+    def _first(self) -> int:
+        return self.progress.epoch * self.stage.log_groups
 
-    def _optimiser(self, optim: config.Optim) -> torch.optim.Optimizer:
-        """Return the optimiser of a stage, with the moments that one of its kind has left."""
-        new = optimiser([self.network], optim)
-        if self.carried["name"] == optim.name:
-            new.load_state_dict({"state": self.carried["state"], "param_groups": new.state_dict()["param_groups"]})
-        self.carried = {"name": optim.name, "state": {}}
-        return new
+    def _groups(self) -> np.ndarray:
+        """Groups of the epoch in progress, the last of which may be shorter."""
+        return self.groups[self._first : self._first + self.stage.log_groups]
 
-    def do_stage(self, number: int) -> None:
-        """Do what is left of a stage."""
-        stage, seed = self.network.settings.stages[number], self.seed + STAGE_SEEDS * number
-        groups = groups_of(stage, self.train, self.neighbours)
-        counted = len(self.book.lines) - self.progress.group // stage.log_groups
-        batches = self._loader(stage, groups, seed=seed, counted=counted)
-        self.optimiser = self._optimiser(stage.optim)
+    def position(self, steps: int) -> float:
+        """Return epochs done, of `log_groups` groups each, whatever the last one has."""
+        return (self._first + self.progress.step) / self.stage.log_groups
+
+    def step_seed(self) -> list[int]:
+        """Return the seed of a step's draws; the same in all processes, which share each group."""
+        return [self.seed, self._first + self.progress.step]
+
+    def open_epoch(self, *, counted: int, workers: int, witness: Path | None) -> tuple[int, Iterable[Group]]:
+        """Return the groups of the epoch in progress, and those that are left, of a loader that goes on over epochs."""
+        if self.batches is None:
+            self.batches = self._loader(counted - self.progress.epoch, workers, witness)
         self.network.train()
-        while self.progress.group < stage.groups:
-            self._do_epoch(stage, groups, batches, seed=seed)
-        if self.place.first:
-            write_weights(self.book.folder / f"{stage.name}.safetensors", self.network.state_dict(), recipe="")
-        self.book.stage, self.progress = number + 1, PairProgress()
-        state = self.state()
-        self.carried, self.optimiser = state["carried"], None
-        self.book.save(state)
-        self.place.barrier()
+        return len(self._groups()), self.batches
 
-    def _loader(self, stage: config.PairStage, groups: np.ndarray, *, seed: int, counted: int) -> Iterator[Group]:
+    def _loader(self, counted: int, workers: int, witness: Path | None) -> Iterator[Group]:
         items = GroupItems(
             self.train,
-            groups,
-            stage=stage,
-            plain=find(stage.plain),
-            view=find(stage.view),
+            self.groups,
+            stage=self.stage,
+            plain=find(self.stage.plain),
+            view=find(self.stage.view),
             size=self.network.settings.image_size,
-            rng=functools.partial(view_rng, seed, 0),
+            rng=functools.partial(view_rng, self.seed, 0),
             vectors=self.neighbours.vectors,
-            witness=functools.partial(_witness, self.witness, counted, stage.log_groups) if self.witness else None,
+            witness=functools.partial(_witness, witness, counted, self.stage.log_groups) if witness else None,
         )
-        return iter(
-            DataLoader(
-                items,
-                batch_size=None,
-                sampler=range(self.progress.group, len(groups)),
-                num_workers=self.workers,
-                worker_init_fn=worker_init,
-                pin_memory=self.place.device.type == "cuda",
-            )
+        loader = DataLoader(
+            items,
+            batch_size=None,
+            sampler=range(self._first + self.progress.step, len(self.groups)),
+            num_workers=workers,
+            worker_init_fn=worker_init,
+            pin_memory=self.place.device.type == "cuda",
         )
+        return iter(loader)
 
-    def _do_epoch(self, stage: config.PairStage, groups: np.ndarray, batches: Iterator[Group], *, seed: int) -> None:
-        """Do the groups up to the next line of the log, and write it."""
-        done = self.progress
-        epoch = done.group // stage.log_groups
-        last = min((epoch + 1) * stage.log_groups, stage.groups)
-        first = epoch * stage.log_groups
-        amp = stage.amp and has_bf16(self.place.device)
-        before, began = done.seconds, time.perf_counter()
-        saved = began
-        title = f"pairs {stage.name} {epoch + 1}/{stage.epochs}"
-        with tqdm(
-            total=last - first, desc=title, initial=done.group - first, unit="group", disable=not self.place.first
-        ) as bar:
-            while done.group < last:
-                loss = self._step(next(batches), stage, seed=seed, amp=amp)
-                now = time.perf_counter()
-                done.seconds = before + now - began
-                speed = (done.group - first) * stage.group**2 / max(1e-9, done.seconds)
-                bar.set_postfix({"loss": f"{loss:.4f}", "pairs/s": f"{speed:.0f}"}, refresh=False)
-                bar.update()
-                if now - saved > self.save_seconds and done.group < last:
-                    self.book.save(self.state())
-                    saved = time.perf_counter()
-        self._note(stage, groups[first:last], amp=amp)
-
-    def _step(self, group: Group, stage: config.PairStage, *, seed: int, amp: bool) -> float:
-        done = self.progress
-        assert self.optimiser is not None
-        rate = factor(stage.optim, done.group / stage.log_groups, epochs=stage.epochs, losses=done.losses)
-        for parameters in self.optimiser.param_groups:
-            parameters["lr"] = stage.optim.lr * rate
-        # Every step has its own seed, so that a resumed run draws what an uninterrupted one does.
-        torch.manual_seed(int(np.random.SeedSequence([seed, done.group]).generate_state(1)[0]))
-        self.optimiser.zero_grad(set_to_none=True)
-        references, queries, counted = (part.to(self.place.device, non_blocking=True) for part in group)
+    def backward(self, batch: Group, seed: int) -> tuple[int, dict[str, float]]:
+        """Set the gradients of a group; return its pairs, the loss and how well the group is told apart."""
+        references, queries, counted = (part.to(self.place.device, non_blocking=True) for part in batch)
+        micro = self.stage.micro_batch
         loss, logits = backward_group(
-            self.network, references, queries, counted, place=self.place, micro_batch=stage.micro_batch, amp=amp
+            self.network, references, queries, counted, place=self.place, micro_batch=micro, amp=self.amp
         )
-        if stage.optim.clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), stage.optim.clip)
-        self.optimiser.step()
-        done.group += 1
-        for key, number in ({"loss": float(loss)} | group_statistics(logits, counted)).items():
-            done.sums[key] = done.sums.get(key, 0.0) + number
-            done.counts[key] = done.counts.get(key, 0) + 1
-        return float(loss)
+        return self.stage.group**2, {"loss": float(loss)} | group_statistics(logits, counted)
 
-    def _note(self, stage: config.PairStage, groups: np.ndarray, *, amp: bool) -> None:
-        done = self.progress
-        assert self.optimiser is not None
-        means = {key: value / done.counts[key] for key, value in done.sums.items()}
-        if not math.isfinite(means["loss"]):
-            raise BadInput(
-                seen=f"loss {means['loss']} in stage {stage.name}, before group {done.group}",
-                allowed="a finite loss",
-                remedy=f"lower stages.{stage.name}.optim.lr, or set its clip=1; the last good state is kept",
-            )
+    def record(self) -> dict[str, Any]:
+        """Return the groups of the epoch in progress, and what they consumed."""
+        groups = self._groups()
         names = self.train.ids[np.unique(groups)]
         consumed = {"augmented": True, "draws": groups.size, "images": len(names), "ids": ids_digest(names)}
-        record = means | {"stage": stage.name, "bf16": amp, "seconds": done.seconds, "groups": len(groups)}
-        record |= {"pairs_per_second": groups.size * stage.group / max(1e-9, done.seconds)}
-        record |= {"lr": self.optimiser.param_groups[0]["lr"], "consumed": {self.train.role.value: consumed}}
-        self.progress = PairProgress(group=done.group, losses=[*done.losses, means["loss"]])
-        self.book.note(record)
-        if self.place.first and means.get("auc", 1.0) < NOTHING_LEARNT:
-            log.warning(
-                "stage %s, after %d groups: copies are not told from look-alikes (AUC %.3f). What to do: begin with "
-                "trained weights (backbone.pretrained or weights_of), raise optim.lr, or choose a milder view",
-                *(stage.name, done.group, means["auc"]),
-            )
-        self.book.save(self.state())
-        self.place.barrier()
+        return {"groups": len(groups), "consumed": {self.train.role.value: consumed}}
 
 
 def _witness(path: Path, counted: int, log_groups: int, position: int) -> Witness:
