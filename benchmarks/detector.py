@@ -13,7 +13,7 @@ import numpy as np
 
 from isckit.data.image_sets import open_folder
 from isckit.engine.detector_score import score_detector
-from isckit.engine.distributed import place
+from isckit.engine.distributed import process
 from isckit.matching.inputs import detector_of
 from isckit.runs.run import resume
 from isckit.runs.workspace import Workspace
@@ -33,9 +33,9 @@ def main() -> None:
     given = parser.parse_args()
     images = open_folder(given.images, Role.TRAIN)
     rows = np.random.default_rng(given.seed).permutation(len(images))[: given.count]
-    with place() as here:
-        detector = detector_of(resume(Workspace(Path()), given.name), place=here)
-        curves = score_detector(detector, images, rows=rows, seed=given.seed, place=here)
+    with process() as here:
+        detector = detector_of(resume(Workspace(Path()), given.name), process=here)
+        curves = score_detector(detector, images, rows=rows, seed=given.seed, process=here)
     print(f"{len(rows)} pictures: precision / recall of boxes above a confidence, and average precision\n")
     print(f"| | pasted | {' | '.join(f'{c:g}' for c in CONFIDENCES)} | AP |")
     print(f"|---|---|{'---|' * len(CONFIDENCES)}---|")

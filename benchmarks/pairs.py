@@ -16,7 +16,7 @@ import torch
 from isckit.config import override
 from isckit.data.layouts import open_disc
 from isckit.data.training import TrainingData
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.look_alikes import look_alikes
 from isckit.engine.pair_steps import held_out
 from isckit.engine.pair_training import train_pairs
@@ -34,13 +34,13 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=60)
     parser.add_argument("--set", action="append", default=[], help="a.b=value of the recipe")
     given = parser.parse_args()
-    images, place, recipe = open_disc(given.data).train, Place(torch.device("cpu")), override(mini(), given.set)
+    images, process, recipe = open_disc(given.data).train, Process(torch.device("cpu")), override(mini(), given.set)
     assert images is not None
     cut = np.arange(len(images)) < len(images) - given.held_out
     learnt, kept = images.subset(cut), images.subset(~cut)
     started = time.process_time()
     settings, pairs = recipe.members[0], recipe.pair_networks[0]
-    weights = train(settings, TrainingData(learnt), seed=1, folder=given.out / "member", place=place, workers=0)
+    weights = train(settings, TrainingData(learnt), seed=1, folder=given.out / "member", process=process, workers=0)
     member = build(settings)
     member.load_state_dict(weights)
     member.eval()
@@ -49,26 +49,26 @@ def main() -> None:
     def near(train_images, name):
         return look_alikes(
             member, train_images, count=pairs.stages[0].group, folder=given.out / name, made_from={"name": name},
-            settings=recipe.extract, place=place, workers=0,
+            settings=recipe.extract, process=process, workers=0,
         )  # fmt: skip
 
     lists, untold = near(learnt, "learnt"), near(kept, "kept")
     started = time.process_time()
     start = weights if pairs.weights_of else None
     state = train_pairs(
-        pairs, TrainingData(learnt), neighbours=lists, seed=1, folder=given.out / "pairs", place=place, workers=0,
+        pairs, TrainingData(learnt), neighbours=lists, seed=1, folder=given.out / "pairs", process=process, workers=0,
         start=start,
     )  # fmt: skip
     print(f"pair network trained: {time.process_time() - started:.0f} s of CPU")
     begun = PairClassifier(pairs).eval()
     if start is not None:
         begin_with(begun, start)
-    trained = load_pair(pairs, {f"{pairs.name}.{key}": value for key, value in state.items()}, device=place.device)
+    trained = load_pair(pairs, {f"{pairs.name}.{key}": value for key, value in state.items()}, device=process.device)
     for view in ("separate.mini", "separate.final"):
         stage = dataclasses.replace(pairs.stages[-1], groups=given.groups, view=view)
         print(f"{view}: {given.groups} groups of {stage.group}, average precision over all pairs:")
         for name, network in (("as it began", begun), ("trained", trained)):
-            found = held_out(network, member, kept, untold, stage, seed=7, place=place).precision()
+            found = held_out(network, member, kept, untold, stage, seed=7, process=process).precision()
             print(f"    pair network {name}: {found['network']:.3f}; cosine of the descriptor: {found['cosine']:.3f}")
 
 

@@ -20,25 +20,25 @@ from isckit import config
 from isckit.data.layouts import open_disc, require
 from isckit.data.training import TrainingData, stage_images
 from isckit.engine.describe import Target, extract
-from isckit.engine.distributed import Place, deterministic, has_bf16
+from isckit.engine.distributed import Process, deterministic, has_bf16
 from isckit.engine.stage import StageTrainer
 from isckit.models.network import EmbeddingNetwork
 
 
-def rate(task: Callable[[], object], place: Place, *, images: int, steps: int) -> float:
+def rate(task: Callable[[], object], process: Process, *, images: int, steps: int) -> float:
     """Images/s of a task of `images` images, done `steps` times after one to warm up."""
     task()
-    wait(place)
+    wait(process)
     start = time.perf_counter()
     for _ in range(steps):
         task()
-    wait(place)
+    wait(process)
     return steps * images / (time.perf_counter() - start)
 
 
-def wait(place: Place) -> None:
+def wait(process: Process) -> None:
     """Until the device has done what it was given."""
-    if place.device.type == "cuda":
+    if process.device.type == "cuda":
         torch.cuda.synchronize()
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--views", nargs=2, default=["lyakaap.moderate", "lyakaap.weak"])
     given = parser.parse_args()
-    place = Place(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    process = Process(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     train = require(open_disc(given.data), "train")
     stage = config.Stage(
         epochs=2, images_per_epoch=given.batch * given.steps, batch_images=given.batch, views=tuple(given.views),
@@ -62,35 +62,35 @@ def main() -> None:
         backbone=config.Backbone(name=given.backbone), image_size=given.size, canvas=given.size, stages=(stage,)
     )
     deterministic(1)
-    network = EmbeddingNetwork(settings).to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    half = has_bf16(place.device)
-    pixels = torch.randint(256, (2 * given.batch, 3, given.size, given.size), dtype=torch.uint8, device=place.device)
+    network = EmbeddingNetwork(settings).to(process.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    half = has_bf16(process.device)
+    pixels = torch.randint(256, (2 * given.batch, 3, given.size, given.size), dtype=torch.uint8, device=process.device)
 
     def forward() -> torch.Tensor:
-        with torch.autocast(place.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(process.device.type, torch.bfloat16, enabled=half):
             return network(pixels)
 
     def backward() -> None:
         network.zero_grad(set_to_none=True)
         forward().sum().backward()
 
-    bare = rate(backward, place, images=len(pixels), steps=given.steps)
-    run = StageTrainer(stage, network, stage_images(TrainingData(train), stage.data), seed=1, place=place)
+    bare = rate(backward, process, images=len(pixels), steps=given.steps)
+    run = StageTrainer(stage, network, stage_images(TrainingData(train), stage.data), seed=1, process=process)
     options = {"counted": 0, "workers": given.workers, "witness": None, "save": lambda state: None, "save_seconds": 1e9}
     run.run_epoch(**options)
     trained = run.run_epoch(**options)["images_per_second"]
     network.eval()
     with torch.inference_mode():
-        bare_forward = rate(forward, place, images=len(pixels), steps=given.steps)
+        bare_forward = rate(forward, process, images=len(pixels), steps=given.steps)
     described = len(train)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         extract(
             [Target(network, Path(folder) / "out", {"what": "benchmark"})], train,
-            settings=config.Extract(batch_images=given.batch, bf16=half), place=place, workers=given.workers,
+            settings=config.Extract(batch_images=given.batch, bf16=half), process=process, workers=given.workers,
         )  # fmt: skip
         extracted = described / (time.perf_counter() - start)
-    print(f"{given.backbone} at {given.size} on {place.device}:")
+    print(f"{given.backbone} at {given.size} on {process.device}:")
     print(
         f"training {trained:,.0f} images/s, {trained / bare:.2f} of "
         f"the bare network's {bare:,.0f}; extraction {extracted:,.0f} images/s, {extracted / bare_forward:.2f} of "

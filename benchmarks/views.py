@@ -23,7 +23,7 @@ from PIL import Image
 from isckit import config
 from isckit.data.image_sets import ImageSet, open_folder
 from isckit.engine.describe import Target, extract
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.network import EmbeddingNetwork
 from isckit.types import Role
 from isckit.views.geometry import VIEW_SETS, View
@@ -58,10 +58,10 @@ def found(images: ImageSet, count: int) -> tuple[Wanted, Table]:
     return Wanted(proposals=config.Proposals(most=max(1, count - 1))), table
 
 
-def bare(network: EmbeddingNetwork, batch: int, views: int, place: Place) -> float:
+def bare(network: EmbeddingNetwork, batch: int, views: int, process: Process) -> float:
     """Views per second of the network alone on random tensors of its size."""
     side = network.settings.image_size
-    pixels = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=place.device)
+    pixels = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=process.device)
     with torch.inference_mode():
         network(pixels)
         start, steps = time.perf_counter(), max(1, views // batch)
@@ -94,15 +94,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=0)
     given = parser.parse_args()
-    place = Place(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    process = Process(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     backbone = config.Backbone(name=given.backbone)
     settings = config.Network(backbone=backbone, image_size=given.size, canvas=given.canvas, stages=())
-    network = EmbeddingNetwork(settings).to(place.device).eval()
-    print(f"{given.backbone} at {given.size} on {place.device}, {torch.get_num_threads()} threads, views per second:")
+    network = EmbeddingNetwork(settings).to(process.device).eval()
+    print(f"{given.backbone} at {given.size} on {process.device}, {torch.get_num_threads()} threads, views per second:")
     with tempfile.TemporaryDirectory() as root:
         images = write_pictures(Path(root) / "pictures", given.images)
         for count in COUNTS:
-            alone = bare(network, given.batch, count * len(images), place)
+            alone = bare(network, given.batch, count * len(images), process)
             table = None
             for kind in ("fixed", "found")[: 1 if count == 1 else 2]:
                 wanted, table = (fixed(count), None) if kind == "fixed" else found(images, count)
@@ -113,7 +113,7 @@ def main() -> None:
                 start = time.perf_counter()
                 extract(
                     [Target(network, out / "network", {"what": "benchmark"}, wanted)], images, table=table,
-                    settings=config.Extract(batch_images=given.batch), place=place, workers=given.workers,
+                    settings=config.Extract(batch_images=given.batch), process=process, workers=given.workers,
                 )  # fmt: skip
                 rate = count * len(images) / (time.perf_counter() - start)
                 watch.going = False

@@ -32,7 +32,7 @@ from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import BadInput, Embeddings, GroundTruth, Matches, Role
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
     from isckit.models.members import Built
 
 Images = str | Path | Iterable["str | Path | Image.Image | np.ndarray"]
@@ -74,8 +74,8 @@ class Model:
 
         role = Role(side)
         opened, order = _opened(images, role)
-        with self._here() as (run, place):
-            parts = describe_set(run, opened, place=place, workers=self.workers, members=self._members)
+        with self._here() as (run, process):
+            parts = describe_set(run, opened, process=process, workers=self.workers, members=self._members)
             found = Embeddings.joined([project(part, self._space.pca) for part in parts])
         found = normalise(found, self._space.normaliser) if normalised else found
         return found if order is None else found.take(order)
@@ -90,17 +90,19 @@ class Model:
         from isckit.tracks.find import find
 
         sides = _opened(queries, Role.QUERY)[0], _opened(references, Role.REFERENCE)[0]
-        with self._here() as (run, place):
+        with self._here() as (run, process):
             assert run.cache is not None
-            return find(run, *sides, cache=run.cache, place=place, workers=self.workers, members=self._members).matches
+            return find(
+                run, *sides, cache=run.cache, process=process, workers=self.workers, members=self._members
+            ).matches
 
     @functools.cached_property
     def _members(self) -> list[Built]:
-        from isckit.engine.distributed import place
+        from isckit.engine.distributed import process
         from isckit.tracks.extraction import read_members
 
-        with place() as here:
-            return read_members(self.run, place=here)
+        with process() as here:
+            return read_members(self.run, process=here)
 
     @functools.cached_property
     def _space(self) -> Any:
@@ -109,11 +111,11 @@ class Model:
         return space_of(self.run)
 
     @contextlib.contextmanager
-    def _here(self) -> Iterator[tuple[Run, Place]]:
+    def _here(self) -> Iterator[tuple[Run, Process]]:
         """Give the run with a cache that is gone afterwards."""
-        from isckit.engine.distributed import place
+        from isckit.engine.distributed import process
 
-        with place() as here, tempfile.TemporaryDirectory(prefix="isckit-") as folder:
+        with process() as here, tempfile.TemporaryDirectory(prefix="isckit-") as folder:
             yield replace(self.run, cache=Workspace(Path(folder))), here
 
 

@@ -14,13 +14,13 @@ from isckit.data.training import TrainingData, read_witness
 from isckit.engine import detector_training as detecting
 from isckit.engine.detector_score import score_detector
 from isckit.engine.detector_training import train_detector
-from isckit.engine.distributed import Place, place
+from isckit.engine.distributed import Process, process
 from isckit.engine.pasting import PastedImages
 from isckit.models.detector import OverlayDetector, load_detector
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, RuleViolation, StaleArtifact
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 DETECTOR = config.Detector(
     architecture="fcos_mobilenet_v3_small",
     image_size=64,
@@ -35,7 +35,7 @@ DETECTOR = config.Detector(
 
 def run(disc, folder, settings=DETECTOR, *, seed=1, workers=0, images=None, **more):
     given = TrainingData(images or disc.train)
-    return train_detector(settings, given, seed=seed, folder=folder, place=CPU, workers=workers, **more)
+    return train_detector(settings, given, seed=seed, folder=folder, process=CPU, workers=workers, **more)
 
 
 def same(first, second):
@@ -114,7 +114,7 @@ def test_training_on_a_few_pictures_lowers_the_loss_and_finds_them(disc, tmp_pat
     torch.manual_seed(1)
     untrained = OverlayDetector(settings).eval()
     found, guessed = (
-        score_detector(one, disc.train, rows=rows, seed=5, place=CPU)["overlay"] for one in (trained, untrained)
+        score_detector(one, disc.train, rows=rows, seed=5, process=CPU)["overlay"] for one in (trained, untrained)
     )
     assert found.pictures == guessed.pictures == 24
     assert found.average_precision > guessed.average_precision + 0.05
@@ -180,8 +180,8 @@ def _rank(rank, port, disc, folder, settings):
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with place() as here:
-        weights = train_detector(settings, TrainingData(disc.train), seed=1, folder=folder, place=here, workers=0)
+    with process() as here:
+        weights = train_detector(settings, TrainingData(disc.train), seed=1, folder=folder, process=here, workers=0)
         torch.save(weights, folder / f"{rank}.pt")
 
 
@@ -193,10 +193,10 @@ def test_two_processes_have_one_set_of_weights(disc, tmp_path):
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     ranks = [context.Process(target=_rank, args=(r, port, disc, tmp_path, settings)) for r in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(240)
+    for one in ranks:
+        one.start()
+    for one in ranks:
+        one.join(240)
     first, second = (torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in range(2))
     assert same(first, second)
     assert log(tmp_path)[0]["consumed"]["train"]["draws"] == 16

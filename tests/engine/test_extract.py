@@ -9,7 +9,7 @@ from isckit.config import Extract, Substitution
 from isckit.data.datasets import Order, PreparedImages
 from isckit.data.image_sets import open_folder
 from isckit.engine.describe import Target, extract
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.runs.artifacts import read_receipt
 from isckit.runs.embeddings import read_shards
 from isckit.runs.steps import Output
@@ -18,7 +18,7 @@ from isckit.views.geometry import view_set
 from isckit.views.overlays import COLUMNS, open_overlays
 from isckit.views.table import Wanted
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 
 
 class Means:
@@ -62,7 +62,7 @@ def described(pictures, out, role, substitution):
         [Output(out, {"images": images.listing_digest()}, ".h5")],
         images,
         settings=settings,
-        place=CPU,
+        process=CPU,
         workers=0,
         substitute=open_overlays(substitution) if substitution is not None and role is Role.QUERY else None,
     )

@@ -6,7 +6,7 @@ import torch
 
 from isckit import config
 from isckit.data.image_sets import open_folder
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.fisher import fit_fisher
 from isckit.models.fisher import SIFT, FisherDescriber
 from isckit.runs.artifacts import ids_digest
@@ -17,11 +17,11 @@ from isckit.views.geometry import View
 SETTINGS = config.Fisher(
     keypoints=config.Keypoints(short_side=96, points=100, least=1), words=6, reduced=10, dim=12, fit_images=40
 )
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 
 
 def fitted(folder, images, settings=SETTINGS, *, seed=1, workers=0):
-    return fit_fisher(settings, images, seed=seed, folder=folder, place=CPU, workers=workers)
+    return fit_fisher(settings, images, seed=seed, folder=folder, process=CPU, workers=workers)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from isckit import config
 from isckit.config import Extract
 from isckit.data.image_sets import open_folder
 from isckit.engine.describe import Target, extract
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.gist import GistDescriber
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.embeddings import read_shards
@@ -18,7 +18,7 @@ from isckit.types import BadInput, Embeddings, Role
 from isckit.views.geometry import view_set
 from isckit.views.table import ImageFinding, Wanted, table_of
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 SMALL = config.Network(backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=64, stages=())
 COUNTS = (2, 0, 3, 1, 0, 2, 3)
 
@@ -62,7 +62,7 @@ def run(images, out, members, table, *, batch=3, shard=4, workers=0, wanted=(FOU
     targets = [Target(member, wanted[k], blur[k]) for k, member in enumerate(members)]
     outputs = [Output(out / str(k), {"what": "test"}, ".h5") for k in range(len(members))]
     settings = Extract(batch_images=batch, shard_images=shard)
-    extract(targets, outputs, images, settings=settings, place=CPU, workers=workers, table=table)
+    extract(targets, outputs, images, settings=settings, process=CPU, workers=workers, table=table)
     return [Embeddings.joined(list(read_shards(output.path))) for output in outputs]
 
 
@@ -163,7 +163,7 @@ def test_broken_images_have_no_found_views(images, network, tmp_path):
     settings = Extract(on_broken="replace")
     targets = [Target(network, FOUND), Target(GistDescriber(), FOUND)]
     outputs = [Output(tmp_path / name, {}, ".h5") for name in "ng"]
-    extract(targets, outputs, spoiled, settings=settings, place=CPU, workers=0, table=table)
+    extract(targets, outputs, spoiled, settings=settings, process=CPU, workers=0, table=table)
     for output in outputs:
         (rows,) = read_shards(output.path)
         assert rows.ids.tolist() == ["Q0", "Q0", "Q1", "Q1", "Q1"]
@@ -173,7 +173,7 @@ def test_broken_images_have_no_found_views(images, network, tmp_path):
             [Output(tmp_path / "s", {}, ".h5")],
             spoiled,
             settings=Extract(),
-            place=CPU,
+            process=CPU,
             workers=0,
             table=table,
         )

@@ -4,11 +4,11 @@ import torch
 
 from isckit import config
 from isckit.data.training import TrainingData, stage_images, training_data
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.loading import consumed, draw_epoch, epoch_rows, loader
 from isckit.types import BadInput
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 
 
 def test_epochs_are_a_series_of_permutations():
@@ -18,10 +18,10 @@ def test_epochs_are_a_series_of_permutations():
     assert np.array_equal(epoch_rows(25, images=10, seed=3, epoch=1), drawn[25:50])
 
 
-def batches(disc, stage, *, place=CPU, workers=0, skip=0, **more):
+def batches(disc, stage, *, process=CPU, workers=0, skip=0, **more):
     images = stage_images(training_data(disc, disc.train, (stage,)), stage.data)
     epoch = draw_epoch(stage, images, seed=4, number=1)
-    return list(loader(epoch, size=24, place=place, workers=workers, skip=skip, **more)), epoch
+    return list(loader(epoch, size=24, process=process, workers=workers, skip=skip, **more)), epoch
 
 
 NEGATIVES = config.Data(negatives="references", negatives_per_anchor=2)
@@ -58,7 +58,7 @@ def test_batches_do_not_depend_on_workers_processes_or_interruptions(disc):
         assert all(torch.equal(a, b) for x, y in zip(whole, other, strict=True) for a, b in zip(x, y, strict=True))
     later, _ = batches(disc, stage, skip=2)
     assert len(later) == 1 and torch.equal(later[0].pixels, whole[2].pixels)
-    halves = [batches(disc, stage, place=Place(torch.device("cpu"), rank, 2))[0] for rank in range(2)]
+    halves = [batches(disc, stage, process=Process(torch.device("cpu"), rank, 2))[0] for rank in range(2)]
     for number, item in enumerate(whole):
         parts = [half[number] for half in halves]
         assert torch.equal(torch.cat([p.pixels for p in parts]), item.pixels)
@@ -68,7 +68,7 @@ def test_batches_do_not_depend_on_workers_processes_or_interruptions(disc):
 def test_another_epoch_and_another_view_give_other_pixels(disc):
     images = stage_images(TrainingData(disc.train), STAGE.data)
     first, second = (
-        next(iter(loader(draw_epoch(STAGE, images, seed=4, number=n), size=24, place=CPU, workers=0))) for n in (0, 2)
+        next(iter(loader(draw_epoch(STAGE, images, seed=4, number=n), size=24, process=CPU, workers=0))) for n in (0, 2)
     )
     assert not torch.equal(first.pixels[1], first.pixels[2])
     at = {int(label): i for i, label in enumerate(first.labels[::3])}

@@ -3,7 +3,7 @@ import torch
 
 from isckit import config
 from isckit.data.image_sets import open_folder
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.local_features import describe_locally, nearest_words, reduced
 from isckit.models.network import EmbeddingNetwork
 from isckit.types import Role
@@ -40,7 +40,7 @@ def test_the_features_of_an_image_do_not_depend_on_the_others_nor_on_workers(min
     def features(rows, workers):
         found = describe_locally(
             network, images, rows=rows, scales=(1.0, 0.5), longest=64, count=20,
-            place=Place(torch.device("cpu")), workers=workers,
+            process=Process(torch.device("cpu")), workers=workers,
         )  # fmt: skip
         return {row: part for row, part, reason in found if not reason}
 

@@ -10,7 +10,7 @@ import torch
 
 from isckit import config
 from isckit.data.training import stage_images, training_data
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.loading import draw_epoch
 from isckit.engine.mining import MINED, confusions
 from isckit.engine.train import train
@@ -18,7 +18,7 @@ from isckit.engine.trainer import STATE
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.workspace import METRICS
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 FIRST = config.Stage(
     name="first",
     epochs=1,
@@ -37,7 +37,9 @@ NETWORK = config.Network(
 
 
 def run(disc, folder):
-    return train(NETWORK, training_data(disc, disc.train, NETWORK.stages), seed=1, folder=folder, place=CPU, workers=0)
+    return train(
+        NETWORK, training_data(disc, disc.train, NETWORK.stages), seed=1, folder=folder, process=CPU, workers=0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +56,13 @@ def test_confusions_are_the_images_that_lie_nearest_to_an_edited_copy_of_another
     torch.manual_seed(0)
     network = EmbeddingNetwork(NETWORK).train()
     images = stage_images(training_data(disc, disc.train, ()), config.Data(every=2))
-    found = confusions(network, ROUNDS[0], images, seed=3, place=CPU, workers=0)
+    found = confusions(network, ROUNDS[0], images, seed=3, process=CPU, workers=0)
     assert network.training and len(found) and (found % 2 == 0).all() and (found[:, 0] != found[:, 1]).all()
 
     from isckit.engine.mining import anchor_views
 
     views = anchor_views(
-        network, ROUNDS[0], images, views=("mild", "eval"), seed=3, place=CPU, workers=0, title="again"
+        network, ROUNDS[0], images, views=("mild", "eval"), seed=3, process=CPU, workers=0, title="again"
     )
     parts = [(labels.clone(), embeddings.clone()) for labels, embeddings in views]
     table = torch.zeros(24, 2, 16)

@@ -6,13 +6,13 @@ from isckit import config
 from isckit.augment.geometry import square
 from isckit.data.images import decode
 from isckit.engine import pairs as scoring
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.pairs import score_pairs
 from isckit.models.pair import PairClassifier
 from isckit.types import StaleArtifact
 from isckit.views.geometry import cut, view_set
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 VIEWS = view_set(("pair_views",))
 PICTURE = config.PairNetwork(backbone=config.Backbone(name="test_vit"), image_size=32, canvas=64)
 TOKENS = config.replace(PICTURE, name="tokens", backbone=config.Backbone(name="test_resnet"), tokens=8, grey=True)
@@ -33,7 +33,7 @@ def asked(queries=16, references=24, count=60, seed=0):
 def score(disc, folder, networks, rows, *, batch=32, made_from="a", workers=0):
     return score_pairs(
         networks, disc.queries, disc.references, rows, views=VIEWS, folder=folder, made_from={"a": made_from},
-        settings=config.Extract(batch_images=batch), place=CPU, workers=workers,
+        settings=config.Extract(batch_images=batch), process=CPU, workers=workers,
     )  # fmt: skip
 
 

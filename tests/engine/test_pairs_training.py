@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from isckit import config
 from isckit.data.items import LookAlikes
 from isckit.data.training import TrainingData, read_witness
-from isckit.engine.distributed import Place, place
+from isckit.engine.distributed import Process, process
 from isckit.engine.look_alikes import look_alikes, nearest_rows
 from isckit.engine.pair_steps import backward_group, group_statistics, labels_of
 from isckit.engine.pair_training import PairTrainer, train_pairs
@@ -21,7 +21,7 @@ from isckit.models.pair import PairClassifier
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, Role, RuleViolation, StaleArtifact
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 OPTIM = config.Optim(name="adam", lr=1e-3, weight_decay=1e-6, warmup_epochs=0.0, schedule="constant")
 STAGE = config.PairStage(groups=5, log_groups=2, group=4, view="separate.mini", amp=False, optim=OPTIM)
 PICTURE = config.PairNetwork(
@@ -42,7 +42,7 @@ def lists(count=48, length=8):
 
 def run(disc, folder, settings=TOKENS, *, images=None, workers=0, at=CPU, **more):
     return train_pairs(
-        settings, TrainingData(images or disc.train), neighbours=lists(), seed=1, folder=folder, place=at,
+        settings, TrainingData(images or disc.train), neighbours=lists(), seed=1, folder=folder, process=at,
         workers=workers, **more,
     )  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_the_outer_product_is_the_mean_over_all_pairs_one_by_one(settings, micro
     torch.stack(losses).mean().backward()
     naive = gradients(network)
     network.zero_grad(set_to_none=True)
-    loss, table = backward_group(network, references, queries, counted, place=CPU, micro_batch=micro_batch, amp=False)
+    loss, table = backward_group(network, references, queries, counted, process=CPU, micro_batch=micro_batch, amp=False)
     torch.testing.assert_close(loss, torch.stack(losses).mean().detach())
     torch.testing.assert_close(table, logits, rtol=1e-4, atol=1e-5)
     assert naive.keys() == gradients(network).keys() and naive
@@ -201,7 +201,7 @@ def test_the_witness_counts_passes_as_the_log_does(disc, tmp_path):
 
 
 def test_look_alikes_are_the_nearest_images_and_are_found_once(disc, tmp_path, monkeypatch):
-    given = {"count": 5, "folder": tmp_path, "made_from": {"a": 1}, "place": CPU, "workers": 0}
+    given = {"count": 5, "folder": tmp_path, "made_from": {"a": 1}, "process": CPU, "workers": 0}
     given["settings"] = config.Extract(shard_images=16)
     found = look_alikes(GistDescriber(), disc.train, **given)
     vectors = found.vectors
@@ -226,7 +226,7 @@ def _rank(rank, port, folder, disc):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = str(port)
     torch.set_num_threads(1)
-    with place() as here:
+    with process() as here:
         weights = run(disc, folder, config.replace(TOKENS, stages=(config.replace(STAGE, micro_batch=3),)), at=here)
         torch.save(weights, folder / f"{rank}.pt")
 
@@ -240,10 +240,10 @@ def test_two_processes_train_what_one_trains(disc, tmp_path):
     (tmp_path / "two").mkdir()
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_rank, args=(rank, port, tmp_path / "two", disc)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(120)
         assert process.exitcode == 0
     first, second = (torch.load(tmp_path / "two" / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert same(first, second)

@@ -9,7 +9,7 @@ from isckit import config
 from isckit.augment.geometry import square
 from isckit.config import Extract, Proposals
 from isckit.data.image_sets import open_folder
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.survey import Sought, survey
 from isckit.runs.artifacts import read_receipt
 from isckit.types import BadInput, MissingInput, Role, StaleArtifact
@@ -17,7 +17,7 @@ from isckit.views.overlays import COLUMNS, Box, substituted
 from isckit.views.proposals import propose
 from isckit.views.table import read_table
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 PROPOSALS = Proposals(scale=50.0, least_pixels=30, longest=64)
 
 
@@ -63,7 +63,7 @@ def surveyed(folder, out, *, role=Role.QUERY, sought=None, shard=2, batch=2, wor
         sought=sought,
         made_from=made_from or {"what": "test"},
         settings=settings,
-        place=CPU,
+        process=CPU,
         workers=workers,
         detector=RedRectangles() if sought.boxes else None,
     )
@@ -138,6 +138,6 @@ def test_broken_images_stop_the_survey_by_name(folder, tmp_path):
             sought=Sought(),
             made_from={},
             settings=Extract(),
-            place=CPU,
+            process=CPU,
             workers=0,
         )

@@ -12,14 +12,14 @@ import torch
 from isckit import config
 from isckit.data.training import TrainingData, training_data
 from isckit.engine import train as training
-from isckit.engine.distributed import Place, place
+from isckit.engine.distributed import Process, process
 from isckit.engine.train import train
 from isckit.engine.trainer import STATE
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, MissingInput, RuleViolation, StaleArtifact
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 STAGE = config.Stage(
     epochs=3,
     batch_images=16,
@@ -40,7 +40,7 @@ def staged(*stages):
 
 def run(disc, folder, network=NETWORK, *, seed=1, workers=0, images=None, **more):
     given = images or training_data(disc, disc.train, network.stages)
-    return train(network, given, seed=seed, folder=folder, place=CPU, workers=workers, **more)
+    return train(network, given, seed=seed, folder=folder, process=CPU, workers=workers, **more)
 
 
 def same(first, second):
@@ -238,9 +238,9 @@ def _rank(rank, port, disc, folder, stage):
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with place() as here:
+    with process() as here:
         given = training_data(disc, disc.train, (stage,))
-        weights = train(staged(stage), given, seed=1, folder=folder, place=here, workers=0)
+        weights = train(staged(stage), given, seed=1, folder=folder, process=here, workers=0)
         torch.save(weights, folder / f"{rank}.pt")
 
 
@@ -253,10 +253,10 @@ def test_two_processes_train_as_one_does(disc, tmp_path, kind):
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     ranks = [context.Process(target=_rank, args=(r, port, disc, tmp_path, stage)) for r in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(240)
+    for one in ranks:
+        one.start()
+    for one in ranks:
+        one.join(240)
     first, second = (torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in range(2))
     alone = run(disc, tmp_path / "alone", staged(stage))
     for key in alone:

@@ -7,7 +7,7 @@ from isckit.augment.geometry import square
 from isckit.data.image_sets import open_folder
 from isckit.data.images import decode
 from isckit.data.training import TrainingData, stage_images
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.whitening import whiten, whitening
 from isckit.models.network import EmbeddingNetwork
 from isckit.models.pooling import smoothed
@@ -55,7 +55,7 @@ def test_a_network_is_whitened_on_its_train_images_and_every_time_alike(mini):
     for _ in range(2):
         torch.manual_seed(2)
         network = EmbeddingNetwork(SETTINGS).train()
-        whiten(network, STAGE, images, seed=1, place=Place(torch.device("cpu")), workers=0)
+        whiten(network, STAGE, images, seed=1, process=Process(torch.device("cpu")), workers=0)
         networks.append(network)
     first, second = (network.head.fc.state_dict() for network in networks)
     assert all(torch.equal(first[key], second[key]) for key in first)

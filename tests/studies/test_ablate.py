@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from isckit import config
 from isckit.cli import tools as interop
 from isckit.data.layouts import require
-from isckit.engine.distributed import Place, deterministic
+from isckit.engine.distributed import Process, deterministic
 from isckit.judge.score.report import score
 from isckit.models.members import build, prefixed
 from isckit.runs.checkpoints import write_weights
@@ -24,7 +24,7 @@ from isckit.tracks.matching import matching_track
 from isckit.types import BadInput, MissingInput
 from isckit.vectors.described import fit
 
-PLACE = {"place": Place(torch.device("cpu")), "workers": 0}
+PROCESS = {"process": Process(torch.device("cpu")), "workers": 0}
 TRAINED = config.Network(
     name="net",
     backbone=config.Backbone(name="test_resnet"),
@@ -70,7 +70,7 @@ def trained(disc, tmp_path_factory):
     run = begun(tmp_path_factory.mktemp("root"))
     write_weights(run.workspace.stage("run", "net", "a"), state(6), recipe="{}")
     for name in SETS:
-        extract_set(run, require(disc, name), **PLACE)
+        extract_set(run, require(disc, name), **PROCESS)
     return run
 
 
@@ -79,14 +79,14 @@ def figures(report):
 
 
 def ablate(run, disc, rows, *, matching=False):
-    return ablating.ablate(run, disc, rows, phase=1, matching=matching, **PLACE)
+    return ablating.ablate(run, disc, rows, phase=1, matching=matching, **PROCESS)
 
 
 def by_the_chain(disc, root, recipe, weights, track):
     """Score of a run of its own, by the verbs' functions and the files that they write."""
     run = begun(root, recipe, weights)
     for name in SETS:
-        extract_set(run, require(disc, name), **PLACE)
+        extract_set(run, require(disc, name), **PROCESS)
     fit(run)
     path = track(run, phase=1)
     known = {name: require(disc, name).ids for name in ("queries", "references")}
@@ -139,7 +139,7 @@ def test_a_run_that_was_never_extracted_gives_the_same(scored, disc, tmp_path):
 def test_embeddings_by_earlier_weights_of_the_run_are_not_taken(scored, disc, tmp_path):
     run = begun(tmp_path, weights=state(8))
     for name in SETS:
-        extract_set(run, require(disc, name), **PLACE)
+        extract_set(run, require(disc, name), **PROCESS)
     write_weights(run.weights, prefixed("net", state(7)), recipe="{}")
     assert figures(ablate(run, disc, ROWS[3:4])[0].descriptor) == figures(scored[3].descriptor)
 
@@ -154,7 +154,7 @@ def test_the_matching_track_is_scored_with_its_views(trained, disc, tmp_path):
 
 def test_substitution_touches_queries_only(trained, disc):
     """Rows that differ in it share train and references."""
-    variants = ablating.Variants(trained, [], views=False, **PLACE)
+    variants = ablating.Variants(trained, [], views=False, **PROCESS)
     with_boxes = config.override(RECIPE, ["substitution={boxes: boxes.csv}"])
     for images in (disc.train, disc.references, disc.queries):
         names = {variants._single(recipe, TRAINED, None, images.role).name for recipe in (RECIPE, with_boxes)}

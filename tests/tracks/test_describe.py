@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from isckit import config
 from isckit.cli import tools as interop
 from isckit.data.layouts import open_folder, require
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.members import build, prefixed
 from isckit.runs.artifacts import receipt_path
 from isckit.runs.checkpoints import write_weights
@@ -28,8 +28,8 @@ from isckit.types import WHOLE, BadInput, MissingInput, Role, StaleArtifact
 from isckit.vectors.described import bank, ensembled, fit
 from isckit.vectors.normalise import fit_normaliser, normalise
 
-HERE = Place(torch.device("cpu"))
-PLACE = {"place": HERE, "workers": 0}
+HERE = Process(torch.device("cpu"))
+PROCESS = {"process": HERE, "workers": 0}
 SMALL = config.Network(
     backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=48, stages=(), weight=2.0
 )
@@ -56,7 +56,7 @@ def fitted(disc, tmp_path_factory):
     run = begin(Workspace(tmp_path_factory.mktemp("root")), "run", RECIPE)
     write(run.weights)
     for name in ("train", "references", "queries"):
-        extract_set(run, require(disc, name), **PLACE)
+        extract_set(run, require(disc, name), **PROCESS)
     fit(run)
     return run
 
@@ -80,7 +80,7 @@ def numbers(ids):
 def test_a_run_describes_a_folder_as_its_submission_does(fitted, disc, tmp_path, normalised, role):
     image_set = {Role.REFERENCE: "references", Role.QUERY: "queries"}[role]
     out = tmp_path / "v.h5"
-    describe_by_run(fitted, require(disc, image_set), out, normalised=normalised, **PLACE)
+    describe_by_run(fitted, require(disc, image_set), out, normalised=normalised, **PROCESS)
     wanted = ensembled(fitted, image_set).only(WHOLE)
     if normalised:
         wanted = normalise(wanted, fit_normaliser(bank(fitted), RECIPE.normalise))
@@ -92,7 +92,7 @@ def test_a_run_describes_a_folder_as_its_submission_does(fitted, disc, tmp_path,
 def test_bare_weights_give_the_members_unit_vectors_side_by_side(fitted, folder, tmp_path):
     out = tmp_path / "v.h5"
     images = open_folder(folder, Role.REFERENCE)
-    facts = describe_by_weights(RECIPE, fitted.weights, images, out, **PLACE)
+    facts = describe_by_weights(RECIPE, fitted.weights, images, out, **PROCESS)
     found = read_embeddings(out)
     assert found.vectors.shape == (12, 16 + 960) and facts["dim"] == 976 and facts["images"] == 12
     own = [
@@ -108,7 +108,7 @@ def test_bare_weights_give_the_members_unit_vectors_side_by_side(fitted, folder,
 
 def test_the_file_is_contiguous_float32_with_fixed_bytes_as_ids_and_says_what_made_it(fitted, folder, tmp_path):
     out = tmp_path / "v.hdf5"
-    describe_by_run(fitted, open_folder(folder, Role.REFERENCE), out, normalised=False, **PLACE)
+    describe_by_run(fitted, open_folder(folder, Role.REFERENCE), out, normalised=False, **PROCESS)
     with h5py.File(out) as file:
         assert file["vectors"].dtype == np.float32 and file["vectors"].chunks is None and file["ids"].dtype.kind == "S"
         assert file.attrs["recipe"] == config.digest(RECIPE) and file.attrs["normalised"] == "False"
@@ -118,7 +118,7 @@ def test_the_file_is_contiguous_float32_with_fixed_bytes_as_ids_and_says_what_ma
 def test_npz_holds_the_same_and_is_read_without_pickle(fitted, folder, tmp_path):
     images = open_folder(folder, Role.REFERENCE)
     for suffix in ("h5", "npz"):
-        describe_by_weights(RECIPE, fitted.weights, images, tmp_path / f"v.{suffix}", **PLACE)
+        describe_by_weights(RECIPE, fitted.weights, images, tmp_path / f"v.{suffix}", **PROCESS)
     wanted = read_embeddings(tmp_path / "v.h5")
     with np.load(tmp_path / "v.npz", allow_pickle=False) as found:
         assert np.array_equal(found["vectors"], wanted.vectors) and found["ids"].tolist() == wanted.ids.tolist()
@@ -129,7 +129,7 @@ def test_an_interrupted_command_goes_on_and_leaves_nothing_behind(fitted, folder
     from isckit.engine import describe as extract
 
     images = open_folder(folder, Role.REFERENCE)
-    describe_by_run(fitted, images, tmp_path / "once.h5", normalised=False, **PLACE)
+    describe_by_run(fitted, images, tmp_path / "once.h5", normalised=False, **PROCESS)
     done, describing = [], extract._Extraction.describe
 
     def interrupted(extraction, shard, bar):
@@ -141,30 +141,30 @@ def test_an_interrupted_command_goes_on_and_leaves_nothing_behind(fitted, folder
     monkeypatch.setattr(extract._Extraction, "describe", interrupted)
     out = tmp_path / "v.h5"
     with pytest.raises(KeyboardInterrupt):
-        describe_by_run(fitted, images, out, normalised=False, **PLACE)
+        describe_by_run(fitted, images, out, normalised=False, **PROCESS)
     assert not out.exists()
-    describe_by_run(fitted, images, out, normalised=False, **PLACE)
+    describe_by_run(fitted, images, out, normalised=False, **PROCESS)
     assert done == [0, 5, 5, 10]  # the first shard was not described again
     assert out.read_bytes() == (tmp_path / "once.h5").read_bytes()
     assert sorted(p.name for p in tmp_path.glob("v.h5*")) == ["v.h5", "v.h5.receipt.json"]
-    describe_by_run(fitted, images, out, normalised=False, **PLACE)
+    describe_by_run(fitted, images, out, normalised=False, **PROCESS)
     assert done == [0, 5, 5, 10]
 
 
 def test_a_file_made_from_something_else_is_not_overwritten(fitted, folder, tmp_path):
     images, out = open_folder(folder, Role.REFERENCE), tmp_path / "v.h5"
-    describe_by_run(fitted, images, out, normalised=False, **PLACE)
+    describe_by_run(fitted, images, out, normalised=False, **PROCESS)
     with pytest.raises(StaleArtifact, match="normalised"):
-        describe_by_run(fitted, images, out, normalised=True, **PLACE)
+        describe_by_run(fitted, images, out, normalised=True, **PROCESS)
 
 
 def test_broken_images_stop_or_become_grey_and_are_named(fitted, folder, tmp_path):
     (folder / "part0" / "bad.jpg").write_bytes(b"no image")
     images = open_folder(folder, Role.REFERENCE)
     with pytest.raises(BadInput, match="part0/bad"):
-        describe_by_weights(RECIPE, fitted.weights, images, tmp_path / "w.h5", **PLACE)
+        describe_by_weights(RECIPE, fitted.weights, images, tmp_path / "w.h5", **PROCESS)
     grey = config.override(RECIPE, ["extract.on_broken=replace"])
-    facts = describe_by_weights(grey, fitted.weights, images, tmp_path / "w.h5", **PLACE)
+    facts = describe_by_weights(grey, fitted.weights, images, tmp_path / "w.h5", **PROCESS)
     assert facts["replaced"] == ["part0/bad"] and "part0/bad" in read_embeddings(tmp_path / "w.h5").ids
     assert json.loads(receipt_path(tmp_path / "w.h5").read_text())["facts"]["replaced"] == ["part0/bad"]
     assert not (tmp_path / "w.h5.cache").exists()
@@ -174,7 +174,7 @@ def test_a_run_that_was_not_fitted_is_refused_before_anything_is_described(folde
     run = begin(Workspace(tmp_path / "root"), "run", RECIPE)
     write(run.weights)
     with pytest.raises(MissingInput, match=r"bank\.h5"):
-        describe_by_run(run, open_folder(folder, Role.REFERENCE), tmp_path / "v.h5", normalised=False, **PLACE)
+        describe_by_run(run, open_folder(folder, Role.REFERENCE), tmp_path / "v.h5", normalised=False, **PROCESS)
     assert not list(tmp_path.glob("v.h5*"))
 
 
@@ -182,9 +182,9 @@ def test_weights_of_another_recipe_and_other_suffixes_are_refused(fitted, folder
     images = open_folder(folder, Role.REFERENCE)
     other = config.override(RECIPE, ["members.network.dim=20"])
     with pytest.raises(BadInput, match="instead of"):
-        describe_by_weights(other, fitted.weights, images, tmp_path / "v.h5", **PLACE)
+        describe_by_weights(other, fitted.weights, images, tmp_path / "v.h5", **PROCESS)
     with pytest.raises(BadInput, match=r"v\.csv"):
-        describe_by_weights(RECIPE, fitted.weights, images, tmp_path / "v.csv", **PLACE)
+        describe_by_weights(RECIPE, fitted.weights, images, tmp_path / "v.csv", **PROCESS)
 
 
 def test_files_that_differ_in_their_extension_alone_and_empty_folders_are_refused(folder, tmp_path):

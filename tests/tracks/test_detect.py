@@ -5,7 +5,7 @@ import torch
 
 from isckit import config
 from isckit.data.image_sets import open_folder
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.detector import OverlayDetector
 from isckit.recipes.overlay_detector import mini as detector_mini
 from isckit.runs.checkpoints import write_weights
@@ -15,7 +15,7 @@ from isckit.tracks.detect import detect, detector_of
 from isckit.types import BadInput, MissingInput, Role
 from isckit.views.overlays import read_boxes
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def run(tmp_path):
 def test_all_boxes_of_a_folder_are_written(run, disc, tmp_path, mini):
     images = open_folder(mini / "images" / "queries", Role.QUERY)
     boxes = [
-        read_boxes(detect(run, images, tmp_path / "out" / f"{batch}.csv", place=CPU, workers=0, batch=batch))
+        read_boxes(detect(run, images, tmp_path / "out" / f"{batch}.csv", process=CPU, workers=0, batch=batch))
         for batch in (3, None)
     ]
     assert boxes[0].keys() == boxes[1].keys() == set(images.ids.tolist())
-    detector = detector_of(run, place=CPU)
+    detector = detector_of(run, process=CPU)
     from isckit.data.images import decode
 
     for row, name in enumerate(images.ids.tolist()):
@@ -56,10 +56,10 @@ def test_a_recipe_without_a_detector_and_a_run_without_weights_are_refused(run, 
     from dataclasses import replace
 
     with pytest.raises(BadInput, match="no detector"):
-        detector_of(replace(run, recipe=config.replace(run.recipe, detector=None)), place=CPU)
+        detector_of(replace(run, recipe=config.replace(run.recipe, detector=None)), process=CPU)
     run.weights.unlink()
     with pytest.raises(MissingInput, match="no "):
-        detector_of(run, place=CPU)
+        detector_of(run, process=CPU)
 
 
 def test_weights_of_another_detector_are_refused(run):
@@ -67,4 +67,4 @@ def test_weights_of_another_detector_are_refused(run):
 
     other = config.replace(run.recipe.detector, name="other")
     with pytest.raises(BadInput, match="tensors missing"):
-        detector_of(replace(run, recipe=config.replace(run.recipe, detector=other)), place=CPU)
+        detector_of(replace(run, recipe=config.replace(run.recipe, detector=other)), process=CPU)

@@ -6,7 +6,7 @@ import torch
 
 from isckit import config
 from isckit.data.layouts import require
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.matching.inputs import open_table, sought_in, table_folder
 from isckit.models.members import build, prefixed
 from isckit.runs.artifacts import read_receipt
@@ -19,7 +19,7 @@ from isckit.types import BadInput, Embeddings, MissingInput, Role, StaleArtifact
 from isckit.vectors.described import combined
 from isckit.views.proposals import propose
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 SMALL = config.Network(backbone=config.Backbone(name="test_resnet"), dim=16, image_size=32, canvas=64, stages=())
 PROPOSALS = config.Proposals(scale=100.0, least_pixels=200, longest=48, most=3)
 
@@ -49,7 +49,7 @@ def started(root, made):
 def run(disc, tmp_path_factory):
     run = started(tmp_path_factory.mktemp("root"), recipe(ONE, TWO))
     for image_set in ("queries", "references"):
-        extract_set(run, require(disc, image_set), place=CPU, workers=0)
+        extract_set(run, require(disc, image_set), process=CPU, workers=0)
     return run
 
 
@@ -96,7 +96,7 @@ def test_blurring_leaves_queries_alone(run):
 
 def test_a_second_extraction_finds_everything_there(run, disc):
     before = {p: p.stat().st_mtime_ns for p in run.workspace.root.rglob("shard-*")}
-    extract_set(run, require(disc, "queries"), place=CPU, workers=0)
+    extract_set(run, require(disc, "queries"), process=CPU, workers=0)
     assert before == {p: p.stat().st_mtime_ns for p in run.workspace.root.rglob("shard-*")}
 
 
@@ -108,7 +108,7 @@ def test_embeddings_of_found_views_hang_on_what_was_sought(run, disc, tmp_path):
         (tmp_path / "cache/run/queries").mkdir(parents=True, exist_ok=True)
         (tmp_path / "cache/run/queries" / name).symlink_to(source)
     with pytest.raises(StaleArtifact, match="proposals"):
-        extract_set(other, require(disc, "queries"), place=CPU, workers=0)
+        extract_set(other, require(disc, "queries"), process=CPU, workers=0)
 
 
 def test_a_table_is_made_where_a_branch_needs_it_only(run, disc):
@@ -132,4 +132,4 @@ def test_a_table_is_made_where_a_branch_needs_it_only(run, disc):
 def test_overlays_without_a_detector_are_refused(disc, tmp_path):
     run = started(tmp_path, recipe(views("one", query_views=("overlays",))))
     with pytest.raises(BadInput, match="no detector"):
-        extract_set(run, require(disc, "queries"), place=CPU, workers=0)
+        extract_set(run, require(disc, "queries"), process=CPU, workers=0)

@@ -7,7 +7,7 @@ import torch
 from isckit import config
 from isckit.config import Ensemble, Extract, Network, NtXent, Optim, Stage, replace
 from isckit.data.layouts import require
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.recipes import d2lv, how, imgfp, ours_matching, separate
 from isckit.runs.run import begin
 from isckit.runs.workspace import Workspace
@@ -15,7 +15,7 @@ from isckit.studies.baselines import complete
 from isckit.submission import read_matches
 from isckit.tracks.find import infer
 
-PLACE = Place(torch.device("cpu"))
+PLACE = Process(torch.device("cpu"))
 STAGE = Stage(epochs=1, images_per_epoch=32, batch_images=16, loss=NtXent(koleo=0.1), optim=Optim(warmup_epochs=0.5))
 
 
@@ -86,7 +86,7 @@ def listed(path):
 def test_scores_are_the_same_among_other_images_and_no_pair_is_left_out_for_them(finished, disc, tmp_path):
     queries, references = require(disc, "queries"), require(disc, "references")
     some = queries.subset(np.arange(1, len(queries), 3)), references.subset(np.arange(0, len(references), 2))
-    infer(finished, *some, tmp_path, batch=3, place=PLACE, workers=0)
+    infer(finished, *some, tmp_path, batch=3, process=PLACE, workers=0)
     alone, submitted = listed(tmp_path / "matching.csv"), listed(finished.workspace.matches(1, "run"))
     shared = {pair: score for pair, score in submitted.items() if pair[0] in some[0].ids and pair[1] in some[1].ids}
     assert shared and np.isfinite(list(submitted.values())).all()

@@ -41,15 +41,15 @@ def train(
 ) -> None:
     """Train the members of a recipe, or install given weights; does nothing where the run has weights already."""
     from isckit.data.layouts import open_disc
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.recipes.catalogue import recipe as find
     from isckit.runs.run import begin
     from isckit.tracks import train as members
 
     run = begin(Workspace(root), name, find(recipe, settings=settings))
-    with place() as here:
+    with process() as here:
         if checkpoint is not None:
-            members.install(run, checkpoint, place=here)
+            members.install(run, checkpoint, process=here)
         elif run.weights.is_file():
             log.info("the run has weights already: %s", run.weights)
         else:
@@ -60,7 +60,7 @@ def train(
                     remedy="pass --data DIR",
                 )
             images = members.training_images(run, open_disc(data), workers=workers) if data else None
-            members.train_members(run, images, place=here, workers=workers, witness=witness)
+            members.train_members(run, images, process=here, workers=workers, witness=witness)
 
 
 @guarded
@@ -73,14 +73,14 @@ def extract(
 ) -> None:
     """Extract the embeddings of image sets; resumes after an interruption."""
     from isckit.data.layouts import open_disc, require
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.runs.run import resume
     from isckit.tracks.extraction import extract_set
 
     run, disc = resume(Workspace(root), name), open_disc(data)
-    with place() as here:
+    with process() as here:
         for image_set in sets:
-            extract_set(run, require(disc, image_set.value), place=here, workers=workers)
+            extract_set(run, require(disc, image_set.value), process=here, workers=workers)
 
 
 @guarded
@@ -112,12 +112,12 @@ def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
     if data is None or not run.recipe.pair_networks:
         typer.echo(written(matching_track(run, phase=phase, workers=workers)))
         return
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
 
     disc = open_disc(data)
     images = {image_set: require(disc, image_set) for image_set in ("references", query_set(phase))}
-    with place() as here:
-        typer.echo(written(matching_track(run, phase=phase, images=images, place=here, workers=workers)))
+    with process() as here:
+        typer.echo(written(matching_track(run, phase=phase, images=images, process=here, workers=workers)))
 
 
 @guarded
@@ -132,15 +132,15 @@ def infer(
 ) -> None:
     """Describe and match any two folders of images with the default model, or with a finished run."""
     from isckit.data.layouts import open_folder
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.runs.run import resume
     from isckit.tracks.find import infer as describe_and_match
     from isckit.types import Role
 
     run = resume(Workspace.of(root, name), name)
     sets = open_folder(queries, Role.QUERY), open_folder(references, Role.REFERENCE)
-    with place() as here:
-        for path in describe_and_match(run, *sets, out, batch=batch, place=here, workers=workers):
+    with process() as here:
+        for path in describe_and_match(run, *sets, out, batch=batch, process=here, workers=workers):
             typer.echo(written(path))
 
 

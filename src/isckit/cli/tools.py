@@ -42,14 +42,16 @@ def detect(
 ) -> None:
     """Find pictures pasted on pictures, with the detector of a run."""
     from isckit.data.layouts import open_folder
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.runs.run import resume
     from isckit.tracks.detect import detect as find
     from isckit.types import Role
 
-    with place() as here:
+    with process() as here:
         images = open_folder(folder, Role.QUERY)
-        typer.echo(written(find(resume(Workspace(root), name), images, out, place=here, workers=workers, batch=batch)))
+        typer.echo(
+            written(find(resume(Workspace(root), name), images, out, process=here, workers=workers, batch=batch))
+        )
 
 
 @guarded
@@ -83,7 +85,7 @@ def describe(
 ) -> None:
     """Describe any folder of images with the default model, a run, or a weight file; goes on after an interruption."""
     from isckit.data.layouts import open_folder
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.tracks import describe as describing
 
     if name is None and checkpoint is None:
@@ -96,14 +98,14 @@ def describe(
         )
     describing.writer_of(out)
     images = open_folder(folder, Role(side.value))
-    with place() as here:
+    with process() as here:
         if checkpoint is not None:
             chosen = _recipe_of(checkpoint, recipe, settings)
-            facts = describing.describe_by_weights(chosen, checkpoint, images, out, place=here, workers=workers)
+            facts = describing.describe_by_weights(chosen, checkpoint, images, out, process=here, workers=workers)
         else:
             assert name is not None
             run = _with_settings(_trained(root, name), settings)
-            facts = describing.describe_by_run(run, images, out, normalised=normalised, place=here, workers=workers)
+            facts = describing.describe_by_run(run, images, out, normalised=normalised, process=here, workers=workers)
         if here.first:
             grey = f"\ngrey stands for {len(facts['replaced'])} broken images: " if facts["replaced"] else ""
             typer.echo(f"{facts['images']:,} images, {facts['dim']} values each{grey}{', '.join(facts['replaced'])}")
@@ -122,16 +124,16 @@ def ablate(
 ) -> None:
     """Score every row of the recipe's own ablation with a trained run, beside the published figures."""
     from isckit.data.layouts import open_disc
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.studies import ablate as ablating
     from isckit.studies.ablations import rows_of
 
     run = _trained(root, name)
     if out is not None:
         ablating.figures_beside(out)
-    with place() as here:
+    with process() as here:
         scored = ablating.ablate(
-            run, open_disc(data), rows_of(run.recipe), phase=phase, matching=matching, place=here, workers=workers
+            run, open_disc(data), rows_of(run.recipe), phase=phase, matching=matching, process=here, workers=workers
         )
         if here.first:
             typer.echo(ablating.table(scored))

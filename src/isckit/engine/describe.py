@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from isckit import config
 from isckit.data.datasets import Order, Prepared, PreparedImages, Substitute, together, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.shards import write_in_shards
 from isckit.runs.embeddings import write_embeddings
 from isckit.runs.steps import Advance, Output, Writer, shards
@@ -121,7 +121,7 @@ def describe(
     images: ImageSet,
     *,
     settings: config.Extract,
-    place: Place,
+    process: Process,
     workers: int,
     substitute: Substitute | None = None,
     table: Table | None = None,
@@ -130,7 +130,7 @@ def describe(
 
     Nothing is written. Arguments as of `extract`.
     """
-    extraction = _Extraction(targets, images, settings, place, workers, substitute, table)
+    extraction = _Extraction(targets, images, settings, process, workers, substitute, table)
     for rows in shards(len(images), settings.shard_images):
         yield extraction.describe(np.arange(rows.start, rows.stop), lambda _: None)
 
@@ -141,7 +141,7 @@ def extract(
     images: ImageSet,
     *,
     settings: config.Extract,
-    place: Place,
+    process: Process,
     workers: int,
     substitute: Substitute | None = None,
     table: Table | None = None,
@@ -162,7 +162,7 @@ def extract(
         StaleArtifact: a folder holds embeddings made from something else.
     """
     assert table is not None or not any(target.wanted.finds for target in targets)
-    extraction = _Extraction(targets, images, settings, place, workers, substitute, table)
+    extraction = _Extraction(targets, images, settings, process, workers, substitute, table)
     kept = getattr(substitute, "kept", {}).keys()
     write_in_shards(
         images,
@@ -170,7 +170,7 @@ def extract(
         extraction.look,
         title="describe",
         settings=settings,
-        place=place,
+        process=process,
         more=lambda broken: {"substituted": len((kept & set(images.ids.tolist())) - set(broken))},
     )
 
@@ -180,7 +180,7 @@ class _Extraction:
     targets: Sequence[Target]
     images: ImageSet
     settings: config.Extract
-    place: Place
+    process: Process
     workers: int
     substitute: Substitute | None
     table: Table | None
@@ -200,7 +200,7 @@ class _Extraction:
             for target, views in zip(self.targets, found, strict=True)
         ]
         broken: dict[str, str] = {}
-        bf16, device, start = self.settings.bf16, self.place.device, 0
+        bf16, device, start = self.settings.bf16, self.process.device, 0
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             for batch in self._loader(shard):
                 stop = start + len(batch.reasons)
@@ -229,7 +229,7 @@ class _Extraction:
             num_workers=self.workers,
             worker_init_fn=worker_init,
             collate_fn=together,
-            pin_memory=self.place.device.type == "cuda",
+            pin_memory=self.process.device.type == "cuda",
         )
 
     def _found(self, target: Target, row: int) -> tuple[View, ...]:
@@ -237,7 +237,7 @@ class _Extraction:
 
     def _embed(self, member: Describer, batch: Prepared, number: int, rows: ViewRows, start: int) -> None:
         """Embed the views of a batch by one member."""
-        device, count = self.place.device, len(batch.reasons)
+        device, count = self.process.device, len(batch.reasons)
         whole = batch.whole[number].to(device, non_blocking=True)
         rows.put_fixed(start, member.embed(whole, rows.fixed).float().cpu().numpy())
         found = rows.found_in(start, start + count)

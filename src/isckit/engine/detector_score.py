@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.pasting import PastedImages, together
 from isckit.models.detector import OverlayDetector
 from isckit.views.overlays import LABELS, OVERLAY, Box
@@ -90,7 +90,7 @@ HELD_OUT = 1_000_003
 
 
 def score_detector(
-    detector: OverlayDetector, train: ImageSet, *, rows: np.ndarray, seed: int, place: Place, batch_images: int = 32
+    detector: OverlayDetector, train: ImageSet, *, rows: np.ndarray, seed: int, process: Process, batch_images: int = 32
 ) -> dict[str, DetectorCurve]:
     """Make a picture from each of these train images, as in training, and compare what is found with what is there.
 
@@ -99,7 +99,7 @@ def score_detector(
         train: images to paste on and to paste; for figures that hold for other images, ones it was not trained on.
         rows: those of the backgrounds.
         seed: of the pastes.
-        place: of this process.
+        process: this one.
         batch_images: pictures a batch.
 
     Returns:
@@ -108,10 +108,10 @@ def score_detector(
     pictures = PastedImages(train, rows=rows, settings=detector.settings, seed=seed, epoch=HELD_OUT)
     found: list[list[Box]] = []
     truth: list[list[Box]] = []
-    for start in tqdm(range(0, len(rows), batch_images), "pastes", unit="batch", disable=not place.first):
+    for start in tqdm(range(0, len(rows), batch_images), "pastes", unit="batch", disable=not process.first):
         stop = min(start + batch_images, len(rows))
         batch = together([pictures[position] for position in range(start, stop)])
-        found += detector.detect(batch.pixels.to(place.device))
+        found += detector.detect(batch.pixels.to(process.device))
         truth += [_truth(boxes, labels) for boxes, labels in zip(batch.boxes, batch.labels, strict=True)]
     return {label: score_boxes(found, truth, label=label) for label in LABELS}
 

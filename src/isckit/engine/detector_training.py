@@ -10,7 +10,7 @@ import torch
 
 from isckit import config
 from isckit.data.training import StageImages, TrainingData, stage_images
-from isckit.engine.distributed import Place, averaged, deterministic
+from isckit.engine.distributed import Process, averaged, deterministic
 from isckit.engine.loading import consumed, draw_epoch
 from isckit.engine.pasting import LabelledBoxes, paste_loader
 from isckit.engine.trainer import SAVE_SECONDS, Trainer, TrainingLog
@@ -30,7 +30,7 @@ def train_detector(
     *,
     seed: int,
     folder: Path,
-    place: Place,
+    process: Process,
     workers: int,
     witness: Path | None = None,
     save_seconds: float = SAVE_SECONDS,
@@ -42,7 +42,7 @@ def train_detector(
         training_data: of which the train images are used.
         seed: of everything random.
         folder: of the resumable state, of metrics.jsonl and of the weights.
-        place: of this process.
+        process: this one.
         workers: image loading processes.
         witness: file in which every item that the loader yields is written down.
         save_seconds: time between two states within an epoch.
@@ -59,30 +59,30 @@ def train_detector(
         )
     listing = training_data.train.listing_digest()
     inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=listing)
-    book = TrainingLog(folder, inputs, place.first)
+    book = TrainingLog(folder, inputs, process.first)
     state = book.open()
     if book.stage:
         return read_weights(folder / f"{STAGE}.safetensors")
-    run = DetectorTrainer(settings, images, seed=seed, place=place)
+    run = DetectorTrainer(settings, images, seed=seed, process=process)
     if state is not None:
         run.load(state)
     run.finish(book, workers=workers, witness=witness, save_seconds=save_seconds)
-    if place.first:
+    if process.first:
         write_weights(folder / f"{STAGE}.safetensors", run.result(), recipe="")
     book.stage = 1
     book.save(None)
-    place.barrier()
+    process.barrier()
     return run.result()
 
 
 class DetectorTrainer(Trainer[LabelledBoxes]):
     """A detector's training in progress."""
 
-    def __init__(self, settings: config.Detector, images: StageImages, *, seed: int, place: Place) -> None:
+    def __init__(self, settings: config.Detector, images: StageImages, *, seed: int, process: Process) -> None:
         deterministic(seed)
         self.settings, self.images = settings, images
-        self.detector = OverlayDetector(settings).to(place.device)
-        if place.world > 1:
+        self.detector = OverlayDetector(settings).to(process.device)
+        if process.world > 1:
             synchronised(self.detector)
         super().__init__(
             STAGE,
@@ -91,11 +91,11 @@ class DetectorTrainer(Trainer[LabelledBoxes]):
             epochs=settings.epochs,
             schedule=settings.epochs,
             seed=seed,
-            place=place,
+            process=process,
             ema=settings.ema,
             amp=settings.amp,
         )
-        self.wrapped = averaged(self.detector, place)
+        self.wrapped = averaged(self.detector, process)
 
     def open_epoch(self, *, counted: int, workers: int, witness: Path | None) -> tuple[int, Iterable[LabelledBoxes]]:
         """Return the steps of the epoch in progress, and the batches of those that are left.
@@ -108,18 +108,18 @@ class DetectorTrainer(Trainer[LabelledBoxes]):
         self.wrapped.train()
         skip = self.progress.step
         return self.epoch.steps, paste_loader(
-            self.epoch, settings, place=self.place, workers=workers, skip=skip, witness=witness, counted=counted
+            self.epoch, settings, process=self.process, workers=workers, skip=skip, witness=witness, counted=counted
         )
 
     def backward(self, batch: LabelledBoxes, seed: int) -> tuple[int, dict[str, float]]:
         """Set the gradients of a batch; return images seen in all processes, and the loss with its parts."""
-        batch = batch.to(self.place.device)
-        with torch.autocast(self.place.device.type, torch.bfloat16, enabled=self.amp):
+        batch = batch.to(self.process.device)
+        with torch.autocast(self.process.device.type, torch.bfloat16, enabled=self.amp):
             parts = self.wrapped(*batch)
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         loss.backward()
         figures = {key: float(value.detach()) for key, value in {"loss": loss, **parts}.items()}
-        return len(batch.pixels) * self.place.world, figures
+        return len(batch.pixels) * self.process.world, figures
 
     def record(self) -> dict[str, Any]:
         """Return what the epoch in progress consumed."""

@@ -17,8 +17,8 @@ from isckit.types import BadInput
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this process computes."""
+class Process:
+    """This process: where it computes, and which of how many it is."""
 
     device: torch.device
     rank: int = 0
@@ -51,8 +51,8 @@ class Place:
 
 
 @contextlib.contextmanager
-def place() -> Iterator[Place]:
-    """Yield place of this process: from torchrun's environment where it is set, else one process on the best device."""
+def process() -> Iterator[Process]:
+    """Yield this process: from torchrun's environment where it is set, else one process on the best device."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -60,21 +60,21 @@ def place() -> Iterator[Place]:
     if cuda:
         torch.cuda.set_device(device)
     if world == 1:
-        yield Place(device)
+        yield Process(device)
         return
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         store = dist.PrefixStore("units", dist.distributed_c10d._get_default_store())
-        yield Place(device, dist.get_rank(), world, LocalExecutor(dist.get_rank(), world, store))
+        yield Process(device, dist.get_rank(), world, LocalExecutor(dist.get_rank(), world, store))
         # Without this barrier gloo may abort at exit after the work is done.
         dist.barrier()
     finally:
         dist.destroy_process_group()
 
 
-def averaged(module: nn.Module, place: Place) -> nn.Module:
+def averaged(module: nn.Module, process: Process) -> nn.Module:
     """Return a module whose gradients are averaged over the processes; itself where there is one process."""
-    if place.world == 1:
+    if process.world == 1:
         return module
     return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 

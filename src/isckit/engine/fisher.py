@@ -18,7 +18,7 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.datasets import Order, PreparedImages, together, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.fisher import SIFT, FisherDescriber
 from isckit.runs import made_from
 from isckit.runs.artifacts import ids_digest, write_text
@@ -37,7 +37,7 @@ _RANK_TOLERANCE = 1e-9
 
 
 def fit_fisher(
-    settings: config.Fisher, images: ImageSet, *, seed: int, folder: Path, place: Place, workers: int
+    settings: config.Fisher, images: ImageSet, *, seed: int, folder: Path, process: Process, workers: int
 ) -> dict[str, torch.Tensor]:
     """Return tensors of a `FisherDescriber`; they are left in `folder` with a log of the images, and not fitted again.
 
@@ -64,7 +64,7 @@ def fit_fisher(
     def work() -> dict[str, Any]:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[: settings.fit_images])
         start = time.perf_counter()
-        weights = _fitted(settings, images.subset(chosen), seed=seed, workers=workers, device=place.device)
+        weights = _fitted(settings, images.subset(chosen), seed=seed, workers=workers, device=process.device)
         folder.mkdir(parents=True, exist_ok=True)
         write_weights(path, weights, recipe="")
         ids = images.ids[chosen]
@@ -75,9 +75,9 @@ def fit_fisher(
         write_text(folder / METRICS, json.dumps(line, sort_keys=True) + "\n")
         return {"fitted_on": images.role.value, "images": len(ids)}
 
-    if place.first:
+    if process.first:
         make(Output(path, inputs), work)
-    place.barrier()
+    process.barrier()
     return read_weights(path)
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.shards import write_in_shards
 from isckit.features.kinds import feature_of
 from isckit.features.points import LocalFeature, Points
@@ -47,7 +47,7 @@ def extract_keypoints(
     made_from: Mapping[str, Any],
     settings: config.Extract,
     take: Substitute | None,
-    place: Place,
+    process: Process,
     workers: int,
 ) -> None:
     """Write the keypoints of an image set, shard by shard; what is already there is kept.
@@ -66,15 +66,15 @@ def extract_keypoints(
 
     def look(rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
         pictures = _Pictures(images, rows, feature, take, flipped)
-        points, reasons = _described(pictures, settings.batch_images, workers, place, advance)
+        points, reasons = _described(pictures, settings.batch_images, workers, process, advance)
         return [lambda path: write_block(path, Block.of(images.ids[rows], points))], reasons
 
     outputs = [Output(folder, made_from, ".h5")]
-    write_in_shards(images, outputs, look, title="keypoints", settings=settings, place=place)
+    write_in_shards(images, outputs, look, title="keypoints", settings=settings, process=process)
 
 
 def _described(
-    pictures: _Pictures, batch: int, workers: int, place: Place, advance: Advance
+    pictures: _Pictures, batch: int, workers: int, process: Process, advance: Advance
 ) -> tuple[list[Points], dict[str, str]]:
     """Return the points of every picture, and the broken images with their reasons."""
     found: list[Points] = []
@@ -85,6 +85,6 @@ def _described(
             if reason:
                 broken[str(pictures.images.ids[row])] = reason
         made = [item for item, _ in items]
-        found += pictures.feature.detect(made, place.device) if pictures.feature.on_device else made
+        found += pictures.feature.detect(made, process.device) if pictures.feature.on_device else made
         advance(len(items))
     return found, broken

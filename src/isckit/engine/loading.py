@@ -17,7 +17,7 @@ from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import StageItems, together
 from isckit.data.training import StageImages, Witness
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.runs.artifacts import ids_digest
 from isckit.types import Role
 
@@ -71,7 +71,7 @@ def loader(
     epoch: Epoch,
     *,
     size: int,
-    place: Place,
+    process: Process,
     workers: int,
     skip: int = 0,
     plain: bool = False,
@@ -85,15 +85,15 @@ def loader(
     Args:
         epoch: what is drawn.
         size: side of the views.
-        place: of this process.
+        process: this one.
         workers: loading processes.
         skip: batches done before an interruption.
         plain: whether anchors are wanted as they are, too.
         witness: file in which every item is written down; `counted` is the epoch's number there.
     """
     stage = epoch.stage
-    local = place.share(stage.batch_images, "stages.NAME.batch_images")
-    positions = np.arange(len(epoch.rows)).reshape(-1, place.world, min(local, len(epoch.rows)))
+    local = process.share(stage.batch_images, "stages.NAME.batch_images")
+    positions = np.arange(len(epoch.rows)).reshape(-1, process.world, min(local, len(epoch.rows)))
     items = StageItems(
         epoch.images,
         rows=epoch.rows,
@@ -109,11 +109,11 @@ def loader(
     return DataLoader(
         items,
         batch_size=local,
-        sampler=positions[skip:, place.rank].ravel().tolist(),
+        sampler=positions[skip:, process.rank].ravel().tolist(),
         num_workers=workers,
         worker_init_fn=worker_init,
         collate_fn=together,
-        pin_memory=place.device.type == "cuda",
+        pin_memory=process.device.type == "cuda",
     )
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from isckit.augment.geometry import resize
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.backbone import as_map
 from isckit.models.network import EmbeddingNetwork
 from isckit.models.pooling import smoothed, strengths
@@ -88,14 +88,14 @@ def describe_locally(
     scales: Sequence[float],
     longest: int,
     count: int,
-    place: Place,
+    process: Process,
     workers: int,
     substitute: Substitute | None = None,
 ) -> Iterator[Described]:
     """Yield the local features of images, one after the other.
 
     Args:
-        network: in evaluation mode, on the device of `place`.
+        network: in evaluation mode, on the device of `process`.
         rows: of `images`.
         scales, count: see `local_features`.
         longest: pixels that the longer side is reduced to, before the scales.
@@ -105,7 +105,7 @@ def describe_locally(
     loader: DataLoader = DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
     with torch.inference_mode():
         for row, image, reason in loader:
-            pixels = image[None].to(place.device, non_blocking=True)
+            pixels = image[None].to(process.device, non_blocking=True)
             yield Described(row, local_features(network, pixels, scales=scales, count=count)[0], reason)
 
 

@@ -15,7 +15,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.items import LookAlikes
 from isckit.data.training import TrainingData
 from isckit.engine.describe import Describer, Target, extract
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.members import load
 from isckit.runs import made_from
 from isckit.runs.artifacts import write_array
@@ -37,7 +37,7 @@ def look_alikes(
     folder: Path,
     made_from: Mapping[str, Any],
     settings: config.Extract,
-    place: Place,
+    process: Process,
     workers: int,
 ) -> LookAlikes:
     """Describe the train images by a built member, unless that was done, and list for each the `count` nearest.
@@ -49,7 +49,7 @@ def look_alikes(
         folder: of the embeddings and lists; what is there is taken up.
         made_from: what decides the freshness of the embeddings, with that of the member's weights.
         settings: of the extraction.
-        place: of this process.
+        process: this one.
         workers: image loading processes.
 
     Raises:
@@ -68,13 +68,13 @@ def look_alikes(
         [Output(described, made_from, ".h5")],
         train,
         settings=settings,
-        place=place,
+        process=process,
         workers=workers,
     )
     vectors = np.concatenate([part.vectors for part in read_shards(described)])
     lists = folder / f"nearest-{count}"
     output, parts = Output(lists, made_from, ".npy"), shards(len(vectors), BLOCK)
-    bank = torch.from_numpy(vectors).to(place.device)
+    bank = torch.from_numpy(vectors).to(process.device)
 
     def work(rows: range, advance: Advance) -> tuple[list[Writer], None]:
         found = nearest_rows(bank, rows, count)
@@ -82,7 +82,7 @@ def look_alikes(
         return [lambda path: write_array(path, found)], None
 
     facts = {"images": len(vectors), "count": count}
-    make_shards([output], parts, work, title="look-alikes", facts=lambda _: facts, executor=place.executor)
+    make_shards([output], parts, work, title="look-alikes", facts=lambda _: facts, executor=process.executor)
     rows = np.concatenate([np.load(output.shard(number), allow_pickle=False) for number in range(len(parts))])
     return LookAlikes(rows, vectors)
 
@@ -115,7 +115,7 @@ def neighbours_of(
     weights: Mapping[str, torch.Tensor],
     training_data: TrainingData,
     *,
-    place: Place,
+    process: Process,
     workers: int,
 ) -> LookAlikes:
     """Look-alikes by the member that `network.neighbours` names, long enough for all stages; resumable.
@@ -125,7 +125,7 @@ def neighbours_of(
         network: settings of the pair network.
         weights: of the members trained so far, "<member>.<parameter>".
         training_data: the train images.
-        place: of this process.
+        process: this one.
         workers: image loading processes.
 
     Raises:
@@ -133,7 +133,7 @@ def neighbours_of(
     """
     member = _member(run.recipe, network.neighbours, "neighbours")
     own = {key: value for key, value in weights.items() if key.startswith(f"{member.name}.")}
-    built = load(config.replace(run.recipe, **_alone(member)), own, device=place.device)[0]
+    built = load(config.replace(run.recipe, **_alone(member)), own, device=process.device)[0]
     inputs = made_from.embeddings(
         member=config.to_dict(member),
         weights=tensors_digest(own),
@@ -147,7 +147,7 @@ def neighbours_of(
         folder=run.workspace.neighbours(run.name, member.name),
         made_from=inputs,
         settings=run.recipe.extract,
-        place=place,
+        process=process,
         workers=workers,
     )
 

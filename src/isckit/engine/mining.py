@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from isckit import config
 from isckit.data.training import StageImages
-from isckit.engine.distributed import Place, has_bf16
+from isckit.engine.distributed import Process, has_bf16
 from isckit.engine.loading import Epoch, loader
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs.artifacts import atomic
@@ -30,23 +30,23 @@ def class_centroids(
     images: StageImages,
     *,
     seed: int,
-    place: Place,
+    process: Process,
     workers: int,
 ) -> torch.Tensor:
-    """Return (classes, dim) float32 on the device of `place`: each anchor's mean over one plain and several edited
+    """Return (classes, dim) float32 on the device of `process`: each anchor's mean over one plain and several edited
     views.
     """
     assert isinstance(stage.loss, config.ArcFace)
     views = ("eval",) + (stage.views[0],) * stage.loss.centroid_views
     count = len(images.anchors)
-    centroids = torch.zeros(count, network.dim, device=place.device)
-    found = torch.zeros(count, 1, device=place.device)
+    centroids = torch.zeros(count, network.dim, device=process.device)
+    found = torch.zeros(count, 1, device=process.device)
     for labels, embeddings in anchor_views(
-        network, stage, images, views=views, seed=seed, place=place, workers=workers, title="centroids"
+        network, stage, images, views=views, seed=seed, process=process, workers=workers, title="centroids"
     ):
         found[labels] = 1
         centroids[labels] = embeddings.mean(1)
-    if place.world > 1:
+    if process.world > 1:
         for table in (centroids, found):
             dist.all_reduce(table)
     return centroids / found
@@ -59,7 +59,7 @@ def anchor_views(
     *,
     views: tuple[str, ...],
     seed: int,
-    place: Place,
+    process: Process,
     workers: int,
     title: str,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -73,14 +73,14 @@ def anchor_views(
     plain = config.replace(stage.data, negatives="none", negatives_per_anchor=0)
     described = config.replace(stage, views=views, on_device="", data=plain)
     epoch = Epoch(described, images, seed, _EPOCH, rows, np.zeros((len(rows), 0), np.int64))
-    batches: DataLoader = loader(epoch, size=size, place=place, workers=workers)
+    batches: DataLoader = loader(epoch, size=size, process=process, workers=workers)
     training = network.training
     network.eval()
-    amp = stage.amp and has_bf16(place.device)
-    with torch.inference_mode(), torch.autocast(place.device.type, torch.bfloat16, enabled=amp):
-        for item in tqdm(batches, f"{title} {stage.name}", unit="batch", disable=not place.first):
-            embeddings = network(item.pixels.to(place.device))
-            labels = item.labels.view(-1, len(views))[:, 0].to(place.device)
+    amp = stage.amp and has_bf16(process.device)
+    with torch.inference_mode(), torch.autocast(process.device.type, torch.bfloat16, enabled=amp):
+        for item in tqdm(batches, f"{title} {stage.name}", unit="batch", disable=not process.first):
+            embeddings = network(item.pixels.to(process.device))
+            labels = item.labels.view(-1, len(views))[:, 0].to(process.device)
             yield labels, embeddings.view(-1, len(views), network.dim)
     network.train(training)
 
@@ -99,7 +99,7 @@ def with_mined(
     *,
     folder: Path,
     seed: int,
-    place: Place,
+    process: Process,
     workers: int,
 ) -> StageImages:
     """Return stage's images with its mined anchors and their negatives, together with those of earlier mined stages.
@@ -110,11 +110,11 @@ def with_mined(
     stages = [stage for stage in settings.stages[: number + 1] if stage.data.negatives == "mined"]
     paths = [folder / f"{stage.name}.{MINED}" for stage in stages]
     if not paths[-1].is_file():
-        found = confusions(network, stages[-1], images, seed=seed, place=place, workers=workers)
-        if place.first:
+        found = confusions(network, stages[-1], images, seed=seed, process=process, workers=workers)
+        if process.first:
             with atomic(paths[-1]) as temporary, temporary.open("wb") as handle:
                 np.save(handle, found, allow_pickle=False)
-    place.barrier()
+    process.barrier()
     rounds = [np.load(path, allow_pickle=False) for path in paths]
     pairs = np.unique(np.concatenate(rounds), axis=0)
     log.info("mined %d confusions, %d with those of earlier stages", len(rounds[-1]), len(pairs))
@@ -122,20 +122,27 @@ def with_mined(
 
 
 def confusions(
-    network: EmbeddingNetwork, stage: config.Stage, images: StageImages, *, seed: int, place: Place, workers: int
+    network: EmbeddingNetwork, stage: config.Stage, images: StageImages, *, seed: int, process: Process, workers: int
 ) -> np.ndarray:
     """Return (p, 2) rows of train: an image, and another that is nearest to an edited copy of it (the stage's first
     view).
     """
     count = len(images.anchors)
-    tables = torch.zeros(2, count, network.dim, device=place.device)
-    found = torch.zeros(count, 1, device=place.device)
+    tables = torch.zeros(2, count, network.dim, device=process.device)
+    found = torch.zeros(count, 1, device=process.device)
     for labels, embeddings in anchor_views(
-        network, stage, images, views=(stage.views[0], "eval"), seed=seed, place=place, workers=workers, title="mine"
+        network,
+        stage,
+        images,
+        views=(stage.views[0], "eval"),
+        seed=seed,
+        process=process,
+        workers=workers,
+        title="mine",
     ):
         found[labels] = 1
         tables[:, labels] = embeddings.transpose(0, 1).float()
-    if place.world > 1:
+    if process.world > 1:
         for table in (tables, found):
             dist.all_reduce(table)
     edited, plain = tables / found  # an image that fills up the last batch may be embedded by two processes

@@ -15,7 +15,7 @@ from isckit.augment.pipelines import find, view_rng
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import GroupItems, LookAlikes, groups_of
 from isckit.engine.describe import Describer
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.pair import PairClassifier
 from isckit.views.geometry import view_set
 
@@ -31,7 +31,7 @@ def backward_group(
     queries: torch.Tensor,
     counted: torch.Tensor,
     *,
-    place: Place,
+    process: Process,
     micro_batch: int,
     amp: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +44,7 @@ def backward_group(
         network: in training mode; its gradients are set.
         references, queries: (G, 3, S, S) uint8 on the device.
         counted: (G, G) bool.
-        place: of this process.
+        process: this one.
         micro_batch: pairs compared at a time (0: all).
         amp: whether in mixed precision.
 
@@ -52,8 +52,8 @@ def backward_group(
         The loss, and the logits (G, G), the same in all processes.
     """
     size = len(queries)
-    share = place.share(size, "stages.NAME.group")
-    own = slice(place.rank * share, (place.rank + 1) * share)
+    share = process.share(size, "stages.NAME.group")
+    own = slice(process.rank * share, (process.rank + 1) * share)
     weights = (counted.float() / counted.sum())[own].flatten()
     labels = labels_of(size).to(queries.device)[own].flatten()
     with torch.autocast(queries.device.type, torch.bfloat16, enabled=amp):
@@ -69,21 +69,21 @@ def backward_group(
         logits.append(part.detach())
     if described[0].requires_grad:
         torch.autograd.backward(described, [leaf.grad for leaf in leaves])
-    table = _together(network, torch.cat(logits).view(share, size), place)
+    table = _together(network, torch.cat(logits).view(share, size), process)
     losses = F.binary_cross_entropy_with_logits(table, labels_of(size).to(table.device), reduction="none")
     return losses[counted].mean(), table
 
 
-def _together(network: PairClassifier, logits: torch.Tensor, place: Place) -> torch.Tensor:
+def _together(network: PairClassifier, logits: torch.Tensor, process: Process) -> torch.Tensor:
     """Return the gradients summed over the processes, and their logits one below the other."""
-    if place.world == 1:
+    if process.world == 1:
         return logits
     for parameter in network.parameters():
         if parameter.requires_grad:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
-    parts = [torch.empty_like(logits) for _ in range(place.world)]
+    parts = [torch.empty_like(logits) for _ in range(process.world)]
     dist.all_gather(parts, logits.contiguous())
     return torch.cat(parts)
 
@@ -134,7 +134,7 @@ def held_out(
     stage: config.PairStage,
     *,
     seed: int,
-    place: Place,
+    process: Process,
 ) -> HeldOut:
     """Score all pairs of the groups of a stage, as in training, by the network and by a member's descriptors.
 
@@ -144,7 +144,7 @@ def held_out(
         look_alikes: of these images.
         stage: groups, their size, and the views.
         seed: of the edits.
-        place: of this process.
+        process: this one.
     """
     items = GroupItems(
         images,
@@ -158,9 +158,9 @@ def held_out(
     labels = np.eye(stage.group, dtype=bool).ravel()
     logits, cosines = [], []
     for number in range(len(items)):
-        references, queries, _ = (part.to(place.device) for part in items[number])
+        references, queries, _ = (part.to(process.device) for part in items[number])
         described = [network.describe(side) for side in (references, queries)]
-        first, second = torch.cartesian_prod(*[torch.arange(stage.group)] * 2).T.to(place.device)
+        first, second = torch.cartesian_prod(*[torch.arange(stage.group)] * 2).T.to(process.device)
         logits.append(network.compare(described[0][first], described[1][second]).cpu().numpy())
         left, right = (member.embed(side, view_set(()))[:, 0] for side in (references, queries))
         cosines.append((left @ right.T).float().cpu().numpy().ravel())

@@ -17,7 +17,7 @@ from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import Group, GroupItems, LookAlikes, groups_of
 from isckit.data.training import TrainingData, Witness
-from isckit.engine.distributed import Place, deterministic
+from isckit.engine.distributed import Process, deterministic
 from isckit.engine.look_alikes import tensors_digest
 from isckit.engine.pair_steps import backward_group, group_statistics
 from isckit.engine.trainer import SAVE_SECONDS, STAGE_SEEDS, Trainer, TrainingLog, weights_of
@@ -34,7 +34,7 @@ def train_pairs(
     neighbours: LookAlikes,
     seed: int,
     folder: Path,
-    place: Place,
+    process: Process,
     workers: int,
     witness: Path | None = None,
     start: Mapping[str, torch.Tensor] | None = None,
@@ -50,7 +50,7 @@ def train_pairs(
         neighbours: what looks like each of them (see `look_alikes`).
         seed: of everything random.
         folder: of the resumable state, of metrics.jsonl and of the weights of each stage.
-        place: of this process.
+        process: this one.
         workers: image loading processes.
         witness: file in which every item that the loader yields is written down.
         start: weights of the member that `weights_of` names, keyed as its own state; None where it names none.
@@ -64,22 +64,22 @@ def train_pairs(
     assert (start is not None) == bool(settings.weights_of), "weights_of names the member whose weights `start` holds"
     inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=training_data.digest())
     inputs |= {"neighbours": neighbours.digest(), "start": tensors_digest(start or {})}
-    book = TrainingLog(folder, inputs, place.first)
+    book = TrainingLog(folder, inputs, process.first)
     state = book.open()
     deterministic(seed)
     network = PairClassifier(settings)
     if start is not None:
         begin_with(network, start)
-    network.to(place.device)
+    network.to(process.device)
     moments = None
     for number in range(book.stage, len(settings.stages)):
         book.stage = number
-        run = PairTrainer(network, number, training_data.train, neighbours, seed=seed, place=place, moments=moments)
+        run = PairTrainer(network, number, training_data.train, neighbours, seed=seed, process=process, moments=moments)
         if state is not None:
             run.load(state)
             state = None
         run.finish(book, workers=workers, witness=witness, save_seconds=save_seconds)
-        if place.first:
+        if process.first:
             write_weights(folder / f"{run.name}.safetensors", network.state_dict(), recipe="")
         moments = run.optimiser
     return weights_of(network)
@@ -103,7 +103,7 @@ class PairTrainer(Trainer[Group]):
         neighbours: LookAlikes,
         *,
         seed: int,
-        place: Place,
+        process: Process,
         moments: torch.optim.Optimizer | None,
     ) -> None:
         self.stage, self.network, self.train, self.neighbours = (
@@ -121,7 +121,7 @@ class PairTrainer(Trainer[Group]):
             epochs=self.stage.epochs,
             schedule=self.stage.epochs,
             seed=seed + STAGE_SEEDS * number,
-            place=place,
+            process=process,
             amp=self.stage.amp,
         )
         if type(moments) is type(self.optimiser):
@@ -172,16 +172,16 @@ class PairTrainer(Trainer[Group]):
             sampler=range(self._first + self.progress.step, len(self.groups)),
             num_workers=workers,
             worker_init_fn=worker_init,
-            pin_memory=self.place.device.type == "cuda",
+            pin_memory=self.process.device.type == "cuda",
         )
         return iter(loader)
 
     def backward(self, batch: Group, seed: int) -> tuple[int, dict[str, float]]:
         """Set the gradients of a group; return its pairs, the loss and how well the group is told apart."""
-        references, queries, counted = (part.to(self.place.device, non_blocking=True) for part in batch)
+        references, queries, counted = (part.to(self.process.device, non_blocking=True) for part in batch)
         micro = self.stage.micro_batch
         loss, logits = backward_group(
-            self.network, references, queries, counted, place=self.place, micro_batch=micro, amp=self.amp
+            self.network, references, queries, counted, process=self.process, micro_batch=micro, amp=self.amp
         )
         return self.stage.group**2, {"loss": float(loss)} | group_statistics(logits, counted)
 

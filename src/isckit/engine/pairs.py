@@ -16,7 +16,7 @@ from isckit.augment.geometry import square
 from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, placeholder, stop_message
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.models.pair import PairClassifier
 from isckit.runs.artifacts import write_array
 from isckit.runs.steps import Advance, Output, Writer, make_shards
@@ -38,7 +38,7 @@ def score_pairs(
     folder: Path,
     made_from: Mapping[str, Any],
     settings: config.Extract,
-    place: Place,
+    process: Process,
     workers: int,
 ) -> np.ndarray:
     """Score by every network what is asked: a view of a query against a whole reference.
@@ -53,7 +53,7 @@ def score_pairs(
         folder: of the blocks.
         made_from: what decides their freshness.
         settings: batch_images pairs are compared at a time; policy for broken images; precision.
-        place: of this process; several share the blocks.
+        process: this one; several share the blocks.
         workers: image loading processes.
 
     Returns:
@@ -64,7 +64,7 @@ def score_pairs(
         BadInput: broken images, under the policy "stop".
     """
     starts = np.searchsorted(asked[:, 0], np.arange(0, len(queries) + QUERY_BLOCK, QUERY_BLOCK))
-    scorer = _Scorer(networks, queries, references, views, settings, place, workers)
+    scorer = _Scorer(networks, queries, references, views, settings, process, workers)
 
     def work(rows: range, advance: Advance) -> tuple[list[Writer], None]:
         scores = scorer.block(asked[rows.start : rows.stop], advance)
@@ -76,7 +76,7 @@ def score_pairs(
     )
     facts = {"images": len(asked)}
     make_shards(
-        [output], parts, work, title="compare pairs", unit="pair", facts=lambda _: facts, executor=place.executor
+        [output], parts, work, title="compare pairs", unit="pair", facts=lambda _: facts, executor=process.executor
     )
     blocks = [np.load(output.shard(number), allow_pickle=False) for number in range(len(parts))]
     return np.concatenate([np.empty((0, len(networks)), np.float32), *blocks])
@@ -92,11 +92,11 @@ class _Scorer:
         references: ImageSet,
         views: tuple[View, ...],
         settings: config.Extract,
-        place: Place,
+        process: Process,
         workers: int,
     ) -> None:
         self.networks, self.queries, self.references, self.views = networks, queries, references, views
-        self.settings, self.place, self.workers = settings, place, workers
+        self.settings, self.process, self.workers = settings, process, workers
         self.canvas = max(network.settings.canvas for network in networks)
 
     @torch.inference_mode()
@@ -128,7 +128,7 @@ class _Scorer:
         at: tuple[torch.Tensor, torch.Tensor],
     ) -> np.ndarray:
         parts = []
-        for left, right in zip(*(rows.to(self.place.device).split(self._pairs) for rows in at), strict=True):
+        for left, right in zip(*(rows.to(self.process.device).split(self._pairs) for rows in at), strict=True):
             with self._precision():
                 logits = network.compare(references[left], queries[right])
             parts.append(logits.float().sigmoid().cpu().numpy())
@@ -153,7 +153,7 @@ class _Scorer:
                     with self._precision():
                         part.append(network.describe(pixels))
         back = torch.from_numpy(np.argsort(np.concatenate(order))) if order else torch.zeros(0, dtype=torch.int64)
-        return [torch.cat(part)[back.to(self.place.device)] if part else torch.empty(0) for part in parts]
+        return [torch.cat(part)[back.to(self.process.device)] if part else torch.empty(0) for part in parts]
 
     def _canvases(self, images: ImageSet, rows: np.ndarray) -> Iterator[torch.Tensor]:
         """Return batches (B, 3, C, C) uint8 on the device."""
@@ -162,12 +162,12 @@ class _Scorer:
             batch_size=REFERENCE_CHUNK,
             num_workers=self.workers,
             worker_init_fn=worker_init,
-            pin_memory=self.place.device.type == "cuda",
+            pin_memory=self.process.device.type == "cuda",
         )
-        return (batch.to(self.place.device, non_blocking=True) for batch in loader)
+        return (batch.to(self.process.device, non_blocking=True) for batch in loader)
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.place.device.type, torch.bfloat16, enabled=self.settings.bf16)
+        return torch.autocast(self.process.device.type, torch.bfloat16, enabled=self.settings.bf16)
 
 
 class _Squares(Dataset):

@@ -18,7 +18,7 @@ from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import decode
 from isckit.data.training import Witness
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.loading import Epoch
 
 
@@ -81,7 +81,7 @@ def paste_loader(
     epoch: Epoch,
     settings: config.Detector,
     *,
-    place: Place,
+    process: Process,
     workers: int,
     skip: int = 0,
     witness: Path | None = None,
@@ -92,13 +92,13 @@ def paste_loader(
     Args:
         epoch: what is drawn.
         settings: of the detector.
-        place: of this process.
+        process: this one.
         workers: loading processes.
         skip: batches done before an interruption.
         witness: file in which every item is written down; `counted` is the epoch's number there.
     """
-    local = place.share(settings.batch_images, "detector.batch_images")
-    positions = np.arange(len(epoch.rows)).reshape(-1, place.world, min(local, len(epoch.rows)))
+    local = process.share(settings.batch_images, "detector.batch_images")
+    positions = np.arange(len(epoch.rows)).reshape(-1, process.world, min(local, len(epoch.rows)))
     items = PastedImages(
         epoch.images.training_data.train,
         rows=epoch.images.anchors[epoch.rows],
@@ -110,7 +110,7 @@ def paste_loader(
     return DataLoader(
         items,
         batch_size=local,
-        sampler=positions[skip:, place.rank].ravel().tolist(),
+        sampler=positions[skip:, process.rank].ravel().tolist(),
         num_workers=workers,
         worker_init_fn=worker_init,
         collate_fn=together,

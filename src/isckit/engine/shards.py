@@ -11,7 +11,7 @@ import torch
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.runs.artifacts import ids_digest
 from isckit.runs.steps import Advance, Output, Writer, make_shards, shards
 
@@ -26,7 +26,7 @@ def write_in_shards(
     *,
     title: str,
     settings: config.Extract,
-    place: Place,
+    process: Process,
     more: Callable[[Mapping[str, str]], Mapping[str, Any]] = lambda broken: {},
 ) -> None:
     """Write what `look` makes of an image set, shard by shard, then the receipts; what is already there is kept.
@@ -55,11 +55,11 @@ def write_in_shards(
             "ids": ids_digest(images.ids),
             "role": images.role.value,
             "replaced": sorted(broken),
-            "device": str(place.device),
+            "device": str(process.device),
             "threads": torch.get_num_threads(),
             **more(broken),
         }
 
     parts = shards(len(images), settings.shard_images)
     title = f"{title} {images.name}"
-    make_shards(outputs, parts, work, title=title, facts=facts, executor=place.executor)
+    make_shards(outputs, parts, work, title=title, facts=facts, executor=process.executor)

@@ -16,7 +16,7 @@ from isckit.augment.batched import find_batched, mix
 from isckit.data.items import Item
 from isckit.data.training import StageImages
 from isckit.engine.collapse import statistics
-from isckit.engine.distributed import Place, averaged
+from isckit.engine.distributed import Process, averaged
 from isckit.engine.loading import consumed, draw_epoch, loader
 from isckit.engine.trainer import Trainer, weights_of
 from isckit.losses.build import build
@@ -101,7 +101,7 @@ class StageTrainer(Trainer[Item]):
         images: StageImages,
         *,
         seed: int,
-        place: Place,
+        process: Process,
         anchor: nn.Module | None = None,
     ) -> None:
         rows = stage.batch_images * (2 if images.paired else len(stage.views)) + stage.batch_images * images.negatives
@@ -109,24 +109,24 @@ class StageTrainer(Trainer[Item]):
             network.backbone.set_grad_checkpointing(True)
         if stage.ghost_batch:
             with_ghost_batches(network, stage.ghost_batch)
-        elif place.world > 1:
+        elif process.world > 1:
             synchronised(network)
         torch.manual_seed(seed)
         objective = build(stage.loss, network, classes=len(images.anchors), batch_rows=rows, anchor=anchor)
         super().__init__(
             stage.name,
-            {"network": network, "objective": objective.to(place.device)},
+            {"network": network, "objective": objective.to(process.device)},
             stage.optim,
             epochs=stage.stop_after or stage.epochs,
             schedule=stage.epochs,
             seed=seed,
-            place=place,
+            process=process,
             ema=stage.ema,
             amp=stage.amp,
         )
         self.stage, self.network, self.images, self.objective = stage, network, images, objective
         self.model = TrainingStep(network, objective, amp=self.amp, compiled=stage.compiled)
-        self.wrapped = averaged(self.model, place)
+        self.wrapped = averaged(self.model, process)
 
     def open_epoch(self, *, counted: int, workers: int, witness: Path | None) -> tuple[int, Iterable[Item]]:
         """Return the steps of the epoch in progress, and the batches of those that are left."""
@@ -135,7 +135,7 @@ class StageTrainer(Trainer[Item]):
         return self.epoch.steps, loader(
             self.epoch,
             size=self.stage.image_size or self.network.settings.image_size,
-            place=self.place,
+            process=self.process,
             workers=workers,
             skip=self.progress.step,
             plain=self.objective.wants_plain,
@@ -152,7 +152,7 @@ class StageTrainer(Trainer[Item]):
             parts, embeddings = self.wrapped(given)
             parts["loss"].backward()
         figures = {key: float(value.detach()) for key, value in parts.items()} | statistics(embeddings, given.labels)
-        return len(given.pixels) * self.place.world, figures
+        return len(given.pixels) * self.process.world, figures
 
     def after_step(self, steps: int) -> None:
         """Let the objective follow the network."""
@@ -169,7 +169,7 @@ class StageTrainer(Trainer[Item]):
 
     def _batch(self, item: Item, rng: np.random.Generator) -> Batch:
         tables = item.tables  # read on the host: each edit asks which images it applies to
-        item = Item(*(part.to(self.place.device, non_blocking=True) for part in item))
+        item = Item(*(part.to(self.process.device, non_blocking=True) for part in item))
         pixels, weights = item.pixels, None
         if self.stage.on_device and tables.shape[1]:
             edited = find_batched(self.stage.on_device).apply(pixels, tables)

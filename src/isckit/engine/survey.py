@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from isckit import config
 from isckit.data.datasets import Substitute, opened, worker_init
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.shards import write_in_shards
 from isckit.runs.steps import Advance, Output, Writer
 from isckit.types import Role
@@ -52,7 +52,7 @@ def survey(
     sought: Sought,
     made_from: Mapping[str, Any],
     settings: config.Extract,
-    place: Place,
+    process: Process,
     workers: int,
     detector: Detecting | None = None,
 ) -> None:
@@ -69,7 +69,7 @@ def survey(
     assert detector is not None or not sought.boxes
     substitution = sought.substitution if images.role is Role.QUERY else None
     given = open_overlays(substitution) if substitution is not None and substitution.boxes else None
-    surveyor = _Surveyor(images, sought, settings, place, workers, detector, given)
+    surveyor = _Surveyor(images, sought, settings, process, workers, detector, given)
 
     def look(rows: np.ndarray, advance: Advance) -> tuple[list[Writer], dict[str, str]]:
         table, reasons = surveyor.look(rows)
@@ -77,7 +77,7 @@ def survey(
         return [lambda path: write_table(path, table)], reasons
 
     outputs = [Output(folder, made_from, ".npz")]
-    write_in_shards(images, outputs, look, title="survey", settings=settings, place=place)
+    write_in_shards(images, outputs, look, title="survey", settings=settings, process=process)
 
 
 class _Look(NamedTuple):
@@ -118,7 +118,7 @@ class _Surveyor:
     images: ImageSet
     sought: Sought
     settings: config.Extract
-    place: Place
+    process: Process
     workers: int
     detector: Detecting | None
     given: Substitute | None
@@ -163,6 +163,6 @@ class _Surveyor:
         if detector is None:
             return [[] for _ in looks]
         with torch.inference_mode():
-            found = detector.detect(torch.stack([look.prepared for look in looks]).to(self.place.device))
+            found = detector.detect(torch.stack([look.prepared for look in looks]).to(self.process.device))
         # A broken image is grey: whatever is found on it is not there.
         return [[] if look.reason else boxes for look, boxes in zip(looks, found, strict=True)]

@@ -10,7 +10,7 @@ from torch import nn
 
 from isckit import config
 from isckit.data.training import TrainingData, stage_images
-from isckit.engine.distributed import Place, deterministic
+from isckit.engine.distributed import Process, deterministic
 from isckit.engine.mining import class_centroids, with_mined
 from isckit.engine.stage import StageTrainer
 from isckit.engine.trainer import SAVE_SECONDS, STAGE_SEEDS, TrainingLog
@@ -27,7 +27,7 @@ def train(
     *,
     seed: int,
     folder: Path,
-    place: Place,
+    process: Process,
     workers: int,
     witness: Path | None = None,
     anchor: nn.Module | None = None,
@@ -40,7 +40,7 @@ def train(
         training_data: what the stages need.
         seed: of everything random.
         folder: of the resumable state, of metrics.jsonl and of the weights of each stage.
-        place: of this process.
+        process: this one.
         workers: image loading processes.
         witness: file in which every item that the loader yields is written down.
         anchor: the network whose features are targets, where a stage has such a loss.
@@ -54,21 +54,29 @@ def train(
         seen = f"{len(training_data.train)} train images"
         raise BadInput(seen=seen, allowed="at least two", remedy="train on more images")
     inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=training_data.digest())
-    book = TrainingLog(folder, inputs, place.first)
+    book = TrainingLog(folder, inputs, process.first)
     state = book.open()
     weights = _weights_so_far(settings, book, seed)
     for number in range(book.stage, len(settings.stages)):
         run = _begin(
-            settings, book, weights, training_data, seed=seed, place=place, workers=workers, anchor=anchor, state=state
+            settings,
+            book,
+            weights,
+            training_data,
+            seed=seed,
+            process=process,
+            workers=workers,
+            anchor=anchor,
+            state=state,
         )
         state = None
         run.finish(book, workers=workers, witness=witness, save_seconds=save_seconds)
         weights = run.result()
-        if place.first:
+        if process.first:
             write_weights(folder / f"{settings.stages[number].name}.safetensors", weights, recipe="")
         book.stage = number + 1
         book.save(None)
-        place.barrier()
+        process.barrier()
     return weights
 
 
@@ -79,7 +87,7 @@ def _begin(
     training_data: TrainingData,
     *,
     seed: int,
-    place: Place,
+    process: Process,
     workers: int,
     anchor: nn.Module | None,
     state: dict[str, Any] | None,
@@ -90,19 +98,19 @@ def _begin(
     deterministic(stage_seed)
     network = EmbeddingNetwork(settings)
     network.load_state_dict(weights)
-    network.to(place.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(process.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = stage_images(training_data, stage.data)
     if stage.data.negatives == "mined":
         images = with_mined(
-            network, settings, number, images, folder=book.folder, seed=stage_seed, place=place, workers=workers
+            network, settings, number, images, folder=book.folder, seed=stage_seed, process=process, workers=workers
         )
     if number == 0 and state is None and settings.head.whitened:
-        whiten(network, stage, images, seed=stage_seed, place=place, workers=workers)
-    run = StageTrainer(stage, network, images, seed=stage_seed, place=place, anchor=anchor)
+        whiten(network, stage, images, seed=stage_seed, process=process, workers=workers)
+    run = StageTrainer(stage, network, images, seed=stage_seed, process=process, anchor=anchor)
     if state is not None:
         run.load(state)
     elif isinstance(stage.loss, config.ArcFace) and stage.loss.start == "centroids":
-        centroids = class_centroids(network, stage, images, seed=stage_seed, place=place, workers=workers)
+        centroids = class_centroids(network, stage, images, seed=stage_seed, process=process, workers=workers)
         run.objective.start_from(centroids)  # type: ignore[operator]
     return run
 

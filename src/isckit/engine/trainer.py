@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from isckit import config
 from isckit.engine.collapse import warning
-from isckit.engine.distributed import Place, has_bf16
+from isckit.engine.distributed import Process, has_bf16
 from isckit.engine.optimisers import factor, optimiser
 from isckit.runs.artifacts import write_text
 from isckit.runs.checkpoints import read_state, write_state
@@ -111,7 +111,7 @@ class Trainer(ABC, Generic[BatchT]):
         epochs: to do.
         schedule: epochs of the learning rate's schedule.
         seed: of everything random.
-        place: of this process.
+        process: this one.
         ema: decay of the weights' moving average (0: none).
         amp: whether in mixed precision, where the device has it.
     """
@@ -128,12 +128,12 @@ class Trainer(ABC, Generic[BatchT]):
         epochs: int,
         schedule: int,
         seed: int,
-        place: Place,
+        process: Process,
         ema: float = 0.0,
         amp: bool = False,
     ) -> None:
         self.name, self.modules, self.optim, self.epochs, self.schedule = name, modules, optim, epochs, schedule
-        self.seed, self.place, self.amp = seed, place, amp and has_bf16(place.device)
+        self.seed, self.process, self.amp = seed, process, amp and has_bf16(process.device)
         self.progress = Progress()
         self.optimiser = optimiser(modules.values(), optim)
         self.leaves = next(iter(modules.values()))
@@ -166,7 +166,7 @@ class Trainer(ABC, Generic[BatchT]):
 
     def step_seed(self) -> list[int]:
         """Return the seed of a step's draws: its own, so that a resumed run draws what an uninterrupted one does."""
-        return [self.seed, self.progress.epoch, self.progress.step, self.place.rank]
+        return [self.seed, self.progress.epoch, self.progress.step, self.process.rank]
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed stage needs to end in the same bytes."""
@@ -199,7 +199,7 @@ class Trainer(ABC, Generic[BatchT]):
             )
             book.note(record)
             book.save(self.state())
-            self.place.barrier()
+            self.process.barrier()
 
     def run_epoch(
         self, *, counted: int, workers: int, witness: Path | None, save: Save, save_seconds: float
@@ -210,7 +210,7 @@ class Trainer(ABC, Generic[BatchT]):
         before, began = done.seconds, time.perf_counter()
         saved = began
         title = f"train {self.name} {done.epoch + 1}/{self.epochs}"
-        with tqdm(total=steps, desc=title, initial=done.step, unit="batch", disable=not self.place.first) as bar:
+        with tqdm(total=steps, desc=title, initial=done.step, unit="batch", disable=not self.process.first) as bar:
             # No more than these: a loader over several epochs keeps the batch that comes after the last step.
             for batch in itertools.islice(batches, steps - done.step):
                 loss = self._step(batch, steps)

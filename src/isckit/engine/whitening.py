@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from isckit import config
 from isckit.data.training import StageImages
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.loading import Epoch, loader
 from isckit.models.backbone import as_map
 from isckit.models.network import EmbeddingNetwork
@@ -27,7 +27,7 @@ _EPOCH = 1_000_001
 
 
 def whiten(
-    network: EmbeddingNetwork, stage: config.Stage, images: StageImages, *, seed: int, place: Place, workers: int
+    network: EmbeddingNetwork, stage: config.Stage, images: StageImages, *, seed: int, process: Process, workers: int
 ) -> None:
     """Set the head's layer to x -> L^-1/2 V' (x - m): mean m, largest eigenvalues L and their vectors V of features.
 
@@ -44,18 +44,18 @@ def whiten(
     shown = config.replace(stage, views=("eval",), on_device="", data=plain)
     epoch = Epoch(shown, images, seed, _EPOCH, rows, np.zeros((len(rows), 0), np.int64))
     width = network.pooled_dim
-    sums = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=place.device)
+    sums = torch.zeros(width + 1, width + 1, dtype=torch.float64, device=process.device)
     training = network.training
     network.eval()
     with torch.inference_mode():
-        batches = loader(epoch, size=stage.image_size or network.settings.image_size, place=place, workers=workers)
-        for item in tqdm(batches, f"whitening {stage.name}", unit="batch", disable=not place.first):
-            x = network.normalised(item.pixels.to(place.device))
+        batches = loader(epoch, size=stage.image_size or network.settings.image_size, process=process, workers=workers)
+        for item in tqdm(batches, f"whitening {stage.name}", unit="batch", disable=not process.first):
+            x = network.normalised(item.pixels.to(process.device))
             features = _strongest(as_map(network.backbone, network.backbone.forward_features(x)))
             ones = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
             sums += ones.T @ ones
     network.train(training)
-    if place.world > 1:
+    if process.world > 1:
         dist.all_reduce(sums)
     weight, bias = whitening(sums.cpu(), dim=network.dim)
     with torch.no_grad():

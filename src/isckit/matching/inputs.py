@@ -21,7 +21,7 @@ from isckit.views.table import OVERLAYS, PROPOSALS, Table, read_table
 
 if TYPE_CHECKING:
     from isckit.data.datasets import Substitute
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
     from isckit.engine.survey import Sought
     from isckit.models.detector import OverlayDetector
 
@@ -43,7 +43,7 @@ class MatchingInputs:
     reference_ids: np.ndarray
     rows: int
     images: Mapping[str, ImageSet] = field(default_factory=dict)
-    place: Place | None = None
+    process: Process | None = None
     workers: int = 0
 
     def opened(self, name: str) -> ImageSet:
@@ -77,7 +77,7 @@ def table_folder(run: Run, image_set: str) -> Path:
     return run.described.views(run.name, image_set)
 
 
-def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Table | None:
+def survey_set(run: Run, images: ImageSet, *, process: Process, workers: int) -> Table | None:
     """Find what the recipe needs of these images, where it needs anything, and return it.
 
     Raises:
@@ -91,14 +91,14 @@ def survey_set(run: Run, images: ImageSet, *, place: Place, workers: int) -> Tab
     folder = table_folder(run, images.name)
     detector = None
     if sought.boxes:
-        detector = detector_of(run, place=place)
+        detector = detector_of(run, process=process)
     survey(
         images,
         folder,
         sought=sought,
         made_from=_made_from(run, images, sought),
         settings=run.recipe.extract,
-        place=place,
+        process=process,
         workers=workers,
         detector=detector,
     )
@@ -171,7 +171,7 @@ def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
     return parts | substituted_from(sought.substitution, images.role)
 
 
-def detector_of(run: Run, *, place: Place) -> OverlayDetector:
+def detector_of(run: Run, *, process: Process) -> OverlayDetector:
     """Return the trained detector of a run, on the place's device, in evaluation mode.
 
     Raises:
@@ -195,4 +195,4 @@ def detector_of(run: Run, *, place: Place) -> OverlayDetector:
     prefix = f"{settings.name}."
     table = read_weights(run.weights).items()
     own = {key.removeprefix(prefix): value for key, value in table if key.startswith(prefix)}
-    return load_detector(settings, own, device=place.device)
+    return load_detector(settings, own, device=process.device)

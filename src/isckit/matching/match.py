@@ -17,7 +17,7 @@ from isckit.types import Matches
 from isckit.vectors.described import fit
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class BranchModule(Protocol):
     """What a file of matching/branches offers, for branches of its kind."""
 
-    def describe(self, run: Run, images: ImageSet, branch: Any, *, place: Place, workers: int) -> None:
+    def describe(self, run: Run, images: ImageSet, branch: Any, *, process: Process, workers: int) -> None:
         """Write what it needs of an image set beside embeddings; train comes first of all sets."""
         ...
 
@@ -43,10 +43,10 @@ def branch_of(settings: config.Branch) -> BranchModule:
     return cast(BranchModule, importlib.import_module(f"isckit.matching.branches.{settings.kind}"))
 
 
-def describe_branches(run: Run, images: ImageSet, *, place: Place, workers: int) -> None:
+def describe_branches(run: Run, images: ImageSet, *, process: Process, workers: int) -> None:
     """Write what the branches need of an image set beside embeddings."""
     for branch in run.recipe.matching.branches:
-        branch_of(branch).describe(run, images, branch, place=place, workers=workers)
+        branch_of(branch).describe(run, images, branch, process=process, workers=workers)
 
 
 def fit_all(run: Run) -> None:

@@ -35,12 +35,12 @@ def fit_spaces(run: Run, branch: config.Branch) -> None:
         make(Output(folder, made_from.space(settings=settings, train=train)), partial(_fit_space, run, own, folder))
 
 
-def _fit_space(run: Run, place: config.OwnSpace, folder: Path) -> dict[str, Any]:
-    settings = place.space
-    train = train_vectors(run, limit=settings.fit_images, members=place.members, how="pca")
+def _fit_space(run: Run, own: config.OwnSpace, folder: Path) -> dict[str, Any]:
+    settings = own.space
+    train = train_vectors(run, limit=settings.fit_images, members=own.members, how="pca")
     pca = fit_pca(train, dim=settings.dim, whiten=settings.whiten) if settings.dim else identity(train)
     save_pca(folder / "projection.npz", pca)
-    vectors = _projected(run, place, pca, "train", (WHOLE,))
+    vectors = _projected(run, own, pca, "train", (WHOLE,))
     write_embeddings(folder / "bank.h5", vectors)
     return {"fitted_on": train.role.value, "images": len(vectors.ids)}
 
@@ -64,9 +64,9 @@ def space_vectors(run: Run, key: str | None, image_set: str, *, view_sets: Seque
     if key is None:
         return ensembled(run, image_set, views=names)
     every = (own for branch in run.recipe.matching.branches for own in own_spaces(run.recipe, branch))
-    place = next(own for own in every if own.key == key)
+    found = next(own for own in every if own.key == key)
     return _projected(
-        run, place, load_pca(run.fitted(run.workspace.space(run.name, key)) / "projection.npz"), image_set, names
+        run, found, load_pca(run.fitted(run.workspace.space(run.name, key)) / "projection.npz"), image_set, names
     )
 
 
@@ -80,8 +80,8 @@ def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
     return (*(view.name for view in fixed), *(DYNAMIC[name] for name in view_sets if name in DYNAMIC))
 
 
-def _projected(run: Run, place: config.OwnSpace, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
-    shards = combined(run, image_set, members=place.members, views=names)
+def _projected(run: Run, own: config.OwnSpace, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
+    shards = combined(run, image_set, members=own.members, views=names)
     return Embeddings.joined([project(part, pca) for part in shards])
 
 

@@ -28,7 +28,7 @@ from isckit.vectors.described import bank, ensembled, fit
 from isckit.vectors.normalise import fit_normaliser, normalise
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Scored:
 
 
 def ablate(
-    run: Run, disc: Disc, rows: Sequence[AblationRow], *, phase: int, matching: bool, place: Place, workers: int
+    run: Run, disc: Disc, rows: Sequence[AblationRow], *, phase: int, matching: bool, process: Process, workers: int
 ) -> list[Scored]:
     """Score every row of an ablation of a trained run; nothing of the run itself is written.
 
@@ -78,12 +78,12 @@ def ablate(
             weights_after(run, member.name, row.stages)
     truth = _truth(disc, phase)
     sets = [require(disc, name) for name in ("train", "references", query_set(phase))]
-    variants = Variants(run, sets, views=matching, place=place, workers=workers)
+    variants = Variants(run, sets, views=matching, process=process, workers=workers)
     described = []
     for number, row in enumerate(rows, start=1):
         log.info("row %d of %d: %s", number, len(rows), row.label)
         described.append(variants.of(row))
-    if not place.first:
+    if not process.first:
         return []
     pairs = zip(rows, described, strict=True)
     return [_scored(row, variant, truth, phase=phase, matching=matching) for row, variant in pairs]
@@ -124,7 +124,7 @@ def _scored(row: AblationRow, variant: Variant, truth: GroundTruth, *, phase: in
 
 
 def _matching(variant: Variant, truth: GroundTruth, *, phase: int) -> ScoreReport:
-    scene = scene_of(variant, query_set(phase), "references", images={}, place=None, workers=0)
+    scene = scene_of(variant, query_set(phase), "references", images={}, process=None, workers=0)
     return score_matches(scored_pairs(scene), truth, phase_queries=scene.query_ids, reference_ids=scene.reference_ids)
 
 

@@ -83,7 +83,7 @@ def baselines(
 
 def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
     """All that a run does in a phase, as the verbs train, extract, fit, descriptor and matching do."""
-    from isckit.engine.distributed import place
+    from isckit.engine.distributed import process
     from isckit.matching.match import fit_all
     from isckit.tracks.descriptor import descriptor_track
     from isckit.tracks.extraction import extract_set
@@ -92,15 +92,15 @@ def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
 
     disc = open_disc(data)
     images = {name: require(disc, name) for name in ("train", "references", query_set(phase))}
-    with place() as here:
+    with process() as here:
         if not run.weights.is_file():
             wanted = training_images(run, disc, workers=workers)
-            train_members(run, wanted, place=here, workers=workers)
+            train_members(run, wanted, process=here, workers=workers)
         for image_set in images.values():
-            extract_set(run, image_set, place=here, workers=workers)
+            extract_set(run, image_set, process=here, workers=workers)
         fit_all(run)
         descriptor_track(run, phase=phase)
-        matching_track(run, phase=phase, images=images, place=here, workers=workers)
+        matching_track(run, phase=phase, images=images, process=here, workers=workers)
 
 
 def figures(run: Run, *, phase: int) -> SystemRow:

@@ -24,7 +24,7 @@ from isckit.vectors.described import set_made_from
 if TYPE_CHECKING:
     import torch
 
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 AT_TEST = frozenset({"image_size", "canvas", "gem_p_at_test", "scales", "flip", "weight"})
 """What may differ of a member whose weights are trained already."""
@@ -75,8 +75,8 @@ class Variants:
     Matching track are needed, or whole images only.
     """
 
-    def __init__(self, run: Run, sets: Sequence[ImageSet], *, views: bool, place: Place, workers: int) -> None:
-        self.run, self.sets, self.views, self.place, self.workers = run, sets, views, place, workers
+    def __init__(self, run: Run, sets: Sequence[ImageSet], *, views: bool, process: Process, workers: int) -> None:
+        self.run, self.sets, self.views, self.process, self.workers = run, sets, views, process, workers
         self._digest = functools.cache(file_digest)
         self._homes: dict[tuple[str, str, str], Path] = {}
 
@@ -142,9 +142,9 @@ class Variants:
         if wanted.names != (WHOLE,):
             return None
         home = run.workspace.embeddings(self._name("whole"), images.name, own.name)
-        if self.place.first:
+        if self.process.first:
             _copy_whole(run.folder(images.name, own.name), home)
-        self.place.barrier()
+        self.process.barrier()
         return home
 
     def _extracted(self, single: Run, images: ImageSet, source: Path | None) -> Path:
@@ -152,11 +152,11 @@ class Variants:
         from isckit.tracks.extraction import extract_set
 
         (member,) = single.recipe.members
-        if self.place.first and not single.weights.is_file():
+        if self.process.first and not single.weights.is_file():
             recipe = config.to_json(single.recipe)
             write_weights(single.weights, _tensors(self.run, member, source), recipe=recipe)
-        self.place.barrier()
-        extract_set(single, images, place=self.place, workers=self.workers)
+        self.process.barrier()
+        extract_set(single, images, process=self.process, workers=self.workers)
         return single.folder(images.name, member.name)
 
 

@@ -25,7 +25,7 @@ from isckit.vectors.normalise import fit_normaliser, normalise
 from isckit.vectors.pca import concatenate
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ SET = "images"
 
 
 def describe_by_run(
-    run: Run, images: ImageSet, out: Path, *, normalised: bool, place: Place, workers: int
+    run: Run, images: ImageSet, out: Path, *, normalised: bool, process: Process, workers: int
 ) -> dict[str, Any]:
     """Write the run's descriptors of whole images: all members, the ensemble, unit length.
 
@@ -66,11 +66,11 @@ def describe_by_run(
         vectors = ensembled(here, SET)
         yield normalise(vectors, fit_normaliser(background, run.recipe.normalise)) if normalised else vectors
 
-    return _describe(lambda scratch: replace(run, cache=scratch), images, out, blocks, inputs, place, workers)
+    return _describe(lambda scratch: replace(run, cache=scratch), images, out, blocks, inputs, process, workers)
 
 
 def describe_by_weights(
-    recipe: config.Recipe, checkpoint: Path, images: ImageSet, out: Path, *, place: Place, workers: int
+    recipe: config.Recipe, checkpoint: Path, images: ImageSet, out: Path, *, process: Process, workers: int
 ) -> dict[str, Any]:
     """Write the unit vectors of all members of a weight file side by side, without ensemble or normalisation.
 
@@ -87,15 +87,15 @@ def describe_by_weights(
 
     def installed(scratch: Workspace) -> Run:
         run = begin(scratch, "weights", recipe)
-        install(run, checkpoint, place=place)
-        place.barrier()
+        install(run, checkpoint, process=process)
+        process.barrier()
         return run
 
     def blocks(here: Run) -> Iterator[Embeddings]:
         shards = [read_shards(here.folder(SET, member.name)) for member in recipe.members]
         return (concatenate(parts, [1.0] * len(parts)) for parts in zip(*shards, strict=True))
 
-    return _describe(installed, images, out, blocks, inputs, place, workers)
+    return _describe(installed, images, out, blocks, inputs, process, workers)
 
 
 def _describe(
@@ -104,7 +104,7 @@ def _describe(
     out: Path,
     blocks: Callable[[Run], Iterator[Embeddings]],
     inputs: Mapping[str, Any],
-    place: Place,
+    process: Process,
     workers: int,
 ) -> dict[str, Any]:
     """Extract into a cache beside `out`, from which an interrupted command goes on; write; remove the cache.
@@ -121,9 +121,9 @@ def _describe(
     key = made_from.digest(inputs)[:16]
     here = run_in(Workspace(cache / key))
     here = replace(here, recipe=here.recipe.whole_only)
-    extract_set(here, replace(images, name=SET), place=place, workers=workers)
+    extract_set(here, replace(images, name=SET), process=process, workers=workers)
     facts: dict[str, Any] = {}
-    if place.first:
+    if process.first:
         extracted = read_receipt(here.folder(SET, here.recipe.members[0].name))["facts"]
         dim = write(out, blocks(here), len(images), {key: str(value) for key, value in inputs.items()})
         facts = {"images": len(images), "dim": dim, "replaced": extracted["replaced"], "cost": extracted["cost"]}

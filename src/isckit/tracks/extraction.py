@@ -9,7 +9,7 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.engine.describe import Target, describe, extract
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.matching.inputs import substitute_of, survey_set, table_folder, view_sets_of
 from isckit.matching.match import describe_branches
 from isckit.models.members import Built, load
@@ -34,15 +34,15 @@ def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wa
 
 
 def extract_set(
-    run: Run, images: ImageSet, *, place: Place, workers: int, members: Sequence[Built] | None = None
+    run: Run, images: ImageSet, *, process: Process, workers: int, members: Sequence[Built] | None = None
 ) -> None:
     """Write what is described of an image set: what differs from image to image, embeddings, then what branches need.
 
     Args:
         members: of the run's recipe, with their weights; None to read them.
     """
-    table = survey_set(run, images, place=place, workers=workers)
-    members = members or read_members(run, place=place)
+    table = survey_set(run, images, process=process, workers=workers)
+    members = members or read_members(run, process=process)
     targets, outputs = targets_of(run.recipe, members, images.role), []
     for settings, target in zip(run.recipe.members, targets, strict=True):
         inputs = set_made_from(run, images, settings, _views_made_from(run, images, target.wanted))
@@ -52,16 +52,16 @@ def extract_set(
         outputs,
         images,
         settings=run.recipe.extract,
-        place=place,
+        process=process,
         workers=workers,
         substitute=substitute_of(run, images),
         table=table,
     )
-    describe_branches(run, images, place=place, workers=workers)
+    describe_branches(run, images, process=process, workers=workers)
 
 
 def describe_set(
-    run: Run, images: ImageSet, *, place: Place, workers: int, members: Sequence[Built] | None = None
+    run: Run, images: ImageSet, *, process: Process, workers: int, members: Sequence[Built] | None = None
 ) -> Iterator[Embeddings]:
     """Yield the ensemble's vectors of whole images, not yet reduced, some images at a time; embeddings are not written.
 
@@ -69,8 +69,8 @@ def describe_set(
         BadInput: broken images under the policy "stop", those of some images at a time.
     """
     run = replace(run, recipe=run.recipe.whole_only)
-    table = survey_set(run, images, place=place, workers=workers)
-    targets = targets_of(run.recipe, members or read_members(run, place=place), images.role)
+    table = survey_set(run, images, process=process, workers=workers)
+    targets = targets_of(run.recipe, members or read_members(run, process=process), images.role)
     settings, ensemble = run.recipe.extract, run.recipe.ensemble
     chosen = [k for k, m in enumerate(run.recipe.members) if not ensemble.members or m.name in ensemble.members]
     weights = [run.recipe.members[k].weight for k in chosen]
@@ -78,7 +78,7 @@ def describe_set(
         targets,
         images,
         settings=settings,
-        place=place,
+        process=process,
         workers=workers,
         substitute=substitute_of(run, images),
         table=table,
@@ -89,9 +89,9 @@ def describe_set(
         yield combine([parts[k].only(WHOLE) for k in chosen], weights, how=ensemble.how)
 
 
-def read_members(run: Run, *, place: Place) -> list[Built]:
+def read_members(run: Run, *, process: Process) -> list[Built]:
     """Return the members of a run with their weights, on the device."""
-    return load(run.recipe, read_weights(run.weights), device=place.device)
+    return load(run.recipe, read_weights(run.weights), device=process.device)
 
 
 def targets_of(recipe: config.Recipe, members: Sequence[Built], role: Role) -> list[Target]:

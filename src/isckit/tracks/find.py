@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.matching.match import scored_pairs
 from isckit.models.members import Built
 from isckit.runs.run import Run
@@ -40,7 +40,7 @@ def find(
     references: ImageSet,
     *,
     cache: Workspace,
-    place: Place,
+    process: Process,
     workers: int,
     members: Sequence[Built] | None = None,
 ) -> Found:
@@ -55,14 +55,14 @@ def find(
     space = space_of(run)
     images = {QUERIES: replace(queries, name=QUERIES), REFERENCES: replace(references, name=REFERENCES)}
     for image_set in images.values():
-        extract_set(here, image_set, place=place, workers=workers, members=members)
+        extract_set(here, image_set, process=process, workers=workers, members=members)
     described, collection = (normalise(ensembled(here, name), space.normaliser) for name in images)
-    scene = scene_of(here, QUERIES, REFERENCES, images=images, place=place, workers=workers, every_pair=True)
+    scene = scene_of(here, QUERIES, REFERENCES, images=images, process=process, workers=workers, every_pair=True)
     return Found(described, collection, scored_pairs(scene))
 
 
 def infer(
-    run: Run, queries: ImageSet, references: ImageSet, out: Path, *, batch: int | None, place: Place, workers: int
+    run: Run, queries: ImageSet, references: ImageSet, out: Path, *, batch: int | None, process: Process, workers: int
 ) -> tuple[Path, Path]:
     """Write the descriptors of both sets, and the scores of their best pairs, into `out`.
 
@@ -80,7 +80,7 @@ def infer(
         run = replace(run, recipe=replace(run.recipe, extract=extract))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".embeddings-") as folder:
-        found = find(run, queries, references, cache=Workspace(Path(folder)), place=place, workers=workers)
+        found = find(run, queries, references, cache=Workspace(Path(folder)), process=process, workers=workers)
         write_descriptors(out / DESCRIPTORS, found.queries, found.references)
         write_matches(out / MATCHES, found.matches)
     return out / DESCRIPTORS, out / MATCHES

@@ -18,11 +18,16 @@ from isckit.types import MAX_ROWS
 from isckit.vectors.described import image_ids, submitted_from
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 
 def matching_track(
-    run: Run, *, phase: int, images: Mapping[str, ImageSet] | None = None, place: Place | None = None, workers: int = 0
+    run: Run,
+    *,
+    phase: int,
+    images: Mapping[str, ImageSet] | None = None,
+    process: Process | None = None,
+    workers: int = 0,
 ) -> Path:
     """Write the Matching submission of a phase and return its path.
 
@@ -36,7 +41,7 @@ def matching_track(
     fitted = {part: file for part, file in parts(run.workspace, run.name).items() if part != "weights"}
 
     def work() -> dict[str, Any]:
-        scene = scene_of(run, queries, "references", images=images or {}, place=place, workers=workers)
+        scene = scene_of(run, queries, "references", images=images or {}, process=process, workers=workers)
         matches = scored_pairs(scene)
         write_matches(path, matches)
         count = len(scene.query_ids) + len(scene.reference_ids)
@@ -52,7 +57,7 @@ def scene_of(
     references: str,
     *,
     images: Mapping[str, ImageSet],
-    place: Place | None,
+    process: Process | None,
     workers: int,
     every_pair: bool = False,
 ) -> MatchingInputs:
@@ -60,4 +65,4 @@ def scene_of(
     ids = image_ids(run, queries), image_ids(run, references)
     settings = run.recipe.matching
     wanted = len(ids[0]) * len(ids[1]) if every_pair else min(settings.max_rows, settings.rows_per_query * len(ids[0]))
-    return MatchingInputs(run, queries, references, *ids, min(wanted, MAX_ROWS), images, place, workers)
+    return MatchingInputs(run, queries, references, *ids, min(wanted, MAX_ROWS), images, process, workers)

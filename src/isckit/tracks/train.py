@@ -17,7 +17,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.data.layouts import Disc, require
 from isckit.data.training import TrainingData, training_data
-from isckit.engine.distributed import Place, deterministic
+from isckit.engine.distributed import Process, deterministic
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
 from isckit.runs import made_from
@@ -32,7 +32,7 @@ from isckit.views.faces import with_faces
 log = logging.getLogger(__name__)
 
 
-def install(run: Run, checkpoint: Path, *, place: Place) -> None:
+def install(run: Run, checkpoint: Path, *, process: Process) -> None:
     """Take weights from a file instead of training, and the training logs where it is the file of a run.
 
     Raises:
@@ -40,9 +40,9 @@ def install(run: Run, checkpoint: Path, *, place: Place) -> None:
         StaleArtifact: the run already has other weights.
     """
     weights = read(run.recipe, checkpoint)
-    load(run.recipe, weights, device=place.device)
+    load(run.recipe, weights, device=process.device)
     inputs = made_from.weights(checkpoint=file_digest(checkpoint))
-    if not is_fresh(run.weights, inputs) and place.first:
+    if not is_fresh(run.weights, inputs) and process.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         for path in sorted((checkpoint.parent / "training").glob(f"*/{METRICS}")):
             log_of = run.workspace.training(run.name, path.parent.name)
@@ -57,7 +57,7 @@ class Session:
 
     run: Run
     training_data: TrainingData | None
-    place: Place
+    process: Process
     workers: int
     witness: Path | None
 
@@ -66,21 +66,21 @@ class Session:
         return {
             "seed": self.run.recipe.seed,
             "folder": self.run.workspace.training(self.run.name, name),
-            "place": self.place,
+            "process": self.process,
             "workers": self.workers,
             "witness": self.witness,
         }
 
 
 def train_members(
-    run: Run, images: TrainingData | None, *, place: Place, workers: int, witness: Path | None = None
+    run: Run, images: TrainingData | None, *, process: Process, workers: int, witness: Path | None = None
 ) -> None:
     """Train whatever the recipe trains: ensemble members in their order, its detector, its pair networks.
 
     What is not trained keeps its initial weights. What the training loaders yield is written down in the file
     `witness`, where one is given.
     """
-    session = Session(run, images, place, workers, witness)
+    session = Session(run, images, process, workers, witness)
     weights: dict[str, torch.Tensor] = {}
     drawn = _draws(run)
     with measured() as cost:
@@ -91,14 +91,14 @@ def train_members(
             weights |= prefixed(run.recipe.detector.name, _detector(session, run.recipe.detector))
         for network in run.recipe.pair_networks:
             weights |= prefixed(network.name, _pair_network(session, network, weights))
-    if place.first:
+    if process.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
         write_receipt(
             run.weights,
             made_from=made_from.weights(images=images.digest() if images else None),
             facts={
                 "trained_on": Role.TRAIN.value,
-                "device": str(place.device),
+                "device": str(process.device),
                 "threads": torch.get_num_threads(),
                 "cost": cost.record(images=_draws(run) - drawn),
             },
@@ -131,7 +131,7 @@ def _member(session: Session, member: config.Member, weights: Mapping[str, torch
             session.training_data.train,
             seed=recipe.seed,
             folder=folder,
-            place=session.place,
+            process=session.process,
             workers=session.workers,
         )
     if not isinstance(member, config.Network) or not member.stages:
@@ -140,7 +140,7 @@ def _member(session: Session, member: config.Member, weights: Mapping[str, torch
     from isckit.engine.train import train  # heavy, and inference goes without
 
     assert session.training_data is not None
-    anchor = _anchor(recipe, member, weights, device=session.place.device)
+    anchor = _anchor(recipe, member, weights, device=session.process.device)
     return train(member, session.training_data, anchor=anchor, **session.common(member.name))
 
 
@@ -159,7 +159,7 @@ def _pair_network(
 
     assert session.training_data is not None
     neighbours = neighbours_of(
-        session.run, network, weights, session.training_data, place=session.place, workers=session.workers
+        session.run, network, weights, session.training_data, process=session.process, workers=session.workers
     )
     start = start_of(session.run.recipe, network, weights)
     return train_pairs(

@@ -8,7 +8,7 @@ import torch
 
 from isckit import config
 from isckit.data.image_sets import open_folder
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.matching.branches import asmk, codes
 from isckit.matching.codes import read_code_shards
 from isckit.matching.inputs import MatchingInputs
@@ -19,7 +19,7 @@ from isckit.runs.run import begin
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, Role, StaleArtifact
 
-PLACE = Place(torch.device("cpu"))
+PLACE = Process(torch.device("cpu"))
 NETWORK = config.Network(
     backbone=config.Backbone(name="test_resnet", cut="last_stage"),
     head=config.Head(bias=True, norm=False),
@@ -51,7 +51,7 @@ def new_run(root, **changes):
 
 def describe(run, *sets):
     for images in sets:
-        asmk.describe(run, images, BRANCH, place=PLACE, workers=0)
+        asmk.describe(run, images, BRANCH, process=PLACE, workers=0)
 
 
 def scene(run, queries, references, rows=100_000):
@@ -232,12 +232,12 @@ def test_a_member_without_local_features_is_refused(sets, tmp_path):
     run = new_run(tmp_path)
     for member in ("other", "networks"):
         with pytest.raises(BadInput, match="takes local features of member"):
-            asmk.describe(run, sets[0], config.replace(BRANCH, member=member), place=PLACE, workers=0)
+            asmk.describe(run, sets[0], config.replace(BRANCH, member=member), process=PLACE, workers=0)
 
 
 def test_too_few_train_images_for_the_rank_are_refused(sets, tmp_path):
     run, branch = new_run(tmp_path), config.replace(BRANCH, norm_rank=49)
-    asmk.describe(run, sets[0], branch, place=PLACE, workers=0)
+    asmk.describe(run, sets[0], branch, process=PLACE, workers=0)
     with pytest.raises(BadInput, match="48 train images"):
         asmk.fit(run, branch)
 

@@ -8,7 +8,7 @@ import torch
 from isckit import config
 from isckit.config import Keypoints, Local, Verify, Vote
 from isckit.data.image_sets import open_folder
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.matching.branches import local
 from isckit.matching.inputs import MatchingInputs, table_folder
 from isckit.runs.artifacts import file_digest, read_receipt, write_receipt
@@ -19,7 +19,7 @@ from isckit.types import BadInput, Matches, MissingInput, Role, StaleArtifact
 from isckit.views.overlays import OVERLAY, Box, write_boxes
 from isckit.views.table import ImageFinding, table_of, write_table
 
-CPU = Place(torch.device("cpu"))
+CPU = Process(torch.device("cpu"))
 BRANCH = Local(vote=Vote(lists=16, probes=4, least_votes=4))
 REFERENCES = {f"R{k}": picture(k, size=(160, 200), family="mosaic" if k % 2 else "dead_leaves") for k in range(6)}
 
@@ -63,7 +63,7 @@ def started(root, *branches, data, **settings):
     run = begin(Workspace(root), "run", recipe)
     for branch in branches:
         for images in data.values():
-            local.describe(run, images, branch, place=CPU, workers=0)
+            local.describe(run, images, branch, process=CPU, workers=0)
         local.fit(run, branch)
     return run
 
@@ -101,7 +101,7 @@ def test_a_pair_has_the_same_score_whatever_else_is_there(run, data, scores, tmp
     }
     elsewhere = config.replace(run, cache=Workspace(tmp_path / "cache"))
     for images in others.values():
-        local.describe(elsewhere, images, BRANCH, place=CPU, workers=0)
+        local.describe(elsewhere, images, BRANCH, process=CPU, workers=0)
     back = {"Q8": "Q0", "Q5": "Q3", "R9": "R1", "R4": "R2", "R0": "R3"}
     found = {(back[q], back[r]): score for (q, r), score in matched(elsewhere, others, workers=2).items()}
     assert found == {(q, r): s for (q, r), s in scores.items() if q in ("Q0", "Q3") and r in ("R1", "R2", "R3")}
@@ -188,7 +188,7 @@ def test_keypoints_go_on_where_they_stopped_and_end_in_the_same_bytes(data, tmp_
     write_receipt(shards[0].parent, made_from=receipt["made_from"], facts={"complete": False})
     with pytest.raises(MissingInput, match="no complete keypoints of references"):
         matched(run, data)
-    local.describe(run, data["references"], BRANCH, place=CPU, workers=0)
+    local.describe(run, data["references"], BRANCH, process=CPU, workers=0)
     assert [file_digest(path) for path in shards] == before and shards[0].stat().st_mtime_ns == kept
 
 
@@ -218,9 +218,9 @@ def test_broken_images_stop_or_have_no_points(data, tmp_path):
         )
         if policy == "stop":
             with pytest.raises(BadInput, match="Q1: no image"):
-                local.describe(run, broken, BRANCH, place=CPU, workers=0)
+                local.describe(run, broken, BRANCH, process=CPU, workers=0)
         else:
-            local.describe(run, broken, BRANCH, place=CPU, workers=0)
+            local.describe(run, broken, BRANCH, process=CPU, workers=0)
             (folder,) = tmp_path.glob("replace/cache/run/queries/keypoints-*")
             assert [len(local.Store(folder).points(row)) > 0 for row in (0, 1)] == [True, False]
             assert read_receipt(folder)["facts"]["replaced"] == ["Q1"]
@@ -234,7 +234,7 @@ def test_the_overlay_branch_looks_at_detected_overlays_alone(run, data):
     folder = table_folder(run, "queries")
     write_table(folder / "shard-00000.npz", table)
     write_receipt(folder, made_from={"detector": "x"}, facts={"complete": True})
-    local.describe(run, data["queries"], branch, place=CPU, workers=0)
+    local.describe(run, data["queries"], branch, process=CPU, workers=0)
     pairs = [(q, r) for q in data["queries"].ids for r in data["references"].ids]
     every = Matches(*map(np.array, zip(*pairs, strict=True)), np.zeros(len(pairs)))
     found = matched(run, data, branch, {"all": every})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isckit import config
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.matching.branches.pairs import first_pass, fused, matches, selected
 from isckit.matching.inputs import MatchingInputs
 from isckit.models.pair import PairClassifier
@@ -88,7 +88,7 @@ def scene(disc, tmp_path):
     write_weights(run.weights, weights, recipe="")
     return MatchingInputs(
         run, "queries", "references", disc.queries.ids, disc.references.ids, 100,
-        {"queries": disc.queries, "references": disc.references}, Place(torch.device("cpu")),
+        {"queries": disc.queries, "references": disc.references}, Process(torch.device("cpu")),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from isckit.views.geometry import window
 from isckit.views.table import wanted
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 
 class ViewPairs(NamedTuple):
@@ -72,7 +72,7 @@ def penalised(pairs: ViewPairs, query_free: np.ndarray, reference_free: np.ndarr
     return pairs._replace(scores=pairs.scores - np.where(free, 0.0, penalty))
 
 
-def describe(run: Run, images: ImageSet, branch: config.Agreement, *, place: Place, workers: int) -> None:
+def describe(run: Run, images: ImageSet, branch: config.Agreement, *, process: Process, workers: int) -> None:
     """Write nothing: embeddings are all it looks at."""
 
 

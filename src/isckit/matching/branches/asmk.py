@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     pass
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 log = logging.getLogger(__name__)
 
 TRAIN = "train"
 
 
-def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, workers: int) -> None:
+def describe(run: Run, images: ImageSet, branch: config.Asmk, *, process: Process, workers: int) -> None:
     """Write the binary codes of an image set, in shards; of train also, before, the features for the codebook.
 
     Args:
@@ -50,12 +50,12 @@ def describe(run: Run, images: ImageSet, branch: config.Asmk, *, place: Place, w
     """
     from isckit.matching.branches.codes import Coder  # imports torch, which fitting and matching do without
 
-    coder = Coder(run, images, branch, place, workers)
+    coder = Coder(run, images, branch, process, workers)
     if images.name == TRAIN and images.role.may_be_fitted_on:
-        if place.first and not run.workspace.codebook(run.name, branch.name).is_file():
+        if process.first and not run.workspace.codebook(run.name, branch.name).is_file():
             coder.sample()
             fit_words(run, branch)
-        place.barrier()
+        process.barrier()
     coder.write(codebook(run, branch))
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
-from isckit.engine.distributed import Place
+from isckit.engine.distributed import Process
 from isckit.engine.local_features import describe_locally, nearest_words
 from isckit.engine.shards import write_in_shards
 from isckit.matching.asmk import PER_WORD, aggregate, gathered, write_arrays
@@ -30,7 +30,7 @@ from isckit.runs.steps import Advance, Output, Writer, make
 from isckit.types import BadInput, Role
 
 
-def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member, EmbeddingNetwork]:
+def _member(run: Run, branch: config.Asmk, process: Process) -> tuple[config.Member, EmbeddingNetwork]:
     """Return the branch's network with its weights.
 
     Raises:
@@ -45,7 +45,7 @@ def _member(run: Run, branch: config.Asmk, place: Place) -> tuple[config.Member,
             allowed="a network of the recipe with pooling=attention",
             remedy=f"correct matching.branches.{branch.name}.member; members are {', '.join(names)}",
         )
-    network = load(run.recipe, read_weights(run.weights), device=place.device)[at]
+    network = load(run.recipe, read_weights(run.weights), device=process.device)[at]
     assert isinstance(network, EmbeddingNetwork)
     return settings, network
 
@@ -57,9 +57,9 @@ class Coder:
         BadInput: the branch's member is no network with local features.
     """
 
-    def __init__(self, run: Run, images: ImageSet, branch: config.Asmk, place: Place, workers: int) -> None:
-        self.run, self.images, self.branch, self.place, self.workers = run, images, branch, place, workers
-        settings, self.network = _member(run, branch, place)
+    def __init__(self, run: Run, images: ImageSet, branch: config.Asmk, process: Process, workers: int) -> None:
+        self.run, self.images, self.branch, self.process, self.workers = run, images, branch, process, workers
+        settings, self.network = _member(run, branch, process)
         self.substitute = substitute_of(run, images)
         self.made_from = made_from.local_features(
             member=config.to_dict(settings),
@@ -86,10 +86,10 @@ class Coder:
             "scales": list(branch.scales),
             "words": self._assigned,
         }
-        table = torch.from_numpy(words).to(self.place.device)
+        table = torch.from_numpy(words).to(self.process.device)
         outputs = [Output(run.described.codes(run.name, self.images.name, branch.name), inputs, ".npz")]
         look = functools.partial(self._look, table)
-        write_in_shards(self.images, outputs, look, title="codes", settings=run.recipe.extract, place=self.place)
+        write_in_shards(self.images, outputs, look, title="codes", settings=run.recipe.extract, process=self.process)
 
     @property
     def _assigned(self) -> int:
@@ -119,7 +119,7 @@ class Coder:
             "ids": ids_digest(images.ids[rows]),
             "role": images.role.value,
             "replaced": sorted(broken),
-            "device": str(self.place.device),
+            "device": str(self.process.device),
             "threads": torch.get_num_threads(),
         }
 
@@ -149,7 +149,7 @@ class Coder:
             scales=scales,
             longest=self.branch.longest,
             count=self.branch.features,
-            place=self.place,
+            process=self.process,
             workers=self.workers,
             substitute=self.substitute,
         )

@@ -31,7 +31,7 @@ from isckit.views.overlays import Box, pasted, substituted
 
 if TYPE_CHECKING:
     from isckit.data.datasets import Substitute
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _POINTS_AN_IMAGE = 100
 """Fewer than train images have: so many are described that there are points enough for fitting."""
 
 
-def describe(run: Run, images: ImageSet, branch: config.Local, *, place: Place, workers: int) -> None:
+def describe(run: Run, images: ImageSet, branch: config.Local, *, process: Process, workers: int) -> None:
     """Extract the keypoints that a branch needs of an image set; of train as many images as its index is fitted on.
 
     Raises:
@@ -64,7 +64,7 @@ def describe(run: Run, images: ImageSet, branch: config.Local, *, place: Place, 
             made_from=_described_from(run, images, branch),
             settings=run.recipe.extract,
             take=_taken(run, images, branch),
-            place=place,
+            process=process,
             workers=workers,
         )
 

@@ -21,10 +21,10 @@ from isckit.types import Matches
 from isckit.views.geometry import View, view_set
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 
-def describe(run: Run, images: ImageSet, branch: config.Pairs, *, place: Place, workers: int) -> None:
+def describe(run: Run, images: ImageSet, branch: config.Pairs, *, process: Process, workers: int) -> None:
     """Write nothing: it looks at pixels when it matches."""
 
 
@@ -41,9 +41,9 @@ def matches(scene: MatchingInputs, branch: config.Pairs, found: Mapping[str, Mat
         MissingInput: matching was begun without images.
     """
     queries, references = scene.opened(scene.queries), scene.opened(scene.references)
-    assert scene.place is not None
+    assert scene.process is not None
     weights = read_weights(scene.run.weights)
-    networks = [load_pair(settings, weights, device=scene.place.device) for settings in branch.networks]
+    networks = [load_pair(settings, weights, device=scene.process.device) for settings in branch.networks]
     views = view_set(("halves", *branch.views))
     asked = first_pass(queries, references, branch, found, views=views)
     scores = _scores(scene, branch, networks, asked, views, "first").mean(axis=1)
@@ -110,7 +110,7 @@ def _scores(
     step: str,
 ) -> np.ndarray:
     queries, references = scene.opened(scene.queries), scene.opened(scene.references)
-    assert scene.place is not None
+    assert scene.process is not None
     return score_pairs(
         networks,
         queries,
@@ -126,6 +126,6 @@ def _scores(
             views=[repr(view) for view in views],
         ),
         settings=scene.run.recipe.extract,
-        place=scene.place,
+        process=scene.process,
         workers=scene.workers,
     )

@@ -15,10 +15,10 @@ from isckit.runs.run import Run
 from isckit.types import Matches
 
 if TYPE_CHECKING:
-    from isckit.engine.distributed import Place
+    from isckit.engine.distributed import Process
 
 
-def describe(run: Run, images: ImageSet, branch: config.Views, *, place: Place, workers: int) -> None:
+def describe(run: Run, images: ImageSet, branch: config.Views, *, process: Process, workers: int) -> None:
     """Write nothing: embeddings are all it looks at."""
 
 
