@@ -57,8 +57,8 @@ def test_a_small_package_passes(done, project):
     [
         ("LICENSE", None, "no LICENSE file"),
         ("LICENSE", "All rights reserved.", "not the text of a known permissive licence"),
-        ("LICENSE", "GNU GENERAL PUBLIC LICENSE\n  Version 3, 29 June 2007", "LICENSE is GPL, which is not permissive"),
-        ("LICENSE", MIT + "for non-commercial use only", "non-commercial use, which is not permissive"),
+        ("LICENSE", "GNU GENERAL PUBLIC LICENSE\n  Version 3, 29 June 2007", "LICENSE is not the text of a known permissive licence"),
+        ("LICENSE", MIT + "for non-commercial use only", "LICENSE is not the text of a known permissive licence"),
         ("README.md", None, "no README"),
         ("README.md", "# kit\n\nRun it.\n\n```json\n{}\n```\n", "no block of shell commands"),
         ("README.md", "# kit\n\n```sh\n```\n", "no block of shell commands"),
@@ -114,16 +114,13 @@ def test_the_checkpoint_needs_weights_their_digest_a_seed_and_live_paths(copy):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (MIT, ("MIT", True)),
-        (BSD2, ("BSD-2-Clause", True)),
-        (BSD2 + " ...\n  Neither  the name of", ("BSD-3-Clause", True)),
-        ((CHECKOUT / "LICENSE").read_text(), ("Apache-2.0", True)),
-        ("Mozilla Public License Version 2.0", ("MPL", False)),
-        ("GNU Lesser General Public License", ("LGPL", False)),
-        (
-            "Creative Commons Attribution-NonCommercial 4.0",
-            ("a Creative Commons licence for non-commercial use", False),
-        ),
+        (MIT, "MIT"),
+        (BSD2, "BSD-2-Clause"),
+        (BSD2 + " ...\n  Neither  the name of", "BSD-3-Clause"),
+        ((CHECKOUT / "LICENSE").read_text(), "Apache-2.0"),
+        ("Mozilla Public License Version 2.0", None),
+        ("GNU Lesser General Public License", None),
+        ("Creative Commons Attribution-NonCommercial 4.0", None),
         ("MIT", None),
     ],
 )
