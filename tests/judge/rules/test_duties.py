@@ -57,7 +57,11 @@ def test_a_small_package_passes(done, project):
     [
         ("LICENSE", None, "no LICENSE file"),
         ("LICENSE", "All rights reserved.", "not the text of a known permissive licence"),
-        ("LICENSE", "GNU GENERAL PUBLIC LICENSE\n  Version 3, 29 June 2007", "LICENSE is not the text of a known permissive licence"),
+        (
+            "LICENSE",
+            "GNU GENERAL PUBLIC LICENSE\n  Version 3, 29 June 2007",
+            "LICENSE is not the text of a known permissive licence",
+        ),
         ("LICENSE", MIT + "for non-commercial use only", "LICENSE is not the text of a known permissive licence"),
         ("README.md", None, "no README"),
         ("README.md", "# kit\n\nRun it.\n\n```json\n{}\n```\n", "no block of shell commands"),
