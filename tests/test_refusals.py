@@ -161,7 +161,7 @@ def test_nan_in_vectors_and_scores_is_found_and_never_scored(copy, mini, assert_
     rows = (folder / "matching.csv").read_text().splitlines()
     rows[2] = rows[2].rsplit(",", 1)[0] + ",nan"
     (folder / "matching.csv").write_text("\n".join(rows) + "\n")
-    assert main(["check", str(folder), "--data", str(mini)]) == 1
+    assert main(["check", str(folder), "--data", str(mini), "--sample", "0"]) == 1
     assert capsys.readouterr().out.count("NaN") >= 2
     for name in ("descriptors.h5", "matching.csv"):
         assert_refused(

@@ -229,7 +229,13 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(disc, tmp_path):
     assert moved > 1e-3
 
 
-def _rank(rank, port, disc, folder, stage):
+STAGES = {
+    kind: config.replace(ONE_STEP, loss={"infonce": config.InfoNce(memory=64), **LOSSES}[kind])
+    for kind in ("infonce", "contrastive", "ntxent", "arcface")
+}
+
+
+def _rank(rank, port, disc, folder):
     os.environ |= {
         "WORLD_SIZE": "2",
         "RANK": str(rank),
@@ -239,26 +245,34 @@ def _rank(rank, port, disc, folder, stage):
     }
     torch.set_num_threads(1)
     with process() as here:
-        given = training_data(disc, disc.train, (stage,))
-        weights = train(staged(stage), given, seed=1, folder=folder, process=here, workers=0)
-        torch.save(weights, folder / f"{rank}.pt")
+        for kind, stage in STAGES.items():
+            given, own = training_data(disc, disc.train, (stage,)), folder / kind
+            weights = train(staged(stage), given, seed=1, folder=own, process=here, workers=0)
+            torch.save(weights, own / f"{rank}.pt")
 
 
-@pytest.mark.parametrize("kind", ["infonce", "contrastive", "ntxent", "arcface"])
-def test_two_processes_train_as_one_does(disc, tmp_path, kind):
-    loss = {"infonce": config.InfoNce(memory=64), **LOSSES}[kind]
-    stage = config.replace(ONE_STEP, loss=loss)
+@pytest.fixture(scope="module")
+def trained_by_two(disc, tmp_path_factory):
+    """Folder of the weights that two processes hold after each of the trainings."""
+    folder = tmp_path_factory.mktemp("two")
+    for kind in STAGES:
+        (folder / kind).mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(r, port, disc, tmp_path, stage)) for r in range(2)]
+    ranks = [context.Process(target=_rank, args=(r, port, disc, folder)) for r in range(2)]
     for one in ranks:
         one.start()
     for one in ranks:
         one.join(240)
-    first, second = (torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in range(2))
-    alone = run(disc, tmp_path / "alone", staged(stage))
+    return folder
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_two_processes_train_as_one_does(disc, tmp_path, trained_by_two, kind):
+    first, second = (torch.load(trained_by_two / kind / f"{r}.pt", weights_only=True) for r in range(2))
+    alone = run(disc, tmp_path, staged(STAGES[kind]))
     for key in alone:
         assert torch.equal(first[key], second[key]), key
         assert torch.allclose(first[key].float(), alone[key].float(), atol=1e-5), key
