@@ -109,7 +109,7 @@ def augment_show(
 
 @guarded
 def recipes_list() -> None:
-    """Names and first lines of all recipes."""
+    """Print names and first lines of all recipes."""
     from isckit.recipes.catalogue import RECIPES
 
     for name, function in RECIPES.items():
@@ -118,7 +118,7 @@ def recipes_list() -> None:
 
 @guarded
 def recipes_show(name: str, settings: Settings = None) -> None:
-    """The resolved values of a recipe."""
+    """Print the resolved values of a recipe."""
     from isckit.config import to_json
     from isckit.recipes.catalogue import recipe as find
 

@@ -67,5 +67,5 @@ def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def written(path: Path) -> str:
-    """A file that was written, with its size."""
+    """Return the line for a file that was written, with its size."""
     return f"{path}  ({path.stat().st_size:,} bytes)"

@@ -110,13 +110,13 @@ def read_freeze(path: Path) -> dict[str, Any]:
 
 
 def seal(record: Mapping[str, Any]) -> str:
-    """sha256 over the canonical JSON of a freeze without its seal: an edited file no longer fits its own."""
+    """Return the sha256 over the canonical JSON of a freeze without its seal: an edited file no longer fits its own."""
     rest = {key: value for key, value in record.items() if key != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def edits(path: Path, record: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the seal of the freeze read from `path`, in words."""
+    """Return what is wrong with the seal of the freeze read from `path`, in words."""
     return [] if record["seal"] == seal(record) else [f"{path.name} was edited: its seal does not fit its content"]
 
 

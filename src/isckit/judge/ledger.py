@@ -112,7 +112,7 @@ def report(
 
 
 def submitted(workspace: Workspace, phase: int, name: str, *, track: str) -> Path:
-    """Where the file of a track lies.
+    """Return where the file of a track lies.
 
     Raises:
         BadInput: it is no track.
@@ -160,7 +160,7 @@ def verify(path: Path) -> list[str]:
 
 
 def hand_ins(lines: list[Entry]) -> list[Entry]:
-    """The hand-ins among the lines of a ledger, each with the score and note that came last."""
+    """Return the hand-ins among the lines of a ledger, each with the score and note that came last."""
     found: dict[int, Entry] = {}
     for entry in lines:
         if entry.of is None:
@@ -173,7 +173,7 @@ def hand_ins(lines: list[Entry]) -> list[Entry]:
 
 
 def table(workspace: Workspace) -> str:
-    """The hand-ins as lines of text: local uAP and Recall@P90 beside the reported ones; "-" where unknown.
+    """Return the hand-ins as lines of text: local uAP and Recall@P90 beside the reported ones; "-" where unknown.
 
     A local score counts only where it is that of the very file handed in.
     """

@@ -21,19 +21,21 @@ PACKAGE = Path(isckit.__path__[0])
 
 
 def code_files(package: Path = PACKAGE) -> dict[str, str]:
-    """sha256 of every source file of a package, by its path in the package, in the order of these paths."""
+    """Return the sha256 of every source file of a package, by its path in the package, in the order of these paths."""
     paths = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
     return {name: file_digest(paths[name]) for name in sorted(paths)}
 
 
 def code_digest(package: Path = PACKAGE) -> str:
-    """sha256 over the sorted list of `code_files`, one "path digest" a line."""
+    """Return the sha256 over the sorted list of `code_files`, one "path digest" a line."""
     lines = (f"{name} {digest}\n" for name, digest in code_files(package).items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def commit(package: Path = PACKAGE) -> dict[str, Any]:
-    """Commit of the checkout that a package lies in, and whether the package differs from it; empty outside of one."""
+    """Return the commit of the checkout that a package lies in, and whether the package differs from it; empty outside
+    of one.
+    """
     answers = []
     for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)]):
         try:
@@ -52,8 +54,8 @@ _RECEIPT = "receipt.json"
 
 
 def parts(workspace: Workspace, name: str) -> dict[str, Path]:
-    """Files of a run that phase 2 may load and never change, recipe aside: those of WORDS, there or not, then whatever
-    else was fitted, by its path in the checkpoint folder.
+    """Return the files of a run that phase 2 may load and never change, recipe aside: those of WORDS, there or not,
+    then whatever else was fitted, by its path in the checkpoint folder.
     """
     known = {"weights": workspace.weights(name), "ensemble": workspace.ensemble(name), "bank": workspace.bank(name)}
     own = workspace.checkpoint(name)
@@ -62,7 +64,7 @@ def parts(workspace: Workspace, name: str) -> dict[str, Path]:
 
 
 def is_further_part(workspace: Workspace, name: str, file: str) -> bool:
-    """Whether a path in the checkpoint folder is that of a part beside those of WORDS.
+    """Return True if a path in the checkpoint folder is that of a part beside those of WORDS.
 
     No parts are the state of trainings, receipts, the recipe, the freeze, hidden files, and those that are not KEPT_IN.
     """
@@ -76,7 +78,7 @@ def is_further_part(workspace: Workspace, name: str, file: str) -> bool:
 
 
 def receipted(folder: Path) -> Iterator[Path]:
-    """Files and folders below a folder that have a receipt, sorted."""
+    """Return the files and folders below a folder that have a receipt, sorted."""
     for receipt in sorted(folder.rglob(f"*{_RECEIPT}")):
         own = (
             receipt.parent if receipt.name == _RECEIPT else receipt.with_name(receipt.name.removesuffix(f".{_RECEIPT}"))
@@ -86,20 +88,20 @@ def receipted(folder: Path) -> Iterator[Path]:
 
 
 def receipt_of(path: Path) -> Path:
-    """Receipt of a folder or file: its own, or where it has none, that of the folder it was made with."""
+    """Return the receipt of a folder or file: its own, or where it has none, that of the folder it was made with."""
     own = receipt_path(path)
     return own if own.is_file() or path.is_dir() else receipt_path(path.parent)
 
 
 def described(workspace: Workspace, name: str, image_set: str, *, first: Iterable[str] = ()) -> dict[str, Path]:
-    """What was described of an image set and has a receipt: the embeddings of members `first`, then all else."""
+    """Return what was described of an image set and has a receipt: the embeddings of members `first`, then all else."""
     place = workspace.embeddings(name, image_set, "member").parent
     found = {path.relative_to(place).as_posix(): path for path in receipted(place)}
     return {what: found[what] for what in [*first, *found] if what in found}
 
 
 def state(workspace: Workspace, name: str, *, descriptors: Path | None = None) -> dict[str, Any]:
-    """Everything that phase 2 may not change, as it stands now; None for a part that is not there.
+    """Return everything that phase 2 may not change, as it stands now; None for a part that is not there.
 
     Args:
         workspace, name: the run.
@@ -133,7 +135,7 @@ def reference_rows(descriptors: Path) -> str:
 
 
 def compare(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Everything that changed since a freeze, in words: each code file, fitted part, recipe value and package.
+    """Return everything that changed since a freeze, in words: each code file, fitted part, recipe value and package.
 
     Args:
         frozen: a freeze.
@@ -148,7 +150,7 @@ def compare(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def model_changes(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Of weights, fitted parts and recipe, what changed since a freeze."""
+    """Return of weights, fitted parts and recipe, what changed since a freeze."""
     there, here = frozen["artifacts"], now["artifacts"]
     changes = [
         f"{WORDS.get(part, part)} {_fate(part, there, here)}"
@@ -168,7 +170,7 @@ def _fate(part: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def code_changes(frozen: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Of code files and packages, what changed since a freeze."""
+    """Return of code files and packages, what changed since a freeze."""
     before, after = frozen["code"], now["code"]
     changes = [
         f"code file {name} {'is new' if name not in before else 'is gone' if name not in after else 'changed'}"

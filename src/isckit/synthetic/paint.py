@@ -12,14 +12,14 @@ Rng = np.random.Generator
 
 
 def plane(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates x, y of every pixel, (h, w) each; the short side spans -1..1 and y points down."""
+    """Return coordinates x, y of every pixel, (h, w) each; the short side spans -1..1 and y points down."""
     scale = 2.0 / min(h, w)
     y, x = np.mgrid[:h, :w].astype(np.float32)
     return (x - w / 2) * scale, (y - h / 2) * scale
 
 
 def noise(rng: Rng, h: int, w: int, *, cells: float = 4, octaves: int = 5, stretch: float = 1.0) -> np.ndarray:
-    """Fractal value noise, (h, w) in 0..1; `cells` bumps along the short side, `stretch` times wider than high."""
+    """Return fractal noise, (h, w) in 0..1; `cells` bumps along the short side, `stretch` times wider than tall."""
     total, gain, unit = np.zeros((h, w), np.float32), 1.0, min(h, w)
     for octave in range(octaves):
         rows, columns = (max(2, round(cells * 2**octave * n / unit)) for n in (h, w / stretch))
@@ -30,12 +30,12 @@ def noise(rng: Rng, h: int, w: int, *, cells: float = 4, octaves: int = 5, stret
 
 
 def stretched(values: np.ndarray) -> np.ndarray:
-    """The values mapped onto 0..1."""
+    """Return the values mapped onto 0..1."""
     return (values - values.min()) / max(float(np.ptp(values)), 1e-6)
 
 
 def line(rng: Rng, n: int, *, cells: float, octaves: int = 5) -> np.ndarray:
-    """One fractal line of n points in -0.5..0.5 with `cells` bumps: a ridge, a curve of a chart."""
+    """Return one fractal line of n points in -0.5..0.5 with `cells` bumps: a ridge, a curve of a chart."""
     total, at = np.zeros(n), np.linspace(0, 1, n)
     for octave in range(octaves):
         knots = rng.random(2 + round(cells * 2**octave))
@@ -44,7 +44,7 @@ def line(rng: Rng, n: int, *, cells: float, octaves: int = 5) -> np.ndarray:
 
 
 def palette(rng: Rng, n: int, *, saturation: float = 0.9) -> np.ndarray:
-    """(n, 3) colours that go together, from dark to light: hues around one or two centres."""
+    """Return (n, 3) colours that go together, from dark to light: hues around one or two centres."""
     hue = rng.uniform(0, 360) + rng.choice([0.0, rng.uniform(90, 180)], n) + rng.normal(0, 22, n)
     chroma = rng.uniform(0.2, 1, n) * saturation * rng.uniform(0.4, 1)
     value = np.linspace(rng.uniform(0.08, 0.45), rng.uniform(0.85, 1), n) + rng.normal(0, 0.05, n)
@@ -53,18 +53,18 @@ def palette(rng: Rng, n: int, *, saturation: float = 0.9) -> np.ndarray:
 
 
 def tint(rng: Rng, *swatches: tuple[float, float, float], spread: float = 0.05) -> np.ndarray:
-    """One of the given colours, (3,), a little off."""
+    """Return one of the given colours, (3,), a little off."""
     return (np.array(swatches[rng.integers(len(swatches))]) + rng.normal(0, spread, 3)).clip(0, 1).astype(np.float32)
 
 
 def ramp(colours: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Colours interpolated at positions in 0..1: (..., 3)."""
+    """Return colours interpolated at positions in 0..1: (..., 3)."""
     table = cv2.resize(np.ascontiguousarray(colours[None]), (256, 1), interpolation=cv2.INTER_LINEAR)[0]
     return table[(position.clip(0, 1) * 255).astype(np.uint8)]
 
 
 def textures(rng: Rng, h: int, w: int) -> np.ndarray:
-    """(7, h, w) grey textures in 0..1: stripes, weave, checks, dots, wood, cloud and grain."""
+    """Return (7, h, w) grey textures in 0..1: stripes, weave, checks, dots, wood, cloud and grain."""
     x, y = plane(h, w)
     turn = rng.uniform(0, np.pi)
     u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
@@ -83,7 +83,9 @@ def textures(rng: Rng, h: int, w: int) -> np.ndarray:
 
 
 def blob(rng: Rng, x: float, y: float, radius: float) -> np.ndarray:
-    """Outline of a random shape in pixels, (points, 1, 2) int32: triangle to hexagon, petal flower or pebble."""
+    """Return the outline of a random shape in pixels, (points, 1, 2) int32: triangle to hexagon, petal flower or
+    pebble.
+    """
     corners = int(rng.choice([3, 4, 4, 5, 6, 48, 48]))
     angle = np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 48 else np.linspace(0, 2 * np.pi, 48)
     wave = rng.uniform(0, 0.45) * np.cos(rng.integers(2, 7) * angle + rng.uniform(0, 6)) if corners == 48 else 0.0
@@ -106,7 +108,7 @@ def paint_regions(rng: Rng, regions: np.ndarray, colours: np.ndarray) -> np.ndar
 
 
 def outlines(regions: np.ndarray) -> np.ndarray:
-    """(h, w) float32, 1 where neighbouring pixels belong to different regions, softened."""
+    """Return (h, w) float32, 1 where neighbouring pixels belong to different regions, softened."""
     edge = np.zeros(regions.shape, np.float32)
     edge[1:] = regions[1:] != regions[:-1]
     edge[:, 1:] = np.maximum(edge[:, 1:], regions[:, 1:] != regions[:, :-1])
@@ -114,7 +116,7 @@ def outlines(regions: np.ndarray) -> np.ndarray:
 
 
 def dead_leaves(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Textured shapes dropped on each other, sizes by a power law (Lee, Mumford & Huang 2001)."""
+    """Draw textured shapes dropped on each other, sizes by a power law (Lee, Mumford & Huang 2001)."""
     n = int(rng.integers(50, 320))
     regions = np.zeros((h, w), np.int32)
     radii = (0.035 * min(h, w) * rng.random(n) ** -0.6).clip(0, 0.33 * min(h, w))
@@ -125,7 +127,7 @@ def dead_leaves(rng: Rng, h: int, w: int) -> np.ndarray:
 
 
 def mosaic(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Voronoi cells with lead lines over a cloudy motif: stained glass, cracked earth, pebbles."""
+    """Draw Voronoi cells with lead lines over a cloudy motif: stained glass, cracked earth, pebbles."""
     n = int(rng.integers(25, 260))
     sites = np.ones((h, w), np.uint8)
     spread = rng.choice([0.25, 0.5, 1.0])
@@ -142,7 +144,7 @@ def mosaic(rng: Rng, h: int, w: int) -> np.ndarray:
 
 
 def julia(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Julia set just outside the main cardioid, smooth escape time, turned and zoomed (Peitgen & Richter 1986)."""
+    """Draw a Julia set just outside the cardioid, smooth escape time, turned and zoomed (Peitgen & Richter 1986)."""
     x, y = plane(h, w)
     t = rng.uniform(0, 2 * np.pi)
     c = np.complex64((0.5 * np.exp(1j * t) - 0.25 * np.exp(2j * t)) * rng.uniform(1.02, 1.12))
@@ -163,7 +165,9 @@ def julia(rng: Rng, h: int, w: int) -> np.ndarray:
 
 
 def flame(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Fractal flame: random affine maps with bent coordinates, turned copies, log density (Draves & Reckase 2003)."""
+    """Draw a fractal flame: random affine maps with bent coordinates, turned copies, log density (Draves & Reckase
+    2003).
+    """
     maps, n = int(rng.integers(3, 6)), 6000
     linear = rng.normal(0, 0.6, (maps, 2, 2)).astype(np.float32)
     linear /= np.maximum(0.6, np.linalg.norm(linear, 2, (1, 2)) / 0.9)[:, None, None].astype(np.float32)
@@ -214,7 +218,7 @@ def _density(rng: Rng, p: np.ndarray, tone: np.ndarray, h: int, w: int) -> tuple
 
 
 def marble(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Sinusoids bent by noise that is bent by noise, with veins: marble, agate, oil on water."""
+    """Draw sinusoids bent by noise that is bent by noise, with veins: marble, agate, oil on water."""
     x, y = plane(h, w)
     first, second = noise(rng, h, w, cells=2, octaves=6), noise(rng, h, w, cells=rng.uniform(2, 5), octaves=6)
     bend, (fx, fy, fr) = rng.uniform(2, 9), rng.uniform(1, 9, 3)
@@ -227,7 +231,7 @@ def marble(rng: Rng, h: int, w: int) -> np.ndarray:
 
 
 def kaleidoscope(rng: Rng, h: int, w: int) -> np.ndarray:
-    """A patch of leaves seen in mirrors: mandalas, tiles and rugs."""
+    """Draw a patch of leaves seen in mirrors: mandalas, tiles and rugs."""
     patch = dead_leaves(rng, 160, 160)
     x, y = plane(h, w)
     x, y = x - rng.normal(0, 0.2), y - rng.normal(0, 0.2)

@@ -61,7 +61,7 @@ JOINED: Mapping[int, float] = {1: 0.25, 2: 0.35}
 
 
 def draw_edits(rng: np.random.Generator, phase: int) -> tuple[str, ...]:
-    """Names of the ops of one query: of each kind one at most, in random order but for a crop and a join."""
+    """Return the names of the ops of one query: of each kind one at most, in random order but for a crop and a join."""
     kinds = EDITS[phase]
     steps = int(rng.integers(*STEPS[phase], endpoint=True))
     chosen = rng.permutation([kind for kind in kinds if kind != JOIN])[:steps].tolist()
@@ -112,17 +112,17 @@ class Plan:
 
     @property
     def copies(self) -> int:
-        """Queries of a phase that are copies of a reference."""
+        """Return how many queries of a phase are copies of a reference."""
         return max(round(self.positives * self.queries), int(self.positives > 0))
 
     @property
     def props(self) -> int:
-        """Pictures that edits lay over or under others."""
+        """Return how many pictures edits lay over or under others."""
         return 2 + self.queries // 5
 
     @property
     def pictures(self) -> int:
-        """Pictures that the set is made of: the props are the last of them."""
+        """Return how many pictures the set is made of: the props are the last of them."""
         return self.train + self.references + len(PHASES) * (self.queries - self.copies) + self.props
 
 
@@ -138,7 +138,7 @@ class Task:
 
     @property
     def image_id(self) -> str:
-        """File name without ending."""
+        """Return the file name without ending."""
         return Path(self.path).stem
 
 
@@ -161,7 +161,7 @@ def make_plan(
     size: int,
     photos: str,
 ) -> Plan:
-    """The plan for the wanted numbers; 0 takes the automatic one.
+    """Return the plan for the wanted numbers; 0 takes the automatic one.
 
     Args:
         available: photos at hand, None if pictures are drawn from nothing.
@@ -185,7 +185,7 @@ def make_plan(
 
 
 def draw_tasks(plan: Plan) -> list[Task]:
-    """Every image file of the plan: train, references, queries of phase 1, queries of phase 2."""
+    """Return every image file of the plan: train, references, queries of phase 1, queries of phase 2."""
     rng = np.random.default_rng([plan.seed, 0])
     order = iter(rng.permutation(plan.pictures - plan.props).tolist())
     train = [Task(f"images/train/T{i:06}.jpg", next(order)) for i in range(plan.train)]

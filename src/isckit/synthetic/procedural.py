@@ -11,30 +11,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from isckit.synthetic import paint as abstract
-from isckit.synthetic import scenes as outdoors
-from isckit.synthetic import scenes as printed
-from isckit.synthetic import things as balls
-from isckit.synthetic import things as portraits
-from isckit.synthetic import things as still_life
+from isckit.synthetic import paint, scenes, things
 from isckit.synthetic.paint import Rng, noise, plane
 
 FAMILIES = {
     draw.__name__: draw
     for draw in (
-        abstract.dead_leaves,
-        abstract.mosaic,
-        abstract.julia,
-        abstract.flame,
-        abstract.marble,
-        abstract.kaleidoscope,
-        outdoors.landscape,
-        outdoors.town,
-        outdoors.garden,
-        balls.spheres,
-        still_life.still_life,
-        portraits.portrait,
-        printed.page,
+        *(paint.dead_leaves, paint.mosaic, paint.julia, paint.flame, paint.marble, paint.kaleidoscope),
+        *(scenes.landscape, scenes.town, scenes.garden),
+        *(things.spheres, things.still_life, things.portrait),
+        scenes.page,
     )
 }
 """Every drawing by name."""
@@ -48,7 +34,7 @@ _PHOTOGRAPHS = (
 
 
 def picture(seed: int, *, size: tuple[int, int] | int = 256, family: str | None = None) -> np.ndarray:
-    """The picture of a seed, (height, width, 3) uint8 RGB; equal arguments give equal pixels on one machine.
+    """Return the picture of a seed, (height, width, 3) uint8 RGB; equal arguments give equal pixels on one machine.
 
     Args:
         seed: any non-negative integer.
@@ -62,7 +48,8 @@ def picture(seed: int, *, size: tuple[int, int] | int = 256, family: str | None 
 
 
 def bundled_pictures() -> list[np.ndarray]:
-    """Twelve photographs, (H, W, 3) uint8 RGB each: the quarters of the three that scikit-learn and matplotlib ship.
+    """Return twelve photographs, (H, W, 3) uint8 RGB each: the quarters of the three that scikit-learn and matplotlib
+    ship.
 
     Quarters, because overlapping crops would be copies of each other that no ground truth knows.
     """

@@ -55,7 +55,7 @@ _WALLS = (
 
 
 def landscape(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Mountain ridges in haze under a sky, with a lake that mirrors them or a wood in front."""
+    """Draw mountain ridges in haze under a sky, with a lake that mirrors them or a wood in front."""
     picture = _sky(rng, h, w)
     haze, near = picture[h // 2].mean(0), tint(rng, *_ROCKS) * rng.uniform(0.7, 1.3)
     y, layers = np.arange(h)[:, None], int(rng.integers(2, 6))
@@ -109,7 +109,7 @@ def _wood(rng: Rng, picture: np.ndarray) -> np.ndarray:
 
 
 def town(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Rows of houses with lit or dark windows, roofs and haze, under a sky."""
+    """Draw rows of houses with lit or dark windows, roofs and haze, under a sky."""
     picture = _sky(rng, h, w).astype(np.float32)
     night, walls = rng.random() < 0.4, [tint(rng, *_WALLS, spread=0.07) for _ in range(6)]
     if night:
@@ -143,7 +143,7 @@ def _house(rng: Rng, picture: np.ndarray, box: tuple[int, int, int, int], wall: 
 
 
 def garden(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Flowers and leaves at several depths, the far ones out of focus."""
+    """Draw flowers and leaves at several depths, the far ones out of focus."""
     green = np.stack([tint(rng, *_LEAVES) * s for s in (1, 1.6, 2.2, 3)]) + rng.uniform(0, 0.25)
     picture = ramp(green, noise(rng, h, w, cells=rng.uniform(1, 4), octaves=4)).astype(np.float32) * 0.7
     petals, short = palette(rng, 5), min(h, w)
@@ -178,7 +178,7 @@ _LETTERS = list("abcdeghiklmnoprstuvwy  ABDEGMNRST")
 
 
 def page(rng: Rng, h: int, w: int) -> np.ndarray:
-    """A printed page: headline, columns of type, charts and a picture."""
+    """Draw a printed page: headline, columns of type, charts and a picture."""
     paper, ink = 1 - 0.15 * rng.random(3), palette(rng, 3)[0] * 0.6
     picture = np.full((h, w, 3), paper, np.float32)
     band = int(h * rng.uniform(0.08, 0.2))

@@ -11,7 +11,7 @@ from isckit.synthetic.paint import Rng, noise, palette, plane, ramp, textures, t
 
 
 def spheres(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Ray-traced balls with stripes, highlights, shadows and one reflection, on a patterned floor."""
+    """Draw ray-traced balls with stripes, highlights, shadows and one reflection, on a patterned floor."""
     x, y = plane(h, w)
     dip, focus = np.float32(rng.uniform(0.1, 0.5)), rng.uniform(1.4, 2.4)
     rays = np.stack([x, y + dip, np.full_like(x, focus)], -1).reshape(-1, 3)
@@ -42,7 +42,7 @@ class Scene:
 
     @staticmethod
     def drawn(rng: Rng) -> Scene:
-        """A random scene of three to ten balls."""
+        """Return a random scene of three to ten balls."""
         n = int(rng.integers(3, 11))
         radii = rng.uniform(0.25, 1.0, n)
         z = rng.uniform(2.8, 8, n)
@@ -62,7 +62,7 @@ class Scene:
         )
 
     def distances(self, origin: np.ndarray, ray: np.ndarray) -> np.ndarray:
-        """(balls, n) distance along unit rays to each ball, infinity where it is missed."""
+        """Return the (balls, n) distance along unit rays to each ball, infinity where it is missed."""
         along = np.einsum("ij,ij->i", origin, ray) - self.centres @ ray.T
         apart = np.einsum("ij,ij->i", origin, origin) - 2 * self.centres @ origin.T
         root = along**2 - apart + (self.radii**2 - (self.centres**2).sum(1))[:, None]
@@ -70,7 +70,7 @@ class Scene:
         return np.where((root > 0) & (near > 1e-3), near, np.float32(np.inf))
 
     def trace(self, origin: np.ndarray, ray: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Colour, point, normal and whether anything was met, for rays (n, 3) from origins (n, 3)."""
+        """Return colour, point, normal and whether anything was met, for rays (n, 3) from origins (n, 3)."""
         down = np.maximum(ray[:, 1], np.float32(1e-6))
         ground = np.where(ray[:, 1] > 1e-3, np.maximum(1 - origin[:, 1], 0) / down, np.float32(np.inf))
         hits = np.vstack([self.distances(origin, ray), ground])
@@ -110,7 +110,7 @@ class Scene:
 
 
 def still_life(rng: Rng, h: int, w: int) -> np.ndarray:
-    """Vases, bottles and fruit on a table before a papered wall."""
+    """Draw vases, bottles and fruit on a table before a papered wall."""
     bank = textures(rng, h, w)
     wall, cloth = bank[rng.integers(7, size=2)]
     colours = palette(rng, 4, saturation=0.7)
@@ -193,7 +193,7 @@ def _body(
 
 
 def portrait(rng: Rng, h: int, w: int) -> np.ndarray:
-    """A person from the chest up: face, hair, eyes, mouth, perhaps glasses and a hat, before a blurred wall."""
+    """Draw a person from the chest up: face, hair, eyes, mouth, perhaps glasses and a hat, before a blurred wall."""
     wall = ramp(palette(rng, 4), noise(rng, h, w, cells=rng.uniform(1, 4), octaves=4))
     picture = cv2.GaussianBlur(wall, (0, 0), rng.uniform(1, 6))
     skin, hair = tint(rng, *_SKINS, spread=0.02), tint(rng, *_HAIRS, spread=0.03)

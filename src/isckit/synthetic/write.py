@@ -173,11 +173,11 @@ class _Maker:
         return ""
 
     def prop(self, rng: np.random.Generator) -> np.ndarray:
-        """One of the pictures that serve edits alone."""
+        """Return one of the pictures that serve edits alone."""
         return self.picture(self.plan.pictures - 1 - int(rng.integers(self.plan.props)))
 
     def picture(self, number: int) -> np.ndarray:
-        """Picture of a number, (H, W, 3) uint8, at most `size` long.
+        """Return the picture of a number, (H, W, 3) uint8, at most `size` long.
 
         Raises:
             BrokenImage: the photo cannot be decoded, or is too narrow to be edited.

@@ -21,7 +21,7 @@ _BLOCK = 16_384
 
 
 def relative_gap(before: np.ndarray | h5py.Dataset, after: np.ndarray | h5py.Dataset) -> float:
-    """Largest difference as a part of the root mean square of `before`, in blocks of rows.
+    """Return the largest difference as a part of the root mean square of `before`, in blocks of rows.
 
     Infinite where shapes or kinds of values differ; values that are no numbers are the same or infinitely far apart.
     """
@@ -47,7 +47,7 @@ def _over(blocks: Iterable[tuple[Any, Any]]) -> float:
 
 
 def file_gap(before: Path, after: Path) -> float:
-    """Largest `relative_gap` of the arrays of two files of one kind; 0 for equal bytes.
+    """Return the largest `relative_gap` of the arrays of two files of one kind; 0 for equal bytes.
 
     Infinite where one of them has an array that the other has not, and for other bytes of a kind that is not known.
     """
@@ -131,24 +131,26 @@ class Comparison:
 
 
 def compare_files(before: Path, after: Path) -> Comparison:
-    """Bytes of two files. What differing bytes amount to is for the comparisons of their values to say."""
+    """Compare the bytes of two files. What differing bytes amount to is for the comparisons of their values to say."""
     size = before.stat().st_size
     return Comparison(f"{before.name}, {size:,} bytes", 1, file_digest(before) == file_digest(after))
 
 
 def compare_figures(what: str, before: float, after: float) -> Comparison:
-    """A figure reported and measured again."""
+    """Compare a figure reported and measured again."""
     return Comparison(f"{what}, {before:.5f} and {after:.5f}", 1, before == after, abs(before - after))
 
 
 def compare_numbers(before: Path, after: Path, *, what: str) -> Comparison:
-    """All numbers of two files of one kind; infinitely far apart where they hold other things, or cannot be read."""
+    """Compare all numbers of two files of one kind; infinitely far apart where they hold other things, or cannot be
+    read.
+    """
     identical = file_digest(before) == file_digest(after)
     return Comparison(what, 1, identical, 0.0 if identical else file_gap(before, after))
 
 
 def compare_weights(before: Path, after: Path) -> Comparison:
-    """Tensors of two safetensors files, relative to the root mean square of each."""
+    """Compare the tensors of two safetensors files, relative to the root mean square of each."""
     old, new = load_file(before), load_file(after)
     common = [name for name in sorted(old.keys() & new.keys()) if old[name].shape == new[name].shape]
     gaps = {name: relative_gap(old[name], new[name]) for name in common}
@@ -164,7 +166,9 @@ def compare_weights(before: Path, after: Path) -> Comparison:
 
 
 def compare_descriptors(before: Embeddings, after: Embeddings) -> Comparison:
-    """Vectors of the images that both have described; `before` may be an HDF5 dataset, and `after` a sample."""
+    """Compare the vectors of the images that both have described; `before` may be an HDF5 dataset, and `after` a
+    sample.
+    """
     rows = np.minimum(np.searchsorted(before.ids, after.ids), len(before.ids) - 1)
     known = before.ids[rows] == after.ids
     gaps, identical = np.zeros(len(after.ids)), True
@@ -191,7 +195,7 @@ def compare_descriptors(before: Embeddings, after: Embeddings) -> Comparison:
 
 
 def compare_matches(before: Matches, after: Mapping[tuple[str, str], float], *, whole: bool) -> Comparison:
-    """Scores of the pairs that both have; relative to the larger of the score and the spread of all scores.
+    """Compare the scores of the pairs that both have; relative to the larger of the score and the spread of all scores.
 
     Args:
         before: the submission.

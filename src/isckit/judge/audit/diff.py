@@ -43,25 +43,26 @@ class _Side:
         return self.manifest["checkpoint"].get(known[part].name if known else part, {})
 
     def further(self) -> set[str]:
-        """What was fitted beside PCA and bank."""
+        """Return what was fitted beside PCA and bank."""
         files = self.manifest["checkpoint"]
         return {file for file in files if is_further_part(self.case.workspace, self.case.name, file)}
 
     def foreign(self) -> list[str]:
-        """Submission files that are not those of the manifest."""
+        """Return the submission files that are not those of the manifest."""
         records = self.manifest["artifacts"]
         files = artifact_files(self.case)
         return [name for name in files if file_digest(files[name]) != records.get(name, {}).get("sha256")]
 
     def listing(self, image_set: str) -> str | None:
-        """What receipts know an image set by: digest of ids and sizes."""
+        """Return what receipts know an image set by: digest of ids and sizes."""
         receipts = self.manifest["embeddings"].items()
         told = (r["made_from"].get("images") for key, r in receipts if key.startswith(f"{image_set}/"))
         return next((listing for listing in told if listing), None)
 
 
 def explain(first: Path, second: Path) -> str:
-    """In words, why two submissions differ: `first` is "there", `second` is "now". Phases and roots may differ too.
+    """Return in words why two submissions differ: `first` is "there", `second` is "now". Phases and roots may differ
+    too.
 
     Raises:
         MissingInput: one of them has no manifest.

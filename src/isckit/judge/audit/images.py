@@ -47,7 +47,7 @@ class ImageDigests:
 
     @cached_property
     def digest(self) -> str:
-        """One sha256 over the lines "id sha256" of all images, in the order of their ids."""
+        """Return one sha256 over the lines "id sha256" of all images, in the order of their ids."""
         sha = hashlib.sha256()
         for start in range(0, len(self.ids), SHARD):
             part = slice(start, start + SHARD)
@@ -56,12 +56,12 @@ class ImageDigests:
         return sha.hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """What a manifest says of the set."""
+        """Return what a manifest says of the set."""
         return {"role": self.role.value, "images": len(self.ids), "bytes": self.bytes, "digest": self.digest}
 
 
 def digest_images(images: ImageSet, folder: Path, *, workers: int, trust: bool = True) -> ImageDigests:
-    """sha256 of the file of every image; equal for a folder and its zip archive.
+    """Return the sha256 of the file of every image; equal for a folder and its zip archive.
 
     Args:
         images: the set.
@@ -266,7 +266,7 @@ class Changes:
 
 
 def changed(before: ImageDigests, now: ImageDigests) -> Changes:
-    """Which images of a set are not what they were."""
+    """Return which images of a set are not what they were."""
     common, old, new = np.intersect1d(before.ids, now.ids, assume_unique=True, return_indices=True)
     differ = (before.digests[old] != now.digests[new]).any(axis=1)
     ids, was, became = common[differ], before.digests[old[differ]], now.digests[new[differ]]
@@ -281,7 +281,7 @@ def changed(before: ImageDigests, now: ImageDigests) -> Changes:
 
 
 def same_bytes(first: ImageDigests, second: ImageDigests) -> list[tuple[str, str]]:
-    """All pairs (id of the first set, id of the second) of byte-identical files, by the ids of the first."""
+    """Return all pairs (id of the first set, id of the second) of byte-identical files, by the ids of the first."""
     left, right = _equal_rows(first.digests, second.digests)
     return list(zip(first.ids[left].tolist(), second.ids[right].tolist(), strict=True))
 

@@ -71,18 +71,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def image_sets(case: Case) -> tuple[str, str, str]:
-    """The image sets that a submission of this phase is made from."""
+    """Return the image sets that a submission of this phase is made from."""
     return "train", "references", query_set(case.phase)
 
 
 def checkpoint_files(case: Case) -> dict[str, Path]:
-    """Files of the checkpoint folder by their path in it, receipts aside: these stand with what they are about."""
+    """Return the files of the checkpoint folder by their path in it, receipts aside: these stand with what they are
+    about.
+    """
     paths = {path.relative_to(case.checkpoint).as_posix(): path for path in case.checkpoint.rglob("*")}
     return {name: path for name, path in sorted(paths.items()) if path.is_file() and _counts(path)}
 
 
 def artifact_files(case: Case) -> dict[str, Path]:
-    """Submission files of both tracks."""
+    """Return the submission files of both tracks."""
     return {
         path.name: path for path in sorted(case.folder.iterdir()) if path.suffix in TRACK_SUFFIXES and _counts(path)
     }

@@ -39,7 +39,7 @@ _DAMAGE = (
 
 
 def file_record(path: Path) -> dict[str, Any]:
-    """sha256, bytes, and where there are any, receipt and parts of a file.
+    """Return sha256, bytes, and where there are any, receipt and parts of a file.
 
     Raises:
         BadInput: a file of tensors or arrays is damaged, or a receipt is.
@@ -53,7 +53,7 @@ def file_record(path: Path) -> dict[str, Any]:
 
 
 def bare(receipt: dict[str, Any]) -> dict[str, Any]:
-    """A receipt without its cost: clocks have a section of their own."""
+    """Return a receipt without its cost: clocks have a section of their own."""
     return receipt | {"facts": {key: value for key, value in receipt["facts"].items() if key != "cost"}}
 
 
@@ -168,7 +168,7 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def receipt_changes(path: Path, recorded: dict[str, Any]) -> list[str]:
-    """In which values the receipt of a file or folder differs from the one recorded, in words."""
+    """Return in which values the receipt of a file or folder differs from the one recorded, in words."""
     if not receipt_of(path).is_file():
         return ["its receipt is gone"]
     try:
@@ -182,7 +182,7 @@ Manifest = Mapping[str, Any]
 
 
 def inconsistencies(case: Case, manifest: Manifest) -> list[str]:
-    """Receipts that name other inputs than the manifest records, in words.
+    """Return the receipts that name other inputs than the manifest records, in words.
 
     Digests stand for the files, which are compared with them elsewhere: a file that changed is not told here again.
     """

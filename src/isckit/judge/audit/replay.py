@@ -54,7 +54,7 @@ class Replay:
 
     @property
     def passed(self) -> bool:
-        """Identical on the same machine and device; within the tolerance elsewhere."""
+        """Return True if identical on the same machine and device; within the tolerance elsewhere."""
         limit = self.allowed if self.elsewhere else 0.0
         return all(found.identical or (found.largest <= limit and not found.missing) for found in self.comparisons)
 

@@ -58,7 +58,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the submission."""
+        """Return True if nothing speaks against the submission."""
         return not self.changes
 
     def __str__(self) -> str:

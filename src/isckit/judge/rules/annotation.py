@@ -65,7 +65,9 @@ class Labels:
 
 
 def no_annotation(case: Case) -> Finding:
-    """No file of the checkpoint or of the package is keyed by phase-2 ids. What a hand did outside leaves no trace."""
+    """Judge rule 5.3: no file of the checkpoint or of the package is keyed by phase-2 ids. What a hand did outside
+    leaves no trace.
+    """
     own, package = case.checkpoint, case.project
     places = [(path, path.relative_to(own.parent)) for path in sorted(own.rglob("*")) if path.is_file()]
     places += [(path, path.relative_to(package)) for path in package_files(package) if not path.is_relative_to(own)]
@@ -101,7 +103,8 @@ def no_annotation(case: Case) -> Finding:
 
 
 def package_files(project: Path) -> Iterator[Path]:
-    """Files that make up a package, sorted: no links, tools, caches, and at the top no data and results of runs.
+    """Return the files that make up a package, sorted: no links, tools, caches, and at the top no data and results of
+    runs.
 
     Where the kit is installed without a checkout, the package is the kit's own folder.
     """
@@ -115,7 +118,7 @@ def package_files(project: Path) -> Iterator[Path]:
 
 
 def labels_in(path: Path) -> Labels | None:
-    """Labels of phase-2 queries in one file, or None.
+    """Return labels of phase-2 queries in one file, or None.
 
     In text, an id is labelled if it is a mapping's key or shares its line with a separator and a reference id, a number
     or a word such as "true"; CSV, TSV, JSON and YAML may hold nothing beside an id at all. So a bare list of ids is no

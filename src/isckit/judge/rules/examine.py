@@ -26,7 +26,7 @@ from isckit.types import BadInput, KitError, MissingInput
 
 
 def frozen(case: Case) -> Finding:
-    """Everything that phase 1 deposited is still as it was: every file and value that changed is named.
+    """Judge rule 5.8: everything that phase 1 deposited is still as it was: every file and value that changed is named.
 
     The deposited file counts where one is given, else the freeze beside the weights, which proves no time.
     """
@@ -53,7 +53,9 @@ def frozen(case: Case) -> Finding:
 
 
 def submission_count(case: Case) -> Finding:
-    """At most three hand-ins a track in phase 2, none of them removed, and the files as they were last handed in."""
+    """Judge rule 5.10: at most three hand-ins a track in phase 2, none of them removed, and the files as they were last
+    handed in.
+    """
     path = case.workspace.ledger
     problems, handed = verify(path), hand_ins(entries(path))
     if not handed and not problems:
@@ -85,7 +87,7 @@ def _changed(case: Case, entry: Entry) -> list[str]:
 
 
 def limits_on_form(case: Case) -> Finding:
-    """Both files keep to the official formats and limits."""
+    """Judge rule 5.7: both files keep to the official formats and limits."""
     faults = form_faults(case) if case.form is None else case.form
     problems = [f"{name}: {fault}" for name, found in faults.items() for fault in found]
     against = "the image sets at hand" if case.disc else "the ids of DISC21"

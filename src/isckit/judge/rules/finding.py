@@ -41,7 +41,7 @@ class Finding:
 
 
 def judged(problems: list[str], level: Level, examined: str, *, note: str = "") -> Finding:
-    """Failed with all problems named, or passed with the note."""
+    """Return failed with all problems named, or passed with the note."""
     return Finding("failed" if problems else "passed", level, examined, "; ".join(problems) or note)
 
 
@@ -111,17 +111,17 @@ class Case:
 
     @property
     def folder(self) -> Path:
-        """The submission folder."""
+        """Return the submission folder."""
         return self.workspace.submission(self.phase, self.name)
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of weights, fitted parts and training logs."""
+        """Return the folder of weights, fitted parts and training logs."""
         return self.workspace.checkpoint(self.name)
 
     @property
     def recipe(self) -> config.Recipe:
-        """The resolved recipe. Raises MissingInput where there is none."""
+        """Return the resolved recipe. Raises MissingInput where there is none."""
         return config.from_dict(read_json(self.workspace.recipe(self.name)))
 
 

@@ -27,7 +27,7 @@ from isckit.vectors.pca import load_pca
 
 
 def fitted_on_train(case: Case) -> Finding:
-    """All fitted parts were fitted on train images, and are what the submission was made with."""
+    """Judge rule 5.5-fit: all fitted parts were fitted on train images, and are what the submission was made with."""
     if not case.workspace.ensemble(case.name).is_file():
         return Finding("unknown", "none", f"no fitted parts in {case.checkpoint}")
     problems = _declared(case)

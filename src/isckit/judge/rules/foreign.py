@@ -98,7 +98,7 @@ def _with_experiments(
 def examine_file(
     path: Path, *, phase: int | None, disc: Disc | None, against: Path | None = None
 ) -> list[tuple[Rule, Finding]]:
-    """One finding for every rule on one submission file, without the pipeline that made it.
+    """Return one finding for every rule on one submission file, without the pipeline that made it.
 
     A rule fails where form or numbers cannot come from a pipeline that keeps it; all but form are unknown otherwise.
 
@@ -123,7 +123,7 @@ def examine_file(
 
 
 def suspected(suspicions: list[Suspicion], missing: str) -> Finding:
-    """Failed where a test found what an honest pipeline cannot produce; else unknown, for want of `missing`."""
+    """Return failed where a test found what an honest pipeline cannot produce; else unknown, for want of `missing`."""
     words = [str(suspicion) for suspicion in suspicions if suspicion.suspicious]
     if words:
         return judged(words, "proven", f"numbers of every row, {len(suspicions)} tests")

@@ -80,7 +80,7 @@ def check_matches_form(
     reference_ids: np.ndarray | None = None,
     phase: int | None = None,
 ) -> list[Fault]:
-    """Every fault of a Matching track file; an empty list for a clean one.
+    """Return every fault of a Matching track file; an empty list for a clean one.
 
     Args:
         path: CSV file.
@@ -115,7 +115,8 @@ def check_descriptors_form(
     reference_ids: np.ndarray | None = None,
     phase: int | None = None,
 ) -> list[Fault]:
-    """Every fault of a Descriptor track file; an empty list for a clean one. Memory is bounded by blocks of rows.
+    """Return every fault of a Descriptor track file; an empty list for a clean one. Memory is bounded by blocks of
+    rows.
 
     Args:
         path: HDF5 file.
@@ -242,7 +243,7 @@ def _scan(matrix: h5py.Dataset, anchor: np.ndarray) -> tuple[dict[str, np.ndarra
 
 
 def fault(code: str, seen: str = "", *, rows: np.ndarray | None = None, count: int | None = None) -> Fault:
-    """A fault of the table: what was seen, and its rows or its count."""
+    """Return a fault of the table: what was seen, and its rows or its count."""
     shown = () if rows is None else tuple(rows[:10].tolist())
     number = count if count is not None else 1 if rows is None else len(rows)
     return Fault(code, CODES[code] + (f": {seen}" if seen else ""), shown, number)
@@ -251,7 +252,7 @@ def fault(code: str, seen: str = "", *, rows: np.ndarray | None = None, count: i
 def id_faults(
     ids: np.ndarray, side: str, expected: np.ndarray | None, phase: int | None, *, lines: np.ndarray, track: int
 ) -> list[Fault]:
-    """Faulty ids of one column, each under one code only.
+    """Return the faulty ids of one column, each under one code only.
 
     Args:
         ids: (n,) text.
@@ -290,13 +291,13 @@ def id_faults(
 
 
 def file_faults(path: Path, *, phase: int | None, disc: Disc | None) -> list[Fault]:
-    """Faults of one file: a CSV of matches, or anything else as descriptors."""
+    """Return the faults of one file: a CSV of matches, or anything else as descriptors."""
     check = check_matches_form if path.suffix == ".csv" else check_descriptors_form
     queries = ids_of(disc, query_set(phase)) if phase else None
     return check(path, query_ids=queries, reference_ids=ids_of(disc, "references"), phase=phase)
 
 
 def ids_of(disc: Disc | None, image_set: str) -> np.ndarray | None:
-    """Ids of an image set, where it is at hand."""
+    """Return the ids of an image set, where it is at hand."""
     images = getattr(disc, image_set) if disc else None
     return images.ids if images is not None else None

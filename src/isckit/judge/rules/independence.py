@@ -27,7 +27,7 @@ from isckit.types import Embeddings, Matches
 
 
 def matching_steps(recipe: config.Recipe) -> list[str]:
-    """All steps from descriptions to the list, in their order."""
+    """Return all steps from descriptions to the list, in their order."""
     settings = recipe.matching
     steps = [
         f"{branch.kind} {branch.name}" if branch.name != branch.kind else branch.name for branch in settings.branches
@@ -39,7 +39,7 @@ def matching_steps(recipe: config.Recipe) -> list[str]:
 
 
 def dependences(recipe: config.Recipe) -> list[Dependence]:
-    """The steps that look at other images, in their order."""
+    """Return the steps that look at other images, in their order."""
     settings = recipe.matching
     found = [step for b in settings.branches for step in b.dependences(final=_final(settings, b))]
     if settings.fusion.kind == "ranks":
@@ -79,7 +79,9 @@ class Gap(NamedTuple):
 
 
 def independent_descriptors(case: Case) -> Finding:
-    """A descriptor depends on its own image and on fixed parameters, not on other queries or references."""
+    """Judge rule 5.5: a descriptor depends on its own image and on fixed parameters, not on other queries or
+    references.
+    """
     path = case.workspace.descriptors(case.phase, case.name)
     if not path.is_file():
         return Finding("passed", "none", "no descriptor file")
@@ -104,7 +106,9 @@ def independent_descriptors(case: Case) -> Finding:
 
 
 def independent_pairs(case: Case) -> Finding:
-    """The score of a pair is the same as if there were no other images, and no pair is left out for another's sake."""
+    """Judge rule 5.4: the score of a pair is the same as if there were no other images, and no pair is left out for
+    another's sake.
+    """
     path = case.workspace.matches(case.phase, case.name)
     if not path.is_file():
         return Finding("passed", "none", "no matching file")
@@ -120,7 +124,8 @@ def independent_pairs(case: Case) -> Finding:
 
 
 def tolerance(case: Case) -> float:
-    """Largest difference allowed, by the devices of the submission and of this machine, and by the recipe's precision.
+    """Return the largest difference allowed, by the devices of the submission and of this machine, and by the recipe's
+    precision.
 
     A submission without records of its making is held to the limit of the machine that it is recomputed on.
     """
@@ -187,7 +192,8 @@ class _Rows:
         return max(abs(score), self.spread)
 
     def leaves_out(self, query: str, score: float, allowed: float) -> bool:
-        """Whether neither a cut of the scores over all queries, nor one of the rows per query, explains that it lacks.
+        """Return True if neither a cut of the scores over all queries, nor one of the rows per query, explains that it
+        lacks.
 
         Other rows of the query that score less, or a query with fewer rows than others, say that its rows were chosen
         by something else than scores.

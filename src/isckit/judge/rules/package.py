@@ -61,7 +61,9 @@ _SHOWN = 5
 
 
 def external_data(case: Case) -> Finding:
-    """Every source of weights and images outside the competition's data has an entry with address and licence."""
+    """Judge rule 5.6: every source of weights and images outside the competition's data has an entry with address and
+    licence.
+    """
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe")
     recipe = case.recipe
@@ -79,14 +81,16 @@ Part = config.Network | config.PairNetwork | config.Detector
 
 
 def start_of(part: Part) -> tuple[str, str]:
-    """What a trained part begins with: its architecture, and "none", "hub" or a weight file."""
+    """Return what a trained part begins with: its architecture, and "none", "hub" or a weight file."""
     if isinstance(part, config.Detector):
         return part.architecture, part.pretrained
     return part.backbone.name, part.backbone.pretrained
 
 
 def refers_to(entry: config.External, member: Part) -> bool:
-    """Whether an entry is about the weights that a part begins with: by architecture, file name or the part's name."""
+    """Return True if an entry is about the weights that a part begins with: by architecture, file name or the part's
+    name.
+    """
     return (
         _is_named(entry, member) or re.search(rf"(?<![\w.-]){re.escape(member.name)}(?![\w-])", entry.use) is not None
     )
@@ -97,7 +101,7 @@ def _is_named(entry: config.External, member: Part) -> bool:
 
 
 def licence_class(licence: str) -> str:
-    """Class of an SPDX expression: "permissive", "restricted" (non-commercial, research only) or "unknown"."""
+    """Return the class of a licence (SPDX): "permissive", "restricted" (non-commercial, research only) or "unknown"."""
     parts = [part.strip(" ()") for part in re.split(r"\s(?:AND|OR)\s", licence)]
     known = {name.lower() for name in PERMISSIVE}
     if all(part.lower() in known for part in parts):
@@ -163,7 +167,9 @@ def _installed(case: Case) -> list[str]:
 
 
 def winners_duties(case: Case) -> Finding:
-    """The package has a permissive licence, commands, a lock, a seed, live paths, weights and others' licences."""
+    """Judge rule 5.9: the package has a permissive licence, commands, a lock, a seed, live paths, weights and others'
+    licences.
+    """
     project, licences = case.project, _top(case.project, "LICENSE*", "LICENCE*", "COPYING*")
     if not licences and not (project / "pyproject.toml").is_file():
         return Finding("unknown", "none", "nothing", f"{project} has no licence and no pyproject.toml: no checkout")

@@ -78,7 +78,7 @@ class Suspicion:
 
 
 def silent(name: str, why: str) -> Suspicion:
-    """A test that cannot say anything."""
+    """Return a test that cannot say anything."""
     return Suspicion(name, None, None, None, False, why)
 
 
@@ -119,7 +119,9 @@ def suspect_descriptors(path: Path) -> list[Suspicion]:
 
 
 def row_keys(block: np.ndarray) -> np.ndarray:
-    """(n, d) float32 to (n,) uint64: equal rows get equal keys, others do with a chance of about 2**-63."""
+    """Return uint64 keys (n,) of float32 rows (n, d): equal rows get equal keys, others do with a chance of about
+    2**-63.
+    """
     mixer = np.random.default_rng(0).integers(2**63, size=block.shape[1], dtype=np.uint64) * 2 + 1
     return (np.ascontiguousarray(block, np.float32).view(np.uint32) * mixer).sum(axis=1)
 

@@ -32,7 +32,7 @@ _PLAIN = (Role.QUERY.value, Role.REFERENCE.value)
 
 
 def no_augmentation(case: Case) -> Finding:
-    """No image made from a query or reference trains anything."""
+    """Judge rule 5.1: no image made from a query or reference trains anything."""
     logs = training_logs(case.checkpoint)
     epochs = sum(len(log) for log in logs.values())
     problems = [
@@ -76,7 +76,7 @@ def _same_files(case: Case, disc: Disc) -> tuple[list[str], str]:
 
 
 def public_pairs(case: Case) -> Finding:
-    """Queries that trained anything are of the public half of phase 1, and every one of them is listed."""
+    """Judge rule 5.2: queries that trained anything are of the public half of phase 1, and all are listed."""
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe and no training logs")
     logs = training_logs(case.checkpoint)
@@ -98,7 +98,7 @@ def public_pairs(case: Case) -> Finding:
 
 
 def seen_queries(checkpoint: Path) -> np.ndarray:
-    """Sorted ids of the queries that trained anything, as far as the training logs list them.
+    """Return the sorted ids of the queries that trained anything, as far as the training logs list them.
 
     Raises:
         BadInput: a training log is not one of this kit.
@@ -143,7 +143,9 @@ def _overlap(case: Case) -> list[str]:
 
 
 def trained_parts(recipe: config.Recipe) -> tuple[str, ...]:
-    """Names of all that is trained, each with a log of its own: members, networks that see pairs, the detector."""
+    """Return the names of all that is trained, each with a log of its own: members, networks that see pairs, the
+    detector.
+    """
     detectors = [recipe.detector] if recipe.detector is not None else []
     return (
         *(member.name for member in recipe.trained),
@@ -154,7 +156,8 @@ def trained_parts(recipe: config.Recipe) -> tuple[str, ...]:
 
 
 def training_logs(checkpoint: Path) -> dict[str, list[dict[str, Any]]]:
-    """Epoch records of each trained part: "epoch", and "consumed" as {role: {"augmented", "draws", "images", "ids"}}.
+    """Return the epoch records of each trained part: "epoch", and "consumed" as {role: {"augmented", "draws", "images",
+    "ids"}}.
 
     `ids` is the digest of the distinct ids drawn. Records of queries and references also have them as "listed".
 

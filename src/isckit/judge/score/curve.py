@@ -127,7 +127,7 @@ def _refuse_foreign(rows: np.ndarray, matches: Matches, truth: GroundTruth, phas
 
 
 def in_slice(truth: GroundTruth, name: str) -> GroundTruth:
-    """The part of the ground truth that belongs to a slice of `SLICES`."""
+    """Return the part of the ground truth that belongs to a slice of `SLICES`."""
     first, end, _ = SLICES[name]
 
     def inside(ids: np.ndarray) -> np.ndarray:
@@ -177,16 +177,17 @@ class Curve:
 
     @property
     def average_precision(self) -> float:
-        """Micro average precision, without interpolation: the sum of recall steps times precision."""
+        """Return micro average precision, without interpolation: the sum of recall steps times precision."""
         return float(self.precision.sum() / self.n_pos)
 
     @property
     def optimistic_average_precision(self) -> float:
-        """What the same rows would reach if every tie fell well."""
+        """Return what the same rows would reach if every tie fell well."""
         return float(self.optimistic_precision.sum() / self.n_pos)
 
     def operating_point(self, precision: float = PRECISION) -> tuple[float, float | None]:
-        """Largest recall at which precision still holds, and the score to accept from; (0, None) where it never does.
+        """Return the largest recall at which precision still holds, and the score to accept from; (0, None) where it
+        never does.
 
         It is not the first time that precision falls: a confident false pair would decide it.
         """
@@ -195,7 +196,7 @@ class Curve:
 
 
 def trace(scores: np.ndarray, correct: np.ndarray, *, n_pos: int) -> Curve:
-    """Curve of scored pairs.
+    """Return the curve of scored pairs.
 
     The contest counts ties against: within one score, false pairs come before true ones. The j-th true pair then
     stands at rank j plus the number of false pairs whose score is at least its own, so plain sorts are enough.
@@ -234,7 +235,7 @@ def bootstrap(
     level: float = 0.95,
     phase_queries: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """Percentile interval of uAP over n resamples of the labelled queries, distractors included.
+    """Return the percentile interval of uAP over n resamples of the labelled queries, distractors included.
 
     A query drawn w times brings w copies of its rows and of its true pairs, found or not; the copies are ranked as
     any other ties. Resamples without a single true pair have no uAP and are left out.
@@ -254,7 +255,8 @@ def bootstrap(
 
 
 def weighted_average_precision(rows: Labelled, weights: np.ndarray) -> np.ndarray:
-    """uAP of each resample, exactly as if every query's rows were repeated by its weight; NaN without a true pair.
+    """Return the uAP of each resample, exactly as if every query's rows were repeated by its weight; NaN without a true
+    pair.
 
     Args:
         rows: labelled rows.

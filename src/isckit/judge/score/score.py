@@ -67,7 +67,7 @@ class ScoreReport:
     version: str = version("isckit")
 
     def to_json(self) -> str:
-        """All values but the curve, as readable JSON."""
+        """Return all values but the curve, as readable JSON."""
         return json.dumps(self._values(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     def _values(self) -> dict:
@@ -85,7 +85,7 @@ class ScoreReport:
         return table.drop(columns=nested).set_axis(list(reports))
 
     def summary(self) -> str:
-        """A few lines of text: the figures, the protocol they belong to, and what to beware of."""
+        """Return a few lines of text: the figures, the protocol they belong to, and what to beware of."""
         interval = f" (95 % interval {self.interval[0]:.5f} to {self.interval[1]:.5f})" if self.interval else ""
         reached = f"at score >= {self.threshold_at_p90:.6g}" if self.p90_reached else "(90 % precision not reached)"
         p, unknown = self.protocol, "not stated"
@@ -172,7 +172,7 @@ class TrueRows(NamedTuple):
 
 
 def true_rows(rows: Labelled) -> TrueRows:
-    """The true pairs that were found, ranked within their queries; ties count against."""
+    """Return the true pairs that were found, ranked within their queries; ties count against."""
     hopeful = np.flatnonzero(np.isin(rows.queries, rows.true_queries))
     queries, scores = rows.queries[hopeful], rows.scores[hopeful]
     best_first, position = np.argsort(-scores), np.arange(len(scores))
@@ -206,7 +206,9 @@ def _warnings(n_distractors: int, curve: Curve) -> tuple[str, ...]:
 
 
 def score_halves(matches: Matches, truth: GroundTruth, *, max_rows: int = MAX_ROWS) -> dict[str, ScoreReport]:
-    """Reports on the two halves of phase 1 (public and private at the time), where both are labelled; else nothing."""
+    """Return reports on the two halves of phase 1 (public and private at the time), where both are labelled; else
+    nothing.
+    """
     parts = {name: in_slice(truth, name) for name in HALVES}
     if not all(len(part.query_ids) for part in parts.values()):
         return {}

@@ -50,12 +50,12 @@ class Drawn:
 
     @staticmethod
     def as_they_are(images: ImageSet, rows: np.ndarray) -> Drawn:
-        """The images under their own ids."""
+        """Return the images under their own ids."""
         return Drawn(images, rows, images.ids[rows])
 
     @property
     def ids(self) -> np.ndarray:
-        """(n,) text, the images' own ids."""
+        """Return the images' own ids."""
         return self.images.ids[self.rows]
 
     def lay_out(self, folder: Path) -> None:
@@ -155,7 +155,7 @@ def start(template: str, values: Mapping[str, object], *, threads: int | None = 
 
 
 def fill(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
-    """The words of a command with their placeholders filled in; a value with blanks stays one word."""
+    """Return the words of a command with their placeholders filled in; a value with blanks stays one word."""
     try:
         return [word.format(**values) for word in words]
     except (KeyError, IndexError, ValueError) as error:

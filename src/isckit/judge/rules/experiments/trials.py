@@ -46,7 +46,7 @@ class Trial:
 
 @functools.lru_cache(maxsize=1)
 def trials(case: Case) -> tuple[Trial, ...]:
-    """All experiments on a sample of the submission's images; made once for both rules.
+    """Return all experiments on a sample of the submission's images; made once for both rules.
 
     Raises:
         BadInput: the pipeline failed on one of them.
@@ -158,7 +158,7 @@ def _drawn(images: ImageSet, names: list[str]) -> Drawn:
 def scratch(
     workspace: Workspace, name: str, root: Path, *, weights: bool = True, cache: bool = False, codebooks: bool = False
 ) -> Workspace:
-    """A root that begins where the run stood after its training: recipe and weights are links to those of the run.
+    """Make a root that begins where the run stood after its training: recipe and weights are links to those of the run.
 
     Args:
         workspace, name: the run.

@@ -175,7 +175,7 @@ def _draw(disc: Disc, recipe: config.Recipe, rng: np.random.Generator) -> tuple[
 
 
 def short(recipe: config.Recipe) -> config.Recipe:
-    """The recipe's training at the length of an experiment: same networks, data paths, edits and losses.
+    """Return the recipe's training at the length of an experiment: same networks, data paths, edits and losses.
 
     Parts that begin with published weights begin at random: where weights come from is the business of rule 5.6.
     """
