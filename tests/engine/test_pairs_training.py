@@ -244,7 +244,7 @@ def test_two_processes_train_what_one_trains(disc, tmp_path):
         one.start()
     for one in processes:
         one.join(120)
-        assert process.exitcode == 0
+        assert one.exitcode == 0
     first, second = (torch.load(tmp_path / "two" / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert same(first, second)
     for key, value in alone.items():
