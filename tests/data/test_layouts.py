@@ -296,17 +296,17 @@ def test_a_folder_and_its_archives_are_one_set(twins):
     folder, packed = twins
     assert folder.ids.tolist() == packed.ids.tolist() == sorted(folder.ids.tolist())
     assert [folder.read(i) for i in range(300)] == [packed.read(i) for i in range(300)]
-    assert folder.listing_digest() == packed.listing_digest()
+    assert folder.content_digest() == packed.content_digest()
 
 
-def test_the_listing_digest_sees_ids_and_sizes(twins, tmp_path):
+def test_the_content_digest_sees_ids_and_sizes(twins, tmp_path):
     folder, packed = twins
-    before = folder.listing_digest()
-    assert folder.subset(np.arange(299)).listing_digest() != before
-    assert folder.subset(np.arange(299)).listing_digest() == packed.subset(np.arange(299)).listing_digest()
+    before = folder.content_digest()
+    assert folder.subset(np.arange(299)).content_digest() != before
+    assert folder.subset(np.arange(299)).content_digest() == packed.subset(np.arange(299)).content_digest()
     path = Path(folder.where(17))
     path.write_bytes(path.read_bytes() + b"x")
-    assert folder.listing_digest() != before
+    assert folder.content_digest() != before
 
 
 def test_subset_takes_masks_and_rows(twins):
@@ -374,7 +374,7 @@ def test_a_file_gone_since_it_was_listed_is_missing(twins):
         with pytest.raises(MissingInput, match="is gone"):
             images.read(5)
     with pytest.raises(MissingInput, match="is gone"):
-        twins[0].listing_digest()
+        twins[0].content_digest()
 
 
 def test_large_archives_with_64_bit_records_are_read(tmp_path):

@@ -23,7 +23,7 @@ def test_a_packed_data_set_is_the_same_data_set(disc, packs):
     for name in ("train", "references", "queries", "final_queries"):
         images, other = require(disc, name), require(opened, name)
         assert np.array_equal(images.ids, other.ids) and images.role is other.role
-        assert images.listing_digest() == other.listing_digest()
+        assert images.content_digest() == other.content_digest()
         assert [images.read(i) for i in range(len(images))] == [other.read(i) for i in range(len(other))]
 
 

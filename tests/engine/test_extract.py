@@ -59,7 +59,7 @@ def described(pictures, out, role, substitution):
     settings = Extract(batch_images=3, shard_images=4, on_broken="replace")
     extract(
         [Target(Means(), Wanted(view_set(("mirror",))))],
-        [Output(out, {"images": images.listing_digest()}, ".h5")],
+        [Output(out, {"images": images.content_digest()}, ".h5")],
         images,
         settings=settings,
         process=CPU,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isckit.data import containers
+from isckit.data import containers, contents
 from isckit.data.containers import PLACE, Source
 from isckit.data.images import broken, extensions
 from isckit.types import BadInput, MissingInput, Role
@@ -62,23 +62,14 @@ class ImageSet:
         except (OSError, ValueError) as error:
             raise broken(f"cannot be read from {source.path}: {error}", name=name) from error
 
-    def listing_digest(self) -> str:
-        """Return the sha256 of ids and file sizes: equal for a folder and its zip archive. Stats each file of a folder.
+    def content_digest(self) -> str:
+        """Return the sha256 of ids, sizes and CRC-32 of all images: equal for a folder and its zip archive.
 
         Raises:
             MissingInput: a file has gone since it was listed.
+            BadInput: it cannot be looked at.
         """
-        try:
-            sizes = containers.sizes(self.ids, self.places, self.sources)
-        except FileNotFoundError as error:
-            raise MissingInput(
-                seen=f"{error.filename} is gone",
-                allowed="files that stay while they are used",
-                remedy="put it back, or repeat the command without it",
-            ) from error
-        sha = hashlib.sha256("\n".join(self.ids.tolist()).encode())
-        sha.update(sizes.astype("<i8").tobytes())
-        return sha.hexdigest()
+        return contents.content_digest(self)
 
     def subset(self, rows: np.ndarray) -> ImageSet:
         """Return the given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
@@ -119,7 +110,7 @@ class GivenImages(ImageSet):
         except OSError as error:
             raise broken(f"cannot be read: {error}", name=str(source)) from error
 
-    def listing_digest(self) -> str:
+    def content_digest(self) -> str:
         """Return the sha256 over ids and contents."""
         sha = hashlib.sha256("\n".join(self.ids.tolist()).encode())
         for i in range(len(self)):

@@ -37,7 +37,7 @@ def pack(images: ImageSet, folder: Path, *, side: int = 0, part_images: int = 50
     for number, start in enumerate(range(0, len(images), part_images)):
         part = images.subset(np.arange(start, min(start + part_images, len(images))))
         paths.append(folder / (pattern.replace("#", str(number)) + containers.PACK_SUFFIX))
-        output = Output(paths[-1], {"images": part.listing_digest(), "side": side})
+        output = Output(paths[-1], {"images": part.content_digest(), "side": side})
         make(output, functools.partial(_pack, output.path, part, side))
     return paths
 

@@ -38,7 +38,7 @@ class TrainingData:
     def digest(self) -> str:
         """Return the sha256 of all of it."""
         sets = [images for images in (self.train, self.queries, self.references) if images is not None]
-        sha = hashlib.sha256("\n".join(images.listing_digest() for images in sets).encode())
+        sha = hashlib.sha256("\n".join(images.content_digest() for images in sets).encode())
         if self.pairs is not None:
             sha.update(self.pairs.astype("<i8").tobytes())
         if self.faces is not None:

@@ -57,7 +57,7 @@ def train_detector(
         raise BadInput(
             seen=f"{len(training_data.train)} train images", allowed="at least two", remedy="train on more images"
         )
-    listing = training_data.train.listing_digest()
+    listing = training_data.train.content_digest()
     inputs = made_from.training(settings=config.to_dict(settings), seed=seed, images=listing)
     book = TrainingLog(folder, inputs, process.first)
     state = book.open()

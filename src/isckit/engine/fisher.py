@@ -58,7 +58,7 @@ def fit_fisher(
     inputs = {
         "settings": made_from.words(config.to_dict(settings)),
         "seed": str(seed),
-        "images": images.listing_digest(),
+        "images": images.content_digest(),
     }
 
     def work() -> dict[str, Any]:

@@ -137,7 +137,7 @@ def neighbours_of(
     inputs = made_from.embeddings(
         member=config.to_dict(member),
         weights=tensors_digest(own),
-        images=training_data.train.listing_digest(),
+        images=training_data.train.content_digest(),
         extract=config.to_dict(run.recipe.extract),
     )
     return look_alikes(

@@ -160,7 +160,7 @@ def view_sets_of(recipe: config.Recipe, role: Role, member: str | None = None) -
 def _made_from(run: Run, images: ImageSet, sought: Sought) -> dict[str, str]:
     recipe = run.recipe
     parts = made_from.table(
-        images=images.listing_digest(),
+        images=images.content_digest(),
         proposals=config.to_dict(sought.proposals) if sought.proposals else None,
         faces=sought.faces,
         extract=config.to_dict(recipe.extract),

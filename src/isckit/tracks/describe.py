@@ -57,7 +57,7 @@ def describe_by_run(
     inputs = made_from.vectors(
         recipe=config.digest(run.recipe),
         parts={part: file_digest(path) for part, path in parts.items()},
-        images=images.listing_digest(),
+        images=images.content_digest(),
         role=images.role.value,
     )
     inputs |= {"normalised": normalised} | substituted_from(run.recipe.substitution, images.role)
@@ -81,7 +81,7 @@ def describe_by_weights(
     inputs = made_from.vectors(
         recipe=config.digest(recipe),
         parts={"weights": file_digest(checkpoint)},
-        images=images.listing_digest(),
+        images=images.content_digest(),
         role=images.role.value,
     )
 

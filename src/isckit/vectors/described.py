@@ -32,7 +32,7 @@ def set_made_from(run: Run, images: ImageSet, member: config.Member, views: Sequ
     return made_from.embeddings(
         member=config.to_dict(member),
         weights=file_digest(run.weights),
-        images=images.listing_digest(),
+        images=images.content_digest(),
         extract=config.to_dict(run.recipe.extract),
         views=views,
     ) | substituted_from(run.recipe.substitution, images.role)

@@ -72,7 +72,7 @@ def with_faces(
             np.savez(handle, rows=found)
         return {"role": training_data.train.role.value, "images": len(training_data.train), "faces": len(found)}
 
-    make(Output(path, {"images": training_data.train.listing_digest()}), work)
+    make(Output(path, {"images": training_data.train.content_digest()}), work)
     with np.load(path, allow_pickle=False) as file:
         return replace(training_data, faces=file["rows"])
 

@@ -85,15 +85,24 @@ def overwritten(path, data):
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def test_trust_takes_over_unchanged_shards_and_distrust_reads_everything_again(tmp_path):
+@pytest.mark.parametrize("trust", [True, False])
+def test_other_bytes_under_the_old_size_and_time_are_read(tmp_path, trust):
     contents = random_contents(20) | {"T000003": b"before"}
     images = fill(tmp_path / "train", contents)
     before = digest_images(images, tmp_path / "digests", workers=1)
     overwritten(tmp_path / "train/T000003.jpg", b"behind")
-    assert same(digest_images(images, tmp_path / "digests", workers=1), before)
-    now = digest_images(images, tmp_path / "digests", workers=1, trust=False)
+    now = digest_images(images, tmp_path / "digests", workers=1, trust=trust)
     assert changed(before, now).changed == ("T000003",)
     assert same(now, digests_of(contents | {"T000003": b"behind"}))
+
+
+def test_only_trust_takes_over_shards(tmp_path, monkeypatch):
+    images = fill(tmp_path / "train", random_contents(20))
+    before, read = digest_images(images, tmp_path / "digests", workers=1), []
+    honest = module._read_chunk
+    monkeypatch.setattr(module, "_read_chunk", lambda part: read.append(len(part)) or honest(part))
+    assert same(digest_images(images, tmp_path / "digests", workers=1), before) and read == []
+    assert same(digest_images(images, tmp_path / "digests", workers=1, trust=False), before) and sum(read) == 20
 
 
 @pytest.mark.parametrize("what", ["size", "time", "id"])

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from isckit.data.containers import Source, some
+from isckit.data.contents import STAMP, stamps, unreadable
 from isckit.data.image_sets import ImageSet
 from isckit.runs.artifacts import atomic
 from isckit.types import BadInput, MissingInput, Role
@@ -24,8 +25,6 @@ SHARD = 16_384
 _CHUNK = 256
 """Images a thread takes at a time: with fewer, threads on small files spend their time on handing over."""
 _BYTES = 32
-_STAMP = np.dtype([("size", "<i8"), ("mtime", "<i8"), ("crc", "<u4")])
-"""What is known of an image unread: bytes, time of change in ns of it or its archive, CRC-32 in an archive, else 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +91,14 @@ def _known(images: ImageSet, path: Path) -> tuple[np.ndarray, np.ndarray] | None
     """Stamps and digests in a shard, if it is of these images as they are."""
     if not path.is_file():
         return None
-    shard, now = _load(path, ("ids", "stamps", "digests")), _stamps(images)
+    shard, now = _load(path, ("ids", "stamps", "digests")), stamps(images)
     same = np.array_equal(_decoded(shard["ids"]), images.ids) and np.array_equal(shard["stamps"], now)
     return (now, shard["digests"]) if same else None
 
 
 def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
     """Read all images of a shard, write their stamps and digests, and return them."""
-    stamps, digests = np.empty(len(images), _STAMP), np.empty((len(images), _BYTES), np.uint8)
+    stamps, digests = np.empty(len(images), STAMP), np.empty((len(images), _BYTES), np.uint8)
     starts = range(0, len(images), _CHUNK)
     chunks = [images.subset(np.arange(start, min(start + _CHUNK, len(images)))) for start in starts]
     for start, (chunk_stamps, data) in zip(starts, threads.map(_read_chunk, chunks), strict=True):
@@ -112,14 +111,14 @@ def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: 
 
 def _read_chunk(images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """Stamps (n,), taken before reading so that a change meanwhile shows, and digests (n, 32)."""
-    stamps = _stamps(images)
-    columns = images.places["source"].tolist(), images.ids.tolist(), stamps["size"].tolist()
+    seen = stamps(images)
+    columns = images.places["source"].tolist(), images.ids.tolist(), seen["size"].tolist()
     found = []
     for i, (number, name, size) in enumerate(zip(*columns, strict=True)):
         source = images.sources[number]
         data = images.read(i) if source.is_archive else _file(source, name, size=size)
         found.append(hashlib.sha256(data).digest())
-    return stamps, np.frombuffer(b"".join(found), np.uint8).reshape(-1, _BYTES)
+    return seen, np.frombuffer(b"".join(found), np.uint8).reshape(-1, _BYTES)
 
 
 def _file(source: Source, name: str, *, size: int) -> bytes:
@@ -132,7 +131,7 @@ def _file(source: Source, name: str, *, size: int) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _unreadable(path, name, error) from error
+        raise unreadable(path, name, error) from error
     if len(data) != size:
         raise BadInput(
             seen=f"image {name} ({path}) had {size} bytes, and {len(data)} or more when it was read",
@@ -140,38 +139,6 @@ def _file(source: Source, name: str, *, size: int) -> bytes:
             remedy="run the command again when nothing writes there",
         )
     return data
-
-
-def _stamps(images: ImageSet) -> np.ndarray:
-    """What a file system and the directories of archives say of the images, as (n,) of _STAMP."""
-    stamps = np.zeros(len(images), _STAMP)
-    stamps["size"], stamps["crc"] = images.places["size"], images.places["crc"]
-    for number in np.unique(images.places["source"]).tolist():
-        source, rows = images.sources[number], np.flatnonzero(images.places["source"] == number)
-        names = images.ids[rows].tolist()
-        if source.is_archive:
-            stamps["mtime"][rows] = _stat(str(source.path), name=names[0]).st_mtime_ns
-        else:
-            found = [_stat(f"{source.path}/{name}{source.suffix}", name=name) for name in names]
-            stamps["size"][rows] = [entry.st_size for entry in found]
-            stamps["mtime"][rows] = [entry.st_mtime_ns for entry in found]
-    return stamps
-
-
-def _stat(path: str, *, name: str) -> os.stat_result:
-    try:
-        return os.stat(path)  # noqa: PTH116  millions of Path objects would take seconds
-    except OSError as error:
-        raise _unreadable(path, name, error) from error
-
-
-def _unreadable(path: str, name: str, error: OSError) -> MissingInput | BadInput:
-    kind, what = (MissingInput, "is gone") if isinstance(error, FileNotFoundError) else (BadInput, str(error.strerror))
-    return kind(
-        seen=f"image {name} ({path}): {what}",
-        allowed="files that can be read, and stay while they are",
-        remedy="put it back or make it readable, and run the command again",
-    )
 
 
 def write_digests(path: Path, digests: ImageDigests) -> None:

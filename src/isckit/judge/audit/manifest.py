@@ -129,7 +129,7 @@ def _images(case: Case, workers: int) -> dict[str, Any]:
 def _digested(case: Case, name: str, described: str | None, workers: int) -> dict[str, Any]:
     assert case.disc is not None
     images = require(case.disc, name)
-    listing = images.listing_digest()
+    listing = images.content_digest()
     if described not in (None, listing):
         raise StaleArtifact(
             seen=f"the {name} images in {case.disc.root} are not those that were described: other ids or sizes",

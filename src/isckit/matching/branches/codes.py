@@ -64,7 +64,7 @@ class Coder:
         self.made_from = made_from.local_features(
             member=config.to_dict(settings),
             weights=file_digest(run.weights),
-            images=images.listing_digest(),
+            images=images.content_digest(),
             longest=branch.longest,
             features=branch.features,
             on_broken=run.recipe.extract.on_broken,

@@ -208,7 +208,7 @@ def _folder(run: Run, image_set: str, branch: config.Local, role: Role, *, flipp
 def _described_from(run: Run, images: ImageSet, branch: config.Local) -> dict[str, str]:
     found = made_from.keypoints(
         settings=config.to_dict(branch.keypoints),
-        images=images.listing_digest(),
+        images=images.content_digest(),
         extract=config.to_dict(run.recipe.extract),
         weights=feature_of(branch.keypoints).weights,
     )

@@ -121,7 +121,7 @@ def _scores(
         made_from=made_from.pair_scores(
             weights=file_digest(scene.run.weights),
             pairs=hashlib.sha256(np.ascontiguousarray(asked, "<i8").data).hexdigest(),
-            images=[images.listing_digest() for images in (queries, references)],
+            images=[images.content_digest() for images in (queries, references)],
             ids=[ids_digest(images.ids) for images in (queries, references)],
             views=[repr(view) for view in views],
         ),
