@@ -111,13 +111,13 @@ def test_a_file_that_has_just_changed_is_no_hint(folder, monkeypatch):
     monkeypatch.setattr(contents, "HINT_BYTES", 0)
     digest(folder)
     images = open_folder(folder, Role.QUERY)
-    assert not contents._hint_file(images).exists()
+    assert not contents._hint_file(images.sources).exists()
 
 
 def test_a_small_set_leaves_no_hints(folder, monkeypatch):
     monkeypatch.setattr(contents, "_SETTLED", -(10**12))
     digest(folder)
-    assert not contents._hint_file(open_folder(folder, Role.QUERY)).exists()
+    assert not contents._hint_file(open_folder(folder, Role.QUERY).sources).exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut"])
@@ -125,7 +125,7 @@ def test_hints_that_cannot_be_read_or_written_change_nothing(folder, monkeypatch
     monkeypatch.setattr(contents, "HINT_BYTES", 0)
     monkeypatch.setattr(contents, "_SETTLED", -(10**12))
     first = digest(folder)
-    path = contents._hint_file(open_folder(folder, Role.QUERY))
+    path = contents._hint_file(open_folder(folder, Role.QUERY).sources)
     path.write_bytes(damage)
     assert digest(folder) == first and path.read_bytes() != damage
     (tmp_path / "file").write_bytes(b"")

@@ -403,19 +403,3 @@ def test_any_folder_of_photographs_is_a_set_with_paths_as_ids(tmp_path):
     assert (images.name, images.role) == ("holiday", Role.EXTERNAL)
     assert images.ids.tolist() == ["a/10", "a/b/c.d", "a/x", "b"]
     assert [images.read(i) for i in range(4)] == [b"a/10.tiff", b"a/b/c.d.webp", b"a/x.png", b"b.JPG"]
-
-
-def test_a_folder_without_photographs_is_missing_and_names_are_unique(tmp_path):
-    (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(MissingInput, match=r"notes\.txt"):
-        open_folder(tmp_path, Role.EXTERNAL)
-    for name in ("a.jpg", "a.png"):
-        (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(BadInput, match="extension alone: a"):
-        open_folder(tmp_path, Role.EXTERNAL)
-
-
-def test_photographs_with_unprintable_names_are_refused(tmp_path):
-    (tmp_path / "line\nbreak.jpg").write_bytes(b"x")
-    with pytest.raises(BadInput, match=r"line\\nbreak"):
-        open_folder(tmp_path, Role.EXTERNAL)

@@ -6,8 +6,10 @@ A read opens the file, reads, and closes: no handle is kept that threads or fork
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import struct
 import zipfile
 import zlib
@@ -29,6 +31,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PACKED = {-1: packs.FILES, -2: packs.PIXELS}
 """Methods of images in packs; those of zip archives are not below 0."""
 PACK_SUFFIX = ".h5"
+MAX_BYTES = 1 << 30
+"""Largest file of an image."""
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
 _SYSTEM = re.compile(r"\..+|__MACOSX|Thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE)
 
@@ -182,6 +186,23 @@ def read_member(archive: Path, place: np.void) -> bytes:
     if len(data) != place["size"] or zlib.crc32(data) != place["crc"]:
         raise ValueError("damaged zip archive: size or CRC-32 differs from the archive's directory")
     return data
+
+
+def read_file(path: str | Path) -> bytes:
+    """Read a regular file whole; anything else of that name (a pipe, a device, a folder) is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: it has more than MAX_BYTES bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as handle:
+        entry = os.fstat(descriptor)
+        if not stat.S_ISREG(entry.st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        if entry.st_size > MAX_BYTES:
+            raise ValueError(f"{entry.st_size:,} bytes, more than {MAX_BYTES:,}")
+        return handle.read(MAX_BYTES)
 
 
 def sizes(ids: np.ndarray, places: np.ndarray, sources: tuple[Source, ...]) -> np.ndarray:

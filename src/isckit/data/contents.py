@@ -12,19 +12,17 @@ import os
 import time
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from isckit.data.containers import Source
 from isckit.data.images import BrokenImage
 from isckit.runs.artifacts import atomic
 from isckit.types import BadInput, MissingInput, StorageFull
-
-if TYPE_CHECKING:
-    from isckit.data.image_sets import ImageSet
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +39,18 @@ _BLOCK = 65_536
 """Images whose hints are written at a time: what a killed pass loses at most."""
 
 
-def stamps(images: ImageSet) -> np.ndarray:
-    """Return what a file system and the directories of archives say of the images, as (n,) of STAMP.
+def stamps(ids: np.ndarray, places: np.ndarray, sources: Sequence[Source]) -> np.ndarray:
+    """Return what a file system and the directories of archives say of the images of a set, as (n,) of STAMP.
 
     Raises:
         MissingInput: a file has gone since it was listed.
         BadInput: it cannot be looked at.
     """
-    found = np.zeros(len(images), STAMP)
-    found["size"], found["crc"] = images.places["size"], images.places["crc"]
-    for number in np.unique(images.places["source"]).tolist():
-        source, rows = images.sources[number], np.flatnonzero(images.places["source"] == number)
-        names = images.ids[rows].tolist()
+    found = np.zeros(len(ids), STAMP)
+    found["size"], found["crc"] = places["size"], places["crc"]
+    for number in np.unique(places["source"]).tolist():
+        source, rows = sources[number], np.flatnonzero(places["source"] == number)
+        names = ids[rows].tolist()
         if source.is_archive:
             entry = _stat(str(source.path), name=names[0])
             values = [(entry.st_mtime_ns, entry.st_ctime_ns, entry.st_ino)] * len(rows)
@@ -82,58 +80,63 @@ def unreadable(path: str, name: str, error: OSError) -> MissingInput | BadInput:
     )
 
 
-def content_digest(images: ImageSet) -> str:
-    """Return the sha256 of ids, sizes and CRC-32 of all images: equal for a folder and its zip archive.
+def content_digest(ids: np.ndarray, places: np.ndarray, sources: Sequence[Source], read: Callable[[int], bytes]) -> str:
+    """Return the sha256 of ids, sizes and CRC-32 of the images of a set: equal for a folder and its zip archive.
+
+    Args:
+        ids, places, sources: of the set.
+        read: gives the file of an image by its row.
 
     Raises:
         MissingInput: a file has gone since it was listed.
-        BadInput: it cannot be read.
+        BadInput: it cannot be looked at.
     """
-    now = stamps(images)
-    archived = np.array([source.is_archive for source in images.sources], bool)[images.places["source"]]
-    files = np.flatnonzero(~archived)
-    if len(files):
-        now["crc"][files] = _crcs(images.subset(files), now[files])
-    sha = hashlib.sha256("\n".join(images.ids.tolist()).encode())
+    now = stamps(ids, places, sources)
+    folders = [number for number, source in enumerate(sources) if not source.is_archive]
+    rows = np.flatnonzero(np.isin(places["source"], folders))
+    if len(rows):
+        hints = _hint_file(sources) if int(now["size"][rows].sum()) >= HINT_BYTES else None
+        now["crc"][rows] = _crcs(rows, _keys(ids[rows], now[rows]), now[rows], read, hints)
+    sha = hashlib.sha256("\n".join(ids.tolist()).encode())
     sha.update(now["size"].astype("<i8").tobytes())
     sha.update(now["crc"].astype("<u4").tobytes())
     return sha.hexdigest()
 
 
-def _crcs(images: ImageSet, now: np.ndarray) -> np.ndarray:
+def _crcs(
+    rows: np.ndarray, keys: np.ndarray, now: np.ndarray, read: Callable[[int], bytes], hints: Path | None
+) -> np.ndarray:
     """CRC-32 of each file (n,), by the hints where its stamp is the one of before."""
-    hints = _hint_file(images) if int(now["size"].sum()) >= HINT_BYTES else None
     known = _read_hints(hints)
-    crcs, keys = np.zeros(len(images), np.uint32), _keys(images, now)
+    crcs = np.zeros(len(rows), np.uint32)
     at = np.minimum(np.searchsorted(known["key"], keys), max(0, len(known) - 1))
     hit = known["key"][at] == keys if len(known) else np.zeros(len(keys), bool)
     crcs[hit] = known["crc"][at[hit]]
-    missing = np.flatnonzero(~hit)
-    started = time.time_ns()
+    missing, started = np.flatnonzero(~hit), time.time_ns()
     with (
         ThreadPoolExecutor(_THREADS) as threads,
-        tqdm(total=len(missing), desc=f"look at {images.name}", unit="img", disable=None, leave=False) as bar,
+        tqdm(total=len(missing), desc="look at images", unit="img", disable=None, leave=False) as bar,
     ):
         for start in range(0, len(missing), _BLOCK):
-            rows = missing[start : start + _BLOCK]
-            chunks = [rows[k : k + _CHUNK] for k in range(0, len(rows), _CHUNK)]
-            for chunk, found in zip(chunks, threads.map(lambda part: _read(images, part), chunks), strict=True):
+            part = missing[start : start + _BLOCK]
+            chunks = [part[k : k + _CHUNK] for k in range(0, len(part), _CHUNK)]
+            for chunk, found in zip(
+                chunks,
+                threads.map(lambda chunk: [_crc(read, row) for row in rows[chunk].tolist()], chunks),
+                strict=True,
+            ):
                 crcs[chunk] = found
                 bar.update(len(chunk))
-            settled = rows[np.maximum(now["mtime"][rows], now["ctime"][rows]) < started - _SETTLED]
+            settled = part[np.maximum(now["mtime"][part], now["ctime"][part]) < started - _SETTLED]
             if hints is not None and len(settled):
                 known = _merged(known, keys[settled], crcs[settled])
                 _write_hints(hints, known)
     return crcs
 
 
-def _read(images: ImageSet, rows: np.ndarray) -> list[int]:
-    return [_crc(images, row) for row in rows.tolist()]
-
-
-def _crc(images: ImageSet, row: int) -> int:
+def _crc(read: Callable[[int], bytes], row: int) -> int:
     try:
-        return zlib.crc32(images.read(row))
+        return zlib.crc32(read(row))
     except BrokenImage:
         return 0  # a file that cannot be read, which is the business of whoever decodes it
 
@@ -143,18 +146,18 @@ def _crc(images: ImageSet, row: int) -> int:
 _HINT = np.dtype([("key", "<u8"), ("crc", "<u4")])
 
 
-def _keys(images: ImageSet, now: np.ndarray) -> np.ndarray:
+def _keys(ids: np.ndarray, now: np.ndarray) -> np.ndarray:
     """(n,) uint64, of which equal ones are of the same file, unchanged, but for a chance of 2**-64 a pair."""
-    keys = np.empty(len(images), np.uint64)
+    keys = np.empty(len(ids), np.uint64)
     columns = (now[name].tolist() for name in ("size", "mtime", "ctime", "inode"))
-    for row, values in enumerate(zip(images.ids.tolist(), *columns, strict=True)):
+    for row, values in enumerate(zip(ids.tolist(), *columns, strict=True)):
         keys[row] = int.from_bytes(hashlib.blake2b(repr(values).encode(), digest_size=8).digest(), "little")
     return keys
 
 
-def _hint_file(images: ImageSet) -> Path:
+def _hint_file(sources: Sequence[Source]) -> Path:
     """One for each set of folders, in the user's cache."""
-    folders = sorted({str(source.path.resolve()) for source in images.sources if not source.is_archive})
+    folders = sorted({str(source.path.resolve()) for source in sources if not source.is_archive})
     name = hashlib.sha256("\n".join(folders).encode()).hexdigest()[:16]
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(home) / "isckit" / "contents" / f"{name}.npz"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,11 @@ import numpy as np
 
 from isckit.data import containers, contents
 from isckit.data.containers import PLACE, Source
-from isckit.data.images import broken, extensions
+from isckit.data.folders import images_below
+from isckit.data.images import FORMATS, broken
 from isckit.types import BadInput, MissingInput, Role
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +57,9 @@ class ImageSet:
         place, name = self.places[i], str(self.ids[i])
         source = self.sources[place["source"]]
         try:
-            return containers.read_member(source.path, place) if source.is_archive else Path(self.where(i)).read_bytes()
+            return (
+                containers.read_member(source.path, place) if source.is_archive else containers.read_file(self.where(i))
+            )
         except FileNotFoundError as error:
             raise MissingInput(
                 seen=f"{error.filename} is gone",
@@ -69,7 +76,7 @@ class ImageSet:
             MissingInput: a file has gone since it was listed.
             BadInput: it cannot be looked at.
         """
-        return contents.content_digest(self)
+        return contents.content_digest(self.ids, self.places, self.sources, self.read)
 
     def subset(self, rows: np.ndarray) -> ImageSet:
         """Return the given rows (boolean mask, or ascending numbers), as a set of the same name and role."""
@@ -102,12 +109,12 @@ class GivenImages(ImageSet):
         if isinstance(source, bytes):
             return source
         try:
-            return source.read_bytes()
+            return containers.read_file(source)
         except FileNotFoundError as error:
             raise MissingInput(
                 seen=f"no file {source}", allowed="existing images", remedy="correct the path"
             ) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise broken(f"cannot be read: {error}", name=str(source)) from error
 
     def content_digest(self) -> str:
@@ -138,51 +145,29 @@ def given_images(sources: Mapping[str, Path | bytes], role: Role) -> GivenImages
 
 
 def open_folder(path: Path, role: Role) -> ImageSet:
-    """Open any folder of images, subfolders included; ids are paths relative to it, without extension.
+    """Open any folder of images, subfolders and linked folders included.
+
+    Ids are paths relative to it without extension; with it, where two names differ in nothing else. Entries that are
+    not read are counted in a warning, by reason, the first of each named; hidden ones are an operating system's.
 
     Raises:
         MissingInput: no such folder, or no image in it.
-        BadInput: two files differ in their extension alone, or a name is not printable text.
     """
     if not path.is_dir():
         raise MissingInput(seen=f"no folder {path}", allowed="a folder of images", remedy="check the path")
-    known = extensions()
-    found = [(stem, suffix) for stem, suffix in map(os.path.splitext, _files(path)) if suffix.lower() in known]
-    if not found:
+    names, left = images_below(path)
+    summary = "; ".join(f"{len(found):,} {reason} ({containers.some(found)})" for reason, found in left.items())
+    if not names:
         raise MissingInput(
-            seen=f"no image in {path}, {containers.contents(path)}",
-            allowed=f"files named {' '.join(sorted(known))}",
+            seen=f"no image in {path}, {f'but {summary}' if summary else containers.contents(path)}",
+            allowed=f"image files: {', '.join(FORMATS)}",
             remedy="pass the folder that holds the images",
         )
-    found.sort()
-    _refuse_names([stem for stem, _ in found], path)
+    if left:
+        count = sum(map(len, left.values()))
+        log.warning("%s: %d of %d entries are not read: %s", path, count, count + len(names), summary)
+    parts = list(map(os.path.splitext, names))
+    stems = Counter(stem for stem, _ in parts)
+    found = sorted((stem, suffix) if stems[stem] == 1 else (stem + suffix, "") for stem, suffix in parts)
     listing = containers.listing_of(path, found, np.zeros(len(found), PLACE), (), is_archive=False)
     return ImageSet(path.resolve().name, role, listing.ids, listing.places, listing.sources)
-
-
-def _files(path: Path) -> list[str]:
-    """Return the paths of all files, relative to `path`, with / between the parts."""
-    found = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = [name for name in subfolders if not containers.is_system(name)]
-        prefix = "" if folder == str(path) else os.path.relpath(folder, path).replace(os.sep, "/") + "/"
-        found += [prefix + name for name in names if not containers.is_system(name)]
-    return found
-
-
-def _refuse_names(stems: list[str], path: Path) -> None:
-    """Raise where ids, which are lines of text in every file of the kit, are not printable or not unique."""
-    twice = [stem for stem, before in zip(stems[1:], stems, strict=False) if stem == before]
-    if twice:
-        raise BadInput(
-            seen=f"{len(twice)} names in {path} differ in their extension alone: {containers.some(twice)}",
-            allowed="one image a name",
-            remedy="rename or move one of each",
-        )
-    odd = [stem for stem in stems if not stem.isprintable()]
-    if odd:
-        raise BadInput(
-            seen=f"{len(odd)} unprintable names in {path}: {containers.some(list(map(ascii, odd)))}",
-            allowed="file names of printable text",
-            remedy="rename these files",
-        )

@@ -170,7 +170,12 @@ def _is_packed(name: str) -> bool:
 def _found(root: Path, faults: dict[str, list[str]], notes: list[str]) -> list[tuple[str, str, Listing]]:
     """Return (name, set claimed, images) of each folder and archive of a known name, and of those inside them."""
     bases = [base for base in (root, root / "images") if base.is_dir()]
-    paths = [Path(entry) for base in bases for entry in os.scandir(base) if entry.is_dir() or _is_packed(entry.name)]
+    paths = [
+        Path(entry)
+        for base in bases
+        for entry in os.scandir(base)
+        if entry.is_dir() or (entry.is_file() and _is_packed(entry.name))
+    ]
     found = []
     for path in sorted(paths):
         stem = path.stem if _is_packed(path.name) else path.name

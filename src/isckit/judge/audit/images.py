@@ -91,7 +91,7 @@ def _known(images: ImageSet, path: Path) -> tuple[np.ndarray, np.ndarray] | None
     """Stamps and digests in a shard, if it is of these images as they are."""
     if not path.is_file():
         return None
-    shard, now = _load(path, ("ids", "stamps", "digests")), stamps(images)
+    shard, now = _load(path, ("ids", "stamps", "digests")), stamps(images.ids, images.places, images.sources)
     same = np.array_equal(_decoded(shard["ids"]), images.ids) and np.array_equal(shard["stamps"], now)
     return (now, shard["digests"]) if same else None
 
@@ -111,7 +111,7 @@ def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: 
 
 def _read_chunk(images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """Stamps (n,), taken before reading so that a change meanwhile shows, and digests (n, 32)."""
-    seen = stamps(images)
+    seen = stamps(images.ids, images.places, images.sources)
     columns = images.places["source"].tolist(), images.ids.tolist(), seen["size"].tolist()
     found = []
     for i, (number, name, size) in enumerate(zip(*columns, strict=True)):
