@@ -159,3 +159,36 @@ def test_codes_are_equal_and_ordered_exactly_as_ids_are(names, disc):
         ids = np.concatenate(arrays)
         codes = np.concatenate(id_codes("Q", *arrays))
         assert np.array_equal(codes[:, None] < codes[None], ids[:, None] < ids[None])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "query_id,ref_id",
+        "q,r",
+        "query,ref",
+        "Query Image ID,Reference Image ID",
+        "query_image,db_image",
+        '"query","db"',
+    ],
+)
+@pytest.mark.parametrize("rows", ["Q00001,R000002\nQ00003,\n", "a1,b2\nc3,\n"])
+def test_a_known_header_is_no_pair(tmp_path, header, rows):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\n{rows}")
+    truth = read_ground_truth(path)
+    assert len(truth.query_ids) == 1 and len(truth.listed_queries) == 2
+
+
+@pytest.mark.parametrize("header", ["image,original", "suspect,match", "left image,right image"])
+def test_a_header_that_is_not_known_is_refused(tmp_path, header):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\nphoto 1.jpg,original 7.jpg\n".replace(" 1", "1").replace(" 7", "7"))
+    with pytest.raises(BadInput, match="reads like a header"):
+        read_ground_truth(path)
+
+
+def test_ids_that_are_words_are_no_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("apple,pear\nplum,cherry\n")
+    assert read_ground_truth(path).query_ids.tolist() == ["apple", "plum"]

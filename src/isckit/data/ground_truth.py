@@ -17,7 +17,12 @@ PHASE_QUERIES = 50_000
 PUBLIC_QUERIES = PHASE_QUERIES // 2
 """Queries of phase 1 whose labels were given out: Q00000 to Q24999."""
 
-_HEADER = re.compile(r'"?(query|reference)s?[ _]?(image)?[ _]?(ids?)?"?', re.IGNORECASE)
+_HEADER = re.compile(
+    r'"?(q|query|queries|r|refs?|references?|db|database)[ _-]?(image|img|file)?[ _-]?(ids?|names?|file|path)?"?',
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r'"?[^\W\d]+([ _-][^\W\d]+)*"?')
+"""A name of a column, as ids hardly are: words without a digit."""
 _FORBIDDEN = re.compile(r"""[/\\,"\s]""")
 _BLOCK = 16_384
 LineFault = tuple[int, str]
@@ -133,7 +138,16 @@ def _data_lines(path: Path) -> list[tuple[int, str]]:
             remedy="save the file as CSV in UTF-8",
         ) from error
     lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
-    header = all(_HEADER.fullmatch(cell) for cell in lines[0].split(","))
+    first = lines[0].split(",")
+    header = all(_HEADER.fullmatch(cell.strip()) for cell in first)
+    if not header and len(lines) > 1 and all(_WORDS.fullmatch(cell.strip()) for cell in first):
+        others = [cell for line in lines[1:] for cell in line.split(",") if cell]
+        if not any(_WORDS.fullmatch(cell) for cell in others):
+            raise BadInput(
+                seen=f"{path}, line 1 is {lines[0]!r}, which reads like a header that is not known",
+                allowed="no header, or query_id,reference_id",
+                remedy="correct or remove the first line",
+            )
     numbered = list(enumerate(lines, start=1))[1 if header else 0 :]
     if lines == [""] or not numbered:
         raise BadInput(seen=f"{path} has no rows", allowed="at least one row", remedy="check that it is the right file")

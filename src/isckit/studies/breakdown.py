@@ -15,7 +15,8 @@ import pandas as pd
 from isckit.data.containers import some
 from isckit.data.ground_truth import phases_of, read_ground_truth
 from isckit.data.layouts import open_disc
-from isckit.judge.score.curve import label, trace
+from isckit.judge.score.curve import trace
+from isckit.judge.score.labels import label
 from isckit.judge.score.score import descriptor_matches, true_rows
 from isckit.runs.artifacts import atomic, write_json, write_text
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, query_set

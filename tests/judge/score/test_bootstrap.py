@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textbook import average_precision_textbook
 
-from isckit.judge.score.curve import Labelled, bootstrap, label, weighted_average_precision
+from isckit.judge.score.curve import bootstrap, weighted_average_precision
+from isckit.judge.score.labels import Labelled, label
 from isckit.judge.score.score import score_matches
 from isckit.types import GroundTruth, Matches
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isckit.judge.score.curve import SLICES, in_slice, label, slice_of
+from isckit.judge.score.labels import SLICES, in_slice, label, slice_of
 from isckit.types import GroundTruth, Matches
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from textbook import average_precision_textbook
 
@@ -155,6 +155,7 @@ def test_counts_and_ties_are_those_of_the_rows(instance):
 @given(instances(), st.randoms(use_true_random=False))
 def test_row_order_monotone_rescaling_and_other_names_change_nothing(instance, random):
     found, pairs = instance
+    assume(np.isin(found.query_ids, pairs.listed_queries).any() or not len(found))
     order = np.array(random.sample(range(len(found)), len(found)), int)
     shuffled = Matches(found.query_ids[order], found.reference_ids[order], np.exp(found.scores[order] * 3) - 7)
     renamed = Matches(np.char.add("x", found.query_ids), np.char.add("y", found.reference_ids), found.scores)
@@ -281,3 +282,21 @@ def test_json_holds_every_value_but_the_curve():
     assert values["slices"]["half"]["n_pos"] == 2
     assert values["protocol"]["candidates"] == "the rows submitted"
     assert values["version"] and "curve" not in values
+
+
+@pytest.mark.parametrize("side", ["query", "reference", "both"])
+def test_a_truth_with_other_spellings_is_refused_with_one_id_of_each_side(side):
+    ending = {"query": (".jpg", ""), "reference": ("", ".jpg"), "both": (".jpg", ".jpg")}[side]
+    truth = GroundTruth(
+        np.array(["Q00001" + ending[0]]), np.array(["R000002" + ending[1]]), np.array(["Q00001" + ending[0]])
+    )
+    matches = Matches(np.array(["Q00001"]), np.array(["R000002"]), np.array([0.5]))
+    kind = "reference" if side == "reference" else "query"
+    with pytest.raises(BadInput, match=rf"no {kind} id .*'[QR]0+[12]\.jpg' there, '[QR]0+[12]' here"):
+        score_matches(matches, truth, phase_queries=np.array(["Q00001"]))
+
+
+def test_rows_that_meet_no_true_pair_by_bad_luck_score_nothing():
+    truth = GroundTruth(np.array(["Q00001"]), np.array(["R000002"]), np.array(["Q00001", "Q00003"]))
+    matches = Matches(np.array(["Q00003"]), np.array(["R000005"]), np.array([0.5]))
+    assert score_matches(matches, truth).average_precision == 0

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from isckit.judge.score.curve import HALVES, Curve, Labelled, in_slice, label, slice_of, trace
+from isckit.judge.score.curve import Curve, trace
+from isckit.judge.score.labels import HALVES, Labelled, in_slice, label, slice_of
 from isckit.types import MAX_ROWS, BadInput, Embeddings, GroundTruth, Matches
 
 if TYPE_CHECKING:
