@@ -207,15 +207,66 @@ def test_sixteen_bit_colour_is_scaled_as_grey_is(channels):
     assert decode(by_cv2(".png", samples), name="x")[0].tolist() == expected
 
 
-def test_float_and_wide_integer_samples_are_stretched_over_their_range():
-    for samples in (
-        np.array([[0.0, 0.5, 1.0]], np.float32),
-        np.array([[-4.0, 0.0, 4.0]], np.float32),
-        np.array([[-100_000, 0, 100_000]], np.int32),
-    ):
-        pixels = decode(encoded(Image.fromarray(samples), "TIFF"), name="x")
-        assert pixels[0, :, 0].tolist() == [0, 128, 255]
-    assert decode(encoded(Image.fromarray(np.full((2, 2), 3.5, np.float32)), "TIFF"), name="x").max() == 0
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
+        (np.array([[0.2, 0.4, 0.6]], np.float32), [51, 102, 153]),  # shares of white keep their contrast
+        (np.array([[0.0, 100.0, 254.6]], np.float32), [0, 100, 255]),
+        (np.array([[-4.0, 0.0, 4.0]], np.float32), [0, 128, 255]),
+        (np.array([[0, 17, 255]], np.int32), [0, 17, 255]),
+        (np.array([[0, 256, 65535]], np.int32), [0, 1, 255]),
+        (np.array([[-100_000, 0, 100_000]], np.int32), [0, 128, 255]),
+        (np.array([[0, 128, 255]], np.uint16), [0, 0, 0]),  # black, to 16 bits
+    ],
+)
+def test_wide_samples_are_shares_of_white_bytes_or_stretched(samples, expected):
+    assert decode(encoded(Image.fromarray(samples), "TIFF"), name="x")[0, :, 0].tolist() == expected
+
+
+def test_a_dark_picture_of_sixteen_bits_stays_dark():
+    for extension in (".png", ".pgm", ".tiff"):
+        assert decode(by_cv2(extension, np.full((4, 4), 255, np.uint16)), name="x").max() == 0
+
+
+@pytest.mark.parametrize("colour", [(200, 120, 90), (90, 160, 110), (80, 100, 180), WHITE])
+def test_lab_is_shown_in_srgb(colour):
+    # sRGB to XYZ adapted to D50 (Lindbloom), then CIE 1976.
+    matrix = [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    share = np.array(colour) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(np.array(matrix) @ linear / (0.96422, 1, 0.82521))
+    lab = 116 * y - 16, 500 * (x - y), 200 * (y - z)
+    stored = np.array([[[round(lab[0] * 2.55), round(lab[1]) % 256, round(lab[2]) % 256]]], np.uint8)
+    image = Image.frombytes("LAB", (8, 8), np.tile(stored, (8, 8, 1)).tobytes())
+    np.testing.assert_allclose(decode(encoded(image, "TIFF"), name="x")[4, 4].astype(int), colour, atol=4)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA"])
+def test_half_of_black_on_white_is_mid_grey(mode):
+    from isckit.data.images import _pillow
+
+    image = Image.new("LA" if mode == "LA" else "RGBA", (4, 4), (0, 128) if mode == "LA" else (0, 0, 0, 128))
+    if mode == "PA":
+        image = Image.new("PA", (4, 4), (0, 128))
+        image.putpalette([0, 0, 0] * 256)
+    assert np.abs(_pillow(image).astype(int) - 127).max() <= 1
+    premultiplied = {"LA": "La", "RGBA": "RGBa"}.get(mode)
+    if premultiplied:
+        assert np.abs(_pillow(image.convert(premultiplied)).astype(int) - 127).max() <= 1
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_sixteen_bit_tiff_of_either_byte_order(endian):
+    samples = np.array([[0, 256, 51400, 65535]], f"{endian}u2")
+    mode = "I;16" if endian == "<" else "I;16B"
+    image = Image.frombytes(mode, (4, 1), samples.tobytes())
+    assert decode(encoded(image, "TIFF"), name="x")[0, :, 1].tolist() == [0, 1, 200, 255]
+
+
+def test_a_ycbcr_tiff_has_the_colours_of_its_jpeg_like_samples():
+    image = Image.new("RGB", (8, 8), (200, 40, 90)).convert("YCbCr")
+    np.testing.assert_allclose(decode(encoded(image, "TIFF"), name="x")[4, 4].astype(int), (200, 40, 90), atol=2)
 
 
 def test_float_samples_that_are_not_finite_are_broken():
@@ -257,10 +308,28 @@ def test_a_file_cut_in_the_middle_is_broken(kind):
     assert "Q00007" in str(caught.value)
 
 
-@pytest.mark.parametrize("lost", [1, 2, 100])
-def test_a_jpeg_without_its_last_bytes_is_called_truncated(lost):
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_repaired(lost, progressive, caplog):
+    data = encoded(photograph(), "JPEG", quality=90, progressive=progressive)
+    np.testing.assert_array_equal(decode(data[:-lost], name="Q1"), decode(data, name="Q1"))
+    assert "Q1 is repaired" in caplog.text
+
+
+@pytest.mark.parametrize("lost", [8, 30, 100])
+def test_a_jpeg_without_its_last_pixels_is_called_truncated(lost):
     with pytest.raises(BrokenImage, match="truncated"):
         decode(encoded(photograph(), "JPEG", quality=90)[:-lost], name="x")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_png_with_long_text_is_read(compressed, caplog):
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("parameters", "a" * 3_000_000, zip=compressed)
+    data = encoded(photograph(), "PNG", pnginfo=info)
+    np.testing.assert_array_equal(decode(data, name="x"), np.asarray(photograph()))
 
 
 @pytest.mark.parametrize(

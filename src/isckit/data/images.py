@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from isckit.types import BadInput
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM", "ICO")
 """Pillow's names of the formats read, without those that start another program or have no signature."""
@@ -19,7 +23,8 @@ MAX_PIXELS = 178_956_970
 BROKEN_FILL = 128
 """Grey level that stands for an image that cannot be decoded."""
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS = 0x0112, 0x0102
+_END = b"\xff\xd9"
 _DECODER_FAULTS = (
     OSError,
     EOFError,
@@ -56,10 +61,12 @@ def decode(data: bytes, *, name: str) -> np.ndarray:
     """Decode an image file to (H, W, 3) uint8 RGB, C-contiguous, upright.
 
     The content decides the format, never the file name. The EXIF orientation is applied; an ICC profile is ignored,
-    as in all published ISC2021 systems. Transparent pixels are laid on white. 16-bit samples keep their upper byte;
-    float samples, and integers beyond 16 bits, are stretched linearly from their least to their greatest value. Of an
-    animation the first frame counts. JPEG goes through torchvision, whose pixels equal Pillow's in about two thirds
-    of the time. Both share a limit: damage inside a JPEG that libjpeg conceals is not noticed.
+    as in all published ISC2021 systems. Transparent pixels are laid on white. 16-bit samples keep their upper byte.
+    Floats are shares of white where all lie in 0..1; floats, and integers of 32 bits, are bytes where all lie in
+    0..255; others are stretched linearly from their least to their greatest value. Lab is that of D50, shown in sRGB.
+    Of an animation the first frame counts. A JPEG that lacks its end marker alone, and a PNG with long texts, are read
+    as if nothing was wrong, with a warning. JPEG goes through torchvision, whose pixels equal Pillow's in about two
+    thirds of the time. Both share a limit: damage inside a JPEG that libjpeg conceals is not noticed.
 
     Raises:
         BrokenImage: empty, not an image, truncated, damaged, or larger than MAX_PIXELS.
@@ -67,18 +74,59 @@ def decode(data: bytes, *, name: str) -> np.ndarray:
     if not data:
         raise broken("the file is empty (0 bytes)", name=name)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise broken(f"{image.width} x {image.height} pixels", name=name)
-        plain_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
-        pixels = _fast(data, image) if plain_jpeg else _pillow(image)
-        return np.ascontiguousarray(_upright(pixels, _orientation(image)))
+        try:
+            return _decoded(data, name=name)
+        except (OSError, ValueError) as error:
+            whole = _without_text(data) if "text" in str(error).lower() else _with_end_marker(data)
+            if whole is None:
+                raise
+            pixels = _decoded(whole, name=name)
+            log.warning("image %s is repaired, as every viewer does: %s", name, error)
+            return pixels
     except BrokenImage:
         raise
     except Image.UnidentifiedImageError:
         raise broken(f"no image: {len(data)} bytes that begin with {data[:16]!r}", name=name) from None
     except _DECODER_FAULTS as error:
         raise broken(f"cannot be decoded: {error or type(error).__name__}", name=name) from error
+
+
+def _decoded(data: bytes, *, name: str) -> np.ndarray:
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise broken(f"{image.width} x {image.height} pixels", name=name)
+    plain_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
+    pixels = _fast(data, image) if plain_jpeg else _pillow(image)
+    return np.ascontiguousarray(_upright(pixels, _orientation(image)))
+
+
+def _with_end_marker(data: bytes) -> bytes | None:
+    """Return a JPEG that lacks nothing but its end marker with it; None for any other file.
+
+    Where pixels are missing too, a decoder makes them of whatever comes before the marker.
+    """
+    if data[:2] != b"\xff\xd8" or data.endswith(_END):
+        return None
+    base = data.removesuffix(_END[:1])
+    ends = [base + filling + _END for filling in (b"", b"\x55" * 64, b"\xaa" * 64)]
+    try:
+        first, *others = [np.asarray(Image.open(io.BytesIO(whole), formats=("JPEG",))) for whole in ends]
+    except _DECODER_FAULTS:
+        return None
+    return ends[0] if all(np.array_equal(first, other) for other in others) else None
+
+
+def _without_text(data: bytes) -> bytes | None:
+    """Return a PNG without its texts, of which Pillow refuses long ones; None for any other file."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        return None
+    kept, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def extensions() -> frozenset[str]:
@@ -117,20 +165,34 @@ def _fast(data: bytes, image: Image.Image) -> np.ndarray:
 def _pillow(image: Image.Image) -> np.ndarray:
     """Convert any other kind of image to (H, W, 3) uint8."""
     if image.mode.startswith("I") or image.mode == "F":
-        return np.repeat(_to_bytes(np.asarray(image))[:, :, None], 3, axis=2)
+        whole_bytes = image.format == "TIFF" and image.tag_v2.get(_BITS, (0,))[0] == 32  # type: ignore[attr-defined]
+        return np.repeat(_to_bytes(np.asarray(image), whole_bytes=whole_bytes)[:, :, None], 3, axis=2)
+    if image.mode == "LAB":
+        return np.asarray(ImageCms.applyTransform(image, _lab_to_rgb()))
+    if image.mode in ("La", "RGBa"):  # colours are multiplied by their opacity
+        image = image.convert(image.mode.upper())
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB"))
 
 
-def _to_bytes(samples: np.ndarray) -> np.ndarray:
-    """Convert grey samples wider than a byte to uint8."""
+@functools.cache
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+
+
+def _to_bytes(samples: np.ndarray, *, whole_bytes: bool) -> np.ndarray:
+    """Convert grey samples wider than a byte to uint8; `whole_bytes`: of 32 bits, which may hold bytes."""
     low, high = float(samples.min()), float(samples.max())
-    if samples.dtype.kind != "f" and low >= 0 and high <= 0xFFFF:
-        return (samples.astype(np.uint16) >> 8).astype(np.uint8)  # as Pillow does for 16-bit colour
     if not np.isfinite([low, high]).all():
         raise ValueError("float samples that are not finite")
+    if samples.dtype.kind == "f" and low >= 0 and high <= 1:
+        return np.rint(samples * 255.0).astype(np.uint8)
+    if (samples.dtype.kind == "f" or whole_bytes) and low >= 0 and high <= 0xFF:
+        return np.rint(samples).astype(np.uint8)
+    if samples.dtype.kind != "f" and low >= 0 and high <= 0xFFFF:
+        return (samples.astype(np.uint16) >> 8).astype(np.uint8)  # as Pillow does for 16-bit colour
     return np.rint((samples.astype(np.float64) - low) / ((high - low) or 1) * 255).astype(np.uint8)
 
 
