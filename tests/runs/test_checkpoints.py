@@ -77,3 +77,37 @@ def test_a_training_state_comes_back(tmp_path):
     write_state(tmp_path / "last.pt", state)
     back = read_state(tmp_path / "last.pt")
     assert back["epoch"] == 3 and back["lines"] == ["a", "b"] and torch.equal(back["network"]["b"], WEIGHTS["b"])
+
+
+class Writes(torch.nn.Module):
+    """Its TorchScript form makes a file when it is loaded: the path is part of its state."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, torch.Tensor, bool]:
+        return self.path, self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, torch.Tensor, bool]) -> None:
+        self.path = state[0]
+        self.weight = state[1] + torch.from_file(self.path, True, 4).sum()
+        self.training = state[2]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+def test_the_code_of_a_torchscript_archive_is_never_run(tmp_path, suffix):
+    target, path = tmp_path / "written", tmp_path / f"w{suffix}"
+    torch.jit.script(Writes(str(target))).save(str(path))
+    torch.jit.load(str(path))
+    assert target.is_file(), "the archive attacks who loads it"
+    target.unlink()
+    with pytest.raises(BadInput):
+        read_weights(path)
+    assert not target.exists()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,53 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def _read_archive(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            scripted = any(name.endswith("/constants.pkl") for name in archive.namelist())
-        if scripted:
-            return dict(torch.jit.load(path, map_location="cpu").state_dict())
+            names = archive.namelist()
+            if any(name.endswith("/constants.pkl") for name in names):
+                return dict(_tensors(_read_scripted(archive, names), ""))
     # A Namespace is a bare holder of attributes: nothing of it runs.
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class ScriptedModule:
+    """Holds the attributes of a module of a TorchScript archive, and nothing that runs."""
+
+
+def _value(value: Any, *_: Any) -> Any:
+    """Stands for TorchScript's builders of typed lists, which give what they are given."""
+    return value
+
+
+def _read_scripted(archive: zipfile.ZipFile, names: list[str]) -> Any:
+    """Return the modules of a TorchScript archive, read as a file of tensors.
+
+    `torch.jit.load` would compile the archive's code and run its `__setstate__`, which can write files. Here the
+    records of its tensors alone are given to the reader of plain values, with an empty class for each class of it.
+    """
+    prefix = next(name.removesuffix("constants.pkl") for name in names if name.endswith("/constants.pkl"))
+    kept = [f"{prefix}{name}" for name in ("data.pkl", "version", "byteorder")]
+    plain = io.BytesIO()
+    with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as copy:
+        for name in names:
+            if name in kept or name.startswith(f"{prefix}data/"):
+                copy.writestr("archive/" + name.removeprefix(prefix), archive.read(name))
+    plain.seek(0)
+    asked = torch.serialization.get_unsafe_globals_in_checkpoint(plain)
+    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (ScriptedModule, name) for name in asked if name.startswith("__torch__.")
+    ]
+    inert += [(_value, name) for name in asked if name.startswith("torch.jit._pickle.")]
+    plain.seek(0)
+    with torch.serialization.safe_globals(inert):
+        return torch.load(plain, map_location="cpu", weights_only=True)
+
+
+def _tensors(module: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in vars(module).items():
+        if isinstance(value, ScriptedModule):
+            yield from _tensors(value, f"{prefix}{name}.")
+        elif isinstance(value, torch.Tensor):
+            yield prefix + name, value.detach()
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:
