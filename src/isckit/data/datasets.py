@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
@@ -120,9 +119,3 @@ def together(items: Sequence[Prepared]) -> Prepared:
     return Prepared(
         default_collate([item.whole for item in items]), found, [reason for item in items for reason in item.reasons]
     )
-
-
-def worker_init(_: int) -> None:
-    """Set one thread a loader worker: the workers are the parallelism."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -9,11 +9,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from isckit import config
-from isckit.data.datasets import Order, Prepared, PreparedImages, Substitute, together, worker_init
+from isckit.data.datasets import Order, Prepared, PreparedImages, Substitute, together
 from isckit.data.image_sets import ImageSet
+from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.engine.shards import write_in_shards
 from isckit.runs.embeddings import write_embeddings
@@ -211,7 +211,7 @@ class _Extraction:
                 start = stop
         return [rows.embeddings(self.images.role) for rows in out], broken
 
-    def _loader(self, shard: np.ndarray) -> DataLoader:
+    def _loader(self, shard: np.ndarray) -> Loader:
         orders = []
         for target in self.targets:
             in_worker = target.wanted.finds and not isinstance(target.describer, DeviceCutter)
@@ -223,13 +223,12 @@ class _Extraction:
                     blur=target.blur,
                 )
             )
-        return DataLoader(
+        return Loader(
             PreparedImages(self.images, rows=shard, orders=orders, substitute=self.substitute),
             batch_size=self.settings.batch_images,
-            num_workers=self.workers,
-            worker_init_fn=worker_init,
+            workers=self.workers,
+            device=self.process.device,
             collate_fn=together,
-            pin_memory=self.process.device.type == "cuda",
         )
 
     def _found(self, target: Target, row: int) -> tuple[View, ...]:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from isckit import config
-from isckit.data.datasets import Order, PreparedImages, together, worker_init
+from isckit.data.datasets import Order, PreparedImages, together
 from isckit.data.image_sets import ImageSet
+from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.models.fisher import SIFT, FisherDescriber
 from isckit.runs import made_from
@@ -121,9 +121,7 @@ def _fitted(
 def _points(describer: FisherDescriber, images: ImageSet, *, workers: int) -> torch.Tensor:
     """Return (N, points, 132) uint8: what the describer prepares of every image that decodes."""
     dataset = PreparedImages(images, rows=np.arange(len(images)), orders=[Order(describer, VIEW_SETS["whole"])])
-    batches = DataLoader(
-        dataset, batch_size=_BATCH, num_workers=workers, worker_init_fn=worker_init, collate_fn=together
-    )
+    batches = Loader(dataset, batch_size=_BATCH, workers=workers, collate_fn=together)
     bar = tqdm(batches, desc=f"points for {describer.settings.name}", unit="batch")
     return torch.cat([batch.whole[0] for batch in bar])
 

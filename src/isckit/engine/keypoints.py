@@ -8,11 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from isckit import config
-from isckit.data.datasets import Substitute, opened, worker_init
+from isckit.data.datasets import Substitute, opened
 from isckit.data.image_sets import ImageSet
+from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.engine.shards import write_in_shards
 from isckit.features.kinds import feature_of
@@ -79,7 +80,7 @@ def _described(
     """Return the points of every picture, and the broken images with their reasons."""
     found: list[Points] = []
     broken: dict[str, str] = {}
-    loader = DataLoader(pictures, batch_size=batch, num_workers=workers, worker_init_fn=worker_init, collate_fn=list)
+    loader = Loader(pictures, batch_size=batch, workers=workers, collate_fn=list)
     for items in loader:
         for row, (_, reason) in zip(pictures.rows[len(found) :].tolist(), items, strict=False):
             if reason:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from isckit import config
 from isckit.augment.batched import find_batched
 from isckit.augment.pipelines import find, view_rng
-from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import StageItems, together
+from isckit.data.loaders import Loader
 from isckit.data.training import StageImages, Witness
 from isckit.engine.distributed import Process
 from isckit.runs.artifacts import ids_digest
@@ -77,7 +76,7 @@ def loader(
     plain: bool = False,
     witness: Path | None = None,
     counted: int = 0,
-) -> DataLoader:
+) -> Loader:
     """Return batches of this process, from step `skip` on.
 
     Every process takes its part of each global batch, so the global batch does not depend on their number.
@@ -106,14 +105,13 @@ def loader(
         plain=plain,
         witness=Witness(witness, counted) if witness else None,
     )
-    return DataLoader(
+    return Loader(
         items,
         batch_size=local,
         sampler=positions[skip:, process.rank].ravel().tolist(),
-        num_workers=workers,
-        worker_init_fn=worker_init,
+        workers=workers,
+        device=process.device,
         collate_fn=together,
-        pin_memory=process.device.type == "cuda",
     )
 
 

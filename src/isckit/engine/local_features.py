@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from isckit.augment.geometry import resize
-from isckit.data.datasets import Substitute, opened, worker_init
+from isckit.data.datasets import Substitute, opened
 from isckit.data.image_sets import ImageSet
+from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.models.backbone import as_map
 from isckit.models.network import EmbeddingNetwork
@@ -102,7 +103,7 @@ def describe_locally(
         substitute: what takes the place of queries.
     """
     dataset = _Whole(images, rows, longest, substitute)
-    loader: DataLoader = DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
+    loader = Loader(dataset, batch_size=None, workers=workers)
     with torch.inference_mode():
         for row, image, reason in loader:
             pixels = image[None].to(process.device, non_blocking=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from isckit import config
@@ -73,7 +72,7 @@ def anchor_views(
     plain = config.replace(stage.data, negatives="none", negatives_per_anchor=0)
     described = config.replace(stage, views=views, on_device="", data=plain)
     epoch = Epoch(described, images, seed, _EPOCH, rows, np.zeros((len(rows), 0), np.int64))
-    batches: DataLoader = loader(epoch, size=size, process=process, workers=workers)
+    batches = loader(epoch, size=size, process=process, workers=workers)
     training = network.training
     network.eval()
     amp = stage.amp and has_bf16(process.device)

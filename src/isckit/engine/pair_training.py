@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from isckit import config
 from isckit.augment.pipelines import find, view_rng
-from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.items import Group, GroupItems, LookAlikes, groups_of
+from isckit.data.loaders import Loader
 from isckit.data.training import TrainingData, Witness
 from isckit.engine.distributed import Process, deterministic
 from isckit.engine.look_alikes import tensors_digest
@@ -166,13 +165,12 @@ class PairTrainer(Trainer[Group]):
             vectors=self.neighbours.vectors,
             witness=functools.partial(_witness, witness, counted, self.stage.log_groups) if witness else None,
         )
-        loader = DataLoader(
+        loader = Loader(
             items,
             batch_size=None,
             sampler=range(self._first + self.progress.step, len(self.groups)),
-            num_workers=workers,
-            worker_init_fn=worker_init,
-            pin_memory=self.process.device.type == "cuda",
+            workers=workers,
+            device=self.process.device,
         )
         return iter(loader)
 

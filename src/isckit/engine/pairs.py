@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from isckit import config
 from isckit.augment.geometry import square
-from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode, placeholder, stop_message
+from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.models.pair import PairClassifier
 from isckit.runs.artifacts import write_array
@@ -157,12 +157,11 @@ class _Scorer:
 
     def _canvases(self, images: ImageSet, rows: np.ndarray) -> Iterator[torch.Tensor]:
         """Return batches (B, 3, C, C) uint8 on the device."""
-        loader = DataLoader(
+        loader = Loader(
             _Squares(images, rows, self.canvas, replace=self.settings.on_broken == "replace"),
             batch_size=REFERENCE_CHUNK,
-            num_workers=self.workers,
-            worker_init_fn=worker_init,
-            pin_memory=self.process.device.type == "cuda",
+            workers=self.workers,
+            device=self.process.device,
         )
         return (batch.to(self.process.device, non_blocking=True) for batch in loader)
 

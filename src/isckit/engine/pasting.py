@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from isckit import config
 from isckit.augment.geometry import square
 from isckit.augment.pastes import pasted
 from isckit.augment.pipelines import view_rng
-from isckit.data.datasets import worker_init
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import decode
+from isckit.data.loaders import Loader
 from isckit.data.training import Witness
 from isckit.engine.distributed import Process
 from isckit.engine.loading import Epoch
@@ -86,7 +86,7 @@ def paste_loader(
     skip: int = 0,
     witness: Path | None = None,
     counted: int = 0,
-) -> DataLoader:
+) -> Loader:
     """Return batches of this process, from step `skip` on; each process takes its part of each global batch.
 
     Args:
@@ -107,12 +107,11 @@ def paste_loader(
         epoch=epoch.number,
         witness=Witness(witness, counted) if witness else None,
     )
-    return DataLoader(
+    return Loader(
         items,
         batch_size=local,
         sampler=positions[skip:, process.rank].ravel().tolist(),
-        num_workers=workers,
-        worker_init_fn=worker_init,
+        workers=workers,
         collate_fn=together,
     )
 

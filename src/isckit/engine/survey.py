@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from isckit import config
-from isckit.data.datasets import Substitute, opened, worker_init
+from isckit.data.datasets import Substitute, opened
 from isckit.data.image_sets import ImageSet
+from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.engine.shards import write_in_shards
 from isckit.runs.steps import Advance, Output, Writer
@@ -143,11 +144,10 @@ class _Surveyor:
     def _pass(
         self, rows: np.ndarray, substitute: Substitute | None, detector: Detecting | None
     ) -> tuple[list[ImageFinding], dict[str, str]]:
-        loader = DataLoader(
+        loader = Loader(
             _Looks(self.images, rows, self.sought, substitute, detector.prepare if detector else None),
             batch_size=self.settings.batch_images,
-            num_workers=self.workers,
-            worker_init_fn=worker_init,
+            workers=self.workers,
             collate_fn=list,
         )
         findings: list[ImageFinding] = []

@@ -1,0 +1,94 @@
+"""torch's loader, set up alike everywhere, whose failures end a run with a word on what to do."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing.queues
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from isckit.types import KitError
+
+log = logging.getLogger(__name__)
+
+SHARED = Path("/dev/shm")
+LEAST_SHARED = 512 << 20
+"""Bytes of shared memory below which a warning is due: a batch of 128 pictures of 512 px takes 100 MB, several wait."""
+_REMEDY = (
+    "give the processes shared memory (Docker: --shm-size=8g) and memory, or load without them: --workers 0, "
+    "or fewer than {workers}"
+)
+
+
+class LoaderFailed(KitError):
+    """A process that loads images ended."""
+
+
+class Loader(DataLoader):
+    """A `DataLoader` whose workers use a thread each and die of what would leave the run waiting for ever.
+
+    Args:
+        dataset: of the items.
+        workers: processes; 0 loads in this one.
+        device: where the batches go; they are pinned for CUDA.
+        options: of `DataLoader`.
+    """
+
+    def __init__(self, dataset: Dataset, *, workers: int, device: torch.device | None = None, **options: Any) -> None:
+        super().__init__(
+            dataset,
+            num_workers=workers,
+            worker_init_fn=worker_init,
+            pin_memory=device is not None and device.type == "cuda",
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Yield batches.
+
+        Raises:
+            LoaderFailed: a worker ended.
+        """
+        if self.num_workers:
+            _warn_of_little_shared_memory()
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            raise LoaderFailed(
+                seen=f"a process that loads images ended: {str(error).splitlines()[0]}",
+                allowed="loader processes that live until the end",
+                remedy=_REMEDY.format(workers=self.num_workers),
+            ) from error
+
+
+def worker_init(_: int) -> None:
+    """Set one thread a loader worker: the workers are the parallelism. What cannot be sent ends the worker."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    # Else a batch for which shared memory lacks is dropped with a traceback, and the run waits for it for ever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
+def _end(error: BaseException, _: Any) -> None:
+    os.write(2, f"a loader process ends: {error}\n".encode())
+    os._exit(1)
+
+
+def _warn_of_little_shared_memory() -> None:
+    if not SHARED.is_dir():
+        return
+    free = shutil.disk_usage(SHARED).free
+    if free < LEAST_SHARED:
+        log.warning(
+            "%s has %d MB free: loader processes may fail. What to do: Docker: --shm-size=8g; or --workers 0",
+            *(SHARED, free >> 20),
+        )
