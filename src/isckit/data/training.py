@@ -37,7 +37,10 @@ class TrainingData:
 
     def digest(self) -> str:
         """Return the sha256 of all of it."""
-        sets = [images for images in (self.train, self.queries, self.references) if images is not None]
+        queries = self.queries
+        if queries is not None and self.pairs is not None:  # no other query may be opened
+            queries = queries.subset(np.unique(self.pairs[:, 0]))
+        sets = [images for images in (self.train, queries, self.references) if images is not None]
         sha = hashlib.sha256("\n".join(images.content_digest() for images in sets).encode())
         if self.pairs is not None:
             sha.update(self.pairs.astype("<i8").tobytes())

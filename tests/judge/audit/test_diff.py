@@ -6,12 +6,13 @@ import pytest
 from spoiled import fit_further
 
 from isckit.cli.main import main
+from isckit.judge.audit import manifest
 from isckit.judge.audit.diff import _of_weights, descriptor_distance, explain, match_distance
 from isckit.judge.audit.manifest import write_manifest
 from isckit.judge.freeze import seal
 from isckit.runs.artifacts import file_digest, read_json, write_json, write_text
 from isckit.submission import write_descriptors, write_matches
-from isckit.types import Embeddings, Matches, Role
+from isckit.types import Embeddings, Matches, Role, StaleArtifact
 
 FOLDER = "submissions/phase1/run"
 
@@ -98,13 +99,17 @@ def test_weights_depend_on_what_is_trained(value, of_weights):
     assert _of_weights(value) is of_weights
 
 
-def test_images_machine_code_and_weights_are_told_with_what_explains_them(done, mini, copy, tmp_path):
+def test_images_machine_code_and_weights_are_told_with_what_explains_them(done, mini, copy, tmp_path, monkeypatch):
     data = shutil.copytree(mini, tmp_path / "data")
     paths = [next((data / "images/train").glob(f"{name}.*")) for name in ("T000003", "T000004")]
     for path in paths:
         content = bytearray(path.read_bytes())
         content[-20] ^= 1
         path.write_bytes(content)
+    with pytest.raises(StaleArtifact, match="other ids or contents"):
+        write_manifest(copy / FOLDER, data=data)
+    # As if these had been the images when they were described.
+    monkeypatch.setattr(manifest, "_embeddings", lambda case: {})
     write_manifest(copy / FOLDER, data=data)
 
     def change(values):

@@ -132,7 +132,7 @@ def _digested(case: Case, name: str, described: str | None, workers: int) -> dic
     listing = images.content_digest()
     if described not in (None, listing):
         raise StaleArtifact(
-            seen=f"the {name} images in {case.disc.root} are not those that were described: other ids or sizes",
+            seen=f"the {name} images in {case.disc.root} are not those that were described: other ids or contents",
             allowed="the images that the submission was made from",
             remedy="pass their folder as --data, or extract again under another --name",
         )
