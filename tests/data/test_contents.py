@@ -15,6 +15,12 @@ from isckit.data.packs import write_pack
 from isckit.types import Role
 
 
+@pytest.fixture(autouse=True)
+def _forgetful(monkeypatch):
+    """Each test begins as a process does."""
+    monkeypatch.setattr(contents, "_remembered", {})
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder of eight BMP files of one size."""
@@ -107,6 +113,13 @@ def test_what_has_been_read_is_not_read_again(folder, monkeypatch):
     assert digest(folder) != first and reads == ["inner/9"]
 
 
+def test_one_process_reads_a_small_set_once(folder, monkeypatch):
+    monkeypatch.setattr(contents, "_SETTLED", -(10**12))
+    reads, honest = [], ImageSet.read
+    monkeypatch.setattr(ImageSet, "read", lambda self, i: reads.append(i) or honest(self, i))
+    assert digest(folder) == digest(folder) and len(reads) == 8
+
+
 def test_a_file_that_has_just_changed_is_no_hint(folder, monkeypatch):
     monkeypatch.setattr(contents, "HINT_BYTES", 0)
     digest(folder)
@@ -127,6 +140,7 @@ def test_hints_that_cannot_be_read_or_written_change_nothing(folder, monkeypatch
     first = digest(folder)
     path = contents._hint_file(open_folder(folder, Role.QUERY).sources)
     path.write_bytes(damage)
+    contents._remembered.clear()
     assert digest(folder) == first and path.read_bytes() != damage
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -95,20 +95,19 @@ def content_digest(ids: np.ndarray, places: np.ndarray, sources: Sequence[Source
     folders = [number for number, source in enumerate(sources) if not source.is_archive]
     rows = np.flatnonzero(np.isin(places["source"], folders))
     if len(rows):
-        hints = _hint_file(sources) if int(now["size"][rows].sum()) >= HINT_BYTES else None
-        now["crc"][rows] = _crcs(rows, _keys(ids[rows], now[rows]), now[rows], read, hints)
+        kept = int(now["size"][rows].sum()) >= HINT_BYTES
+        now["crc"][rows] = _crcs(rows, now[rows], read, _hint_file(sources), kept=kept)
     sha = hashlib.sha256("\n".join(ids.tolist()).encode())
     sha.update(now["size"].astype("<i8").tobytes())
     sha.update(now["crc"].astype("<u4").tobytes())
     return sha.hexdigest()
 
 
-def _crcs(
-    rows: np.ndarray, keys: np.ndarray, now: np.ndarray, read: Callable[[int], bytes], hints: Path | None
-) -> np.ndarray:
-    """CRC-32 of each file (n,), by the hints where its stamp is the one of before."""
-    known = _read_hints(hints)
-    crcs = np.zeros(len(rows), np.uint32)
+def _crcs(rows: np.ndarray, now: np.ndarray, read: Callable[[int], bytes], hints: Path, *, kept: bool) -> np.ndarray:
+    """CRC-32 of each file (n,), by the hints where its stamp is that of before; `kept` on disk, or in memory alone."""
+    # A verb asks for each member and branch: what this process has read it does not read again.
+    known = _remembered[hints] if hints in _remembered else _read_hints(hints) if kept else np.zeros(0, _HINT)
+    crcs, keys = np.zeros(len(rows), np.uint32), _keys(now)
     at = np.minimum(np.searchsorted(known["key"], keys), max(0, len(known) - 1))
     hit = known["key"][at] == keys if len(known) else np.zeros(len(keys), bool)
     crcs[hit] = known["crc"][at[hit]]
@@ -128,9 +127,10 @@ def _crcs(
                 crcs[chunk] = found
                 bar.update(len(chunk))
             settled = part[np.maximum(now["mtime"][part], now["ctime"][part]) < started - _SETTLED]
-            if hints is not None and len(settled):
-                known = _merged(known, keys[settled], crcs[settled])
-                _write_hints(hints, known)
+            if len(settled):
+                known = _remembered[hints] = _merged(known, keys[settled], crcs[settled])
+                if kept:
+                    _write_hints(hints, known)
     return crcs
 
 
@@ -141,16 +141,17 @@ def _crc(read: Callable[[int], bytes], row: int) -> int:
         return 0  # a file that cannot be read, which is the business of whoever decodes it
 
 
-# --- hints: a sorted table of keys, each a hash of path and stamp, and the CRC-32 that was read
+# --- hints: a sorted table of keys, each a hash of a file's stamp, and the CRC-32 that was read
 
 _HINT = np.dtype([("key", "<u8"), ("crc", "<u4")])
+_remembered: dict[Path, np.ndarray] = {}
 
 
-def _keys(ids: np.ndarray, now: np.ndarray) -> np.ndarray:
+def _keys(now: np.ndarray) -> np.ndarray:
     """(n,) uint64, of which equal ones are of the same file, unchanged, but for a chance of 2**-64 a pair."""
-    keys = np.empty(len(ids), np.uint64)
+    keys = np.empty(len(now), np.uint64)
     columns = (now[name].tolist() for name in ("size", "mtime", "ctime", "inode"))
-    for row, values in enumerate(zip(ids.tolist(), *columns, strict=True)):
+    for row, values in enumerate(zip(*columns, strict=True)):
         keys[row] = int.from_bytes(hashlib.blake2b(repr(values).encode(), digest_size=8).digest(), "little")
     return keys
 
@@ -163,10 +164,10 @@ def _hint_file(sources: Sequence[Source]) -> Path:
     return Path(home) / "isckit" / "contents" / f"{name}.npz"
 
 
-def _read_hints(path: Path | None) -> np.ndarray:
+def _read_hints(path: Path) -> np.ndarray:
     """The table of hints; empty where there is none, or none that can be read: a hint is never needed."""
     none = np.zeros(0, _HINT)
-    if path is None or not path.is_file():
+    if not path.is_file():
         return none
     try:
         with np.load(path, allow_pickle=False) as file:

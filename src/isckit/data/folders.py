@@ -9,10 +9,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from isckit.data.containers import is_system
-from isckit.data.images import FORMATS, extensions
+from isckit.data.images import extensions, is_image
 
 Left = dict[str, list[str]]
 """Reason -> entries that are not read, relative to the folder."""
@@ -34,7 +32,7 @@ def images_below(root: Path) -> tuple[list[str], Left]:
     for name, entry in _entries(root, left):
         if any(unicodedata.category(letter) in _NO_TEXT for letter in name):
             left.setdefault("names that are no text", []).append(ascii(name))
-        elif f".{name.lower().rpartition('.')[2]}" in known or _is_image(entry.path):
+        elif f".{name.lower().rpartition('.')[2]}" in known or is_image(entry.path):
             names.append(name)
         else:
             left.setdefault(_reason(entry.path), []).append(name)
@@ -74,14 +72,6 @@ def _identity(path: str | Path) -> tuple[int, int]:
 
 def _is_dangling(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and not Path(entry.path).exists()
-
-
-def _is_image(path: str) -> bool:
-    try:
-        with Image.open(path, formats=FORMATS):
-            return True
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
 
 
 def _reason(path: str) -> str:

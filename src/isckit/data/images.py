@@ -8,6 +8,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -127,6 +128,15 @@ def _without_text(data: bytes) -> bytes | None:
             kept.append(data[at:end])
         at = end
     return b"".join(kept)
+
+
+def is_image(path: str | Path) -> bool:
+    """Return True if the head of a file is that of a format read."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except _DECODER_FAULTS:
+        return False
 
 
 def extensions() -> frozenset[str]:

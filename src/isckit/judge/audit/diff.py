@@ -141,7 +141,7 @@ def _data(there: _Side, now: _Side) -> list[str]:
             if before["digest"] != after["digest"]:
                 found.append(f"{name}: {_which(there, now, name)}")
         elif there.listing(name) != now.listing(name):
-            found.append(f"{name}: other ids or sizes; their bytes are not recorded on both sides")
+            found.append(f"{name}: other ids or contents; their bytes are not recorded on both sides")
     return found
 
 
