@@ -144,7 +144,7 @@ def test_broken_images_are_replaced_and_reported_where_asked_for(mini, tmp_path)
     for verb in chain[:5]:
         assert main(verb) == 0
     receipt = json.loads((tmp_path / "cache/run/references/gist/receipt.json").read_text())
-    assert receipt["facts"]["replaced"] == ["R000003"]
+    assert list(receipt["facts"]["replaced"]) == ["R000003"]
 
 
 def test_ground_truth_of_another_phase_is_refused(done, mini, assert_refused):

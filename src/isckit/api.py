@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from isckit.data.image_sets import ImageSet, given_images
+from isckit.data.images import listed
 from isckit.data.layouts import open_folder
 from isckit.judge.score.report import score as score_path
 from isckit.judge.score.score import ScoreReport, score_matches
@@ -34,6 +36,8 @@ from isckit.types import BadInput, Embeddings, GroundTruth, Matches, Role
 if TYPE_CHECKING:
     from isckit.engine.distributed import Process
     from isckit.models.members import Built
+
+log = logging.getLogger(__name__)
 
 Images = str | Path | Iterable["str | Path | Image.Image | np.ndarray"]
 """A folder, or images: paths, PIL images, or (H, W, 3) uint8 RGB arrays."""
@@ -57,7 +61,8 @@ class Model:
         """Return the descriptors of whole images: unit vectors (n, d) float32, d at most 256, with their ids.
 
         Ids are file names without suffix for a folder, paths as given for a list of paths, and "image_000000" and so
-        on, in order, for pictures; rows are in the order of the images, for a folder by id.
+        on, in order, for pictures; rows are in the order of the images, for a folder by id. Images that do not decode
+        have none, and a warning names them.
 
         Args:
             images: a folder, or images.
@@ -66,7 +71,7 @@ class Model:
 
         Raises:
             MissingInput: no such images; the run was not fitted.
-            BadInput: images that do not decode, all of them listed, unless the recipe replaces them.
+            BadInput: no image decodes.
         """
         from isckit.tracks.extraction import describe_set
         from isckit.vectors.normalise import normalise
@@ -78,23 +83,29 @@ class Model:
             parts = describe_set(run, opened, process=process, workers=self.workers, members=self._members)
             found = Embeddings.joined([project(part, self._space.pca) for part in parts])
         found = normalise(found, self._space.normaliser) if normalised else found
-        return found if order is None else found.take(order)
+        if order is None:
+            return found
+        places = {name: row for row, name in enumerate(found.ids.tolist())}
+        return found.take(np.array([places[name] for name in order if name in places], np.int64))
 
     def match(self, queries: Images, references: Images) -> Matches:
         """Return the scored pairs of two sets, the best first: a larger score is more confident.
 
+        Images that do not decode have none, and a warning names them.
+
         Raises:
             MissingInput: no such images; the run was not fitted.
-            BadInput: images that do not decode, all of them listed, unless the recipe replaces them.
+            BadInput: none of a set decodes.
         """
         from isckit.tracks.find import find
 
         sides = _opened(queries, Role.QUERY)[0], _opened(references, Role.REFERENCE)[0]
         with self._here() as (run, process):
             assert run.cache is not None
-            return find(
-                run, *sides, cache=run.cache, process=process, workers=self.workers, members=self._members
-            ).matches
+            found = find(run, *sides, cache=run.cache, process=process, workers=self.workers, members=self._members)
+        if left := {name: why for broken in found.broken.values() for name, why in broken.items()}:
+            log.warning("left out: %s", listed(left))
+        return found.matches
 
     @functools.cached_property
     def _members(self) -> list[Built]:
@@ -156,8 +167,8 @@ def score(pairs: Matches | str | Path, truth: GroundTruth | str | Path, *, boots
     return score_matches(pairs, known, max_rows=max(1, len(pairs)), phase_queries=np.unique(pairs.query_ids))
 
 
-def _opened(images: Images, role: Role) -> tuple[ImageSet, np.ndarray | None]:
-    """Return the images, and the rows that bring them back into the order given; None for a folder's own."""
+def _opened(images: Images, role: Role) -> tuple[ImageSet, list[str] | None]:
+    """Return the images, and their ids in the order given; None for a folder's own."""
     if isinstance(images, (str, Path)):
         return open_folder(Path(images), role), None
     sources: dict[str, Path | bytes] = {}
@@ -166,8 +177,7 @@ def _opened(images: Images, role: Role) -> tuple[ImageSet, np.ndarray | None]:
         if name in sources:
             raise BadInput(seen=f"{name} twice", allowed="each image once", remedy="leave one of them out")
         sources[name] = Path(image) if isinstance(image, (str, Path)) else _encoded(image, name)
-    given = given_images(sources, role)
-    return given, np.searchsorted(given.ids, np.array(list(sources)))
+    return given_images(sources, role), list(sources)
 
 
 def _encoded(image: Image.Image | np.ndarray, name: str) -> bytes:

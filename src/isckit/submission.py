@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isckit.data.columns import plain_columns
+from isckit.data.columns import cell_of, cells_of, plain_columns, text_column, text_of
 from isckit.data.ground_truth import id_codes
 from isckit.runs.artifacts import atomic, reserve
 from isckit.types import MAX_DIM, MAX_ROWS, BadInput, Embeddings, Matches, MissingInput, Role
@@ -24,7 +24,6 @@ BLOCK = 65_536
 """Rows of a descriptor file held in memory at a time."""
 
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII)
-_UNSAFE = re.compile(r"""[,"/\\\s]""")
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,12 @@ class MatchLines:
     foreign_ends: bool
 
 
-def parse_matches(path: Path) -> MatchLines:
+def parse_matches(path: Path, *, quoted: bool = False) -> MatchLines:
     """Split a matches file into columns without judging it; a first line whose last cell is a number is a row.
+
+    Args:
+        path: CSV file.
+        quoted: take quotes off, as names of people's files need them; else cells are as they stand, as in the contest.
 
     Raises:
         MissingInput: there is no such file.
@@ -63,29 +66,23 @@ def parse_matches(path: Path) -> MatchLines:
         raise MissingInput(seen=f"no file {path}", allowed=f"a CSV of {HEADER}", remedy="check the path")
     data = path.read_bytes()
     body = data.removeprefix(f"{HEADER}\n".encode())
-    if len(body) < len(data) and (columns := plain_columns(body, (str, str, float))):
+    plain = len(body) < len(data) and not (quoted and b'"' in body)
+    if plain and (columns := plain_columns(body, (str, str, float))):
         lines, (queries, references, scores) = np.arange(2, 2 + len(columns[2])), columns
         return MatchLines(HEADER, lines, queries, references, scores, np.ones_like(lines, bool), [], [], False)
-    return _parse_lines(path, data)
+    return _parse_lines(path, data, quoted=quoted)
 
 
-def _parse_lines(path: Path, data: bytes) -> MatchLines:
+def _parse_lines(path: Path, data: bytes, *, quoted: bool) -> MatchLines:
     """Split line by line, which says where a fault is."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            seen=f"{path} is not UTF-8 text ({error})",
-            allowed=f"a CSV of {HEADER}",
-            remedy="write the file with the kit",
-        ) from error
+    text = text_of(path, data, encoding="utf-8")
     rows = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    headed = not _NUMBER.fullmatch(rows[0].split(",")[-1])
+    headed = not _NUMBER.fullmatch(rows[0].rpartition(",")[2])
     blank: list[int] = []
     misshapen: list[int] = []
     lines, cells = [], []
     for line, row in enumerate(rows[headed:], start=1 + headed):
-        parts = row.split(",")
+        parts = cells_of(row) if quoted else row.split(",")
         if len(parts) == 3:
             lines.append(line)
             cells += parts
@@ -95,8 +92,8 @@ def _parse_lines(path: Path, data: bytes) -> MatchLines:
     return MatchLines(
         rows[0],
         np.array(lines, np.int64),
-        np.array(cells[0::3], str),
-        np.array(cells[1::3], str),
+        text_column(path, cells[0::3]),
+        text_column(path, cells[1::3]),
         np.array(numbers, np.float64),
         np.array([number is not None for number in numbers], bool),
         blank,
@@ -112,7 +109,7 @@ def read_matches(path: Path) -> Matches:
         MissingInput: there is no such file.
         BadInput: a line has another form (`judge.form` lists every fault).
     """
-    parsed = parse_matches(path)
+    parsed = parse_matches(path, quoted=True)
     empty = (parsed.query_ids == "") | (parsed.reference_ids == "")
     bad = sorted(parsed.blank + parsed.misshapen + parsed.lines[empty | ~np.isfinite(parsed.scores)].tolist())
     bad = bad if parsed.header == HEADER else [1, *bad]
@@ -125,10 +122,6 @@ def read_matches(path: Path) -> Matches:
     return Matches(parsed.query_ids, parsed.reference_ids, parsed.scores)
 
 
-def _take(matches: Matches, rows: np.ndarray) -> Matches:
-    return Matches(matches.query_ids[rows], matches.reference_ids[rows], matches.scores[rows])
-
-
 def _codes(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
     return id_codes("Q", matches.query_ids)[0], id_codes("R", matches.reference_ids)[0]
 
@@ -137,16 +130,18 @@ def best_rows(matches: Matches, n: int) -> Matches:
     """The n best rows over all queries: falling score, then query id, then reference id, also where the cut falls."""
     if len(matches) > n > 0:
         cut = np.partition(matches.scores, len(matches) - n)[len(matches) - n]
-        matches = _take(matches, np.flatnonzero(matches.scores >= cut))
+        matches = matches.take(np.flatnonzero(matches.scores >= cut))
     queries, references = _codes(matches)
-    return _take(matches, np.lexsort((references, queries, -np.asarray(matches.scores, np.float64)))[:n])
+    return matches.take(np.lexsort((references, queries, -np.asarray(matches.scores, np.float64)))[:n])
 
 
 def write_matches(path: Path, matches: Matches, *, max_rows: int = MAX_ROWS) -> None:
     """Write a Matching track file, best row first; scores as the shortest text that reads back as the same float64.
 
+    Ids of the contest stand as they are; in others commas and quotes are quoted, as CSV has it.
+
     Raises:
-        BadInput: too many rows, scores that are not finite, repeated pairs, ids unfit for the format.
+        BadInput: too many rows, scores that are not finite, repeated pairs, empty ids.
         StorageFull: no space left.
     """
     if len(matches) > max_rows:
@@ -156,13 +151,13 @@ def write_matches(path: Path, matches: Matches, *, max_rows: int = MAX_ROWS) -> 
     remedy = "mend the step that made these rows; nothing was written"
     refuse_rows(~np.isfinite(matches.scores), matches, what="scores that are not finite", remedy=remedy)
     for ids in (matches.query_ids, matches.reference_ids):
-        unfit = [name for name in set(ids.tolist()) if not name or _UNSAFE.search(name)]
-        refuse_rows(np.isin(ids, unfit), matches, what="ids with folder, comma, quote or blank", remedy=remedy)
+        refuse_rows(ids == "", matches, what="empty ids", remedy=remedy)
     refuse_rows(repeated_pairs(matches), matches, what="pairs that occur in an earlier row", remedy=remedy)
     best = best_rows(matches, max_rows)
     scores = map(repr, np.asarray(best.scores, np.float64).tolist())
     # DataFrame.to_csv takes 2.3 times as long for the same text.
-    rows = map(",".join, zip(best.query_ids.tolist(), best.reference_ids.tolist(), scores, strict=True))
+    columns = ([*map(cell_of, ids.tolist())] for ids in (best.query_ids, best.reference_ids))
+    rows = map(",".join, zip(*columns, scores, strict=True))
     with atomic(path) as temporary:
         temporary.write_bytes(("\n".join([HEADER, *rows]) + "\n").encode())
 

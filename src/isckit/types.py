@@ -172,6 +172,10 @@ class Matches:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def take(self, rows: np.ndarray) -> Matches:
+        """The given rows (index or boolean mask), as new Matches."""
+        return Matches(self.query_ids[rows], self.reference_ids[rows], self.scores[rows])
+
     def to_pandas(self) -> pd.DataFrame:
         """Return a table of the columns of the official format, "query_id", "reference_id" and "score"."""
         import pandas as pd

@@ -76,7 +76,6 @@ def test_folder_with_names_of_its_own_is_accepted(tmp_path):
         ("Qoooo1,R000007\nQ00002,\n", "line 1: 'Qoooo1' where Q00000 is expected"),
         ("Q00001,R000007\n\nQ00002,\n", "line 2: 1 columns"),
         ("Q00001,R000007,1.0\nQ00002,\n", "line 1: 3 columns"),
-        ("a/b,c\n", "line 1: 'a/b' where an id is expected"),
         (",c\n", "line 1: '' where an id is expected"),
     ],
 )
@@ -84,6 +83,26 @@ def test_malformed_line_is_named(tmp_path, text, message):
     with pytest.raises(BadInput, match=r"1 faults: ") as caught:
         read_ground_truth(save(tmp_path, text))
     assert message in caught.value.seen
+
+
+def test_names_of_peoples_files_are_read_quoted_or_not(tmp_path):
+    truth = read_ground_truth(save(tmp_path, 'query,reference\n"a, b/c d",x [1]\n"say ""hi""",\nplain,"u,v"\n'))
+    assert truth.query_ids.tolist() == ["a, b/c d", "plain"] and truth.reference_ids.tolist() == ["x [1]", "u,v"]
+    assert truth.listed_queries.tolist() == ["a, b/c d", "plain", 'say "hi"']
+    assert read_query_list(save(tmp_path, '"a,b"\nc d\n')).tolist() == ["a,b", "c d"]
+
+
+@pytest.mark.parametrize("read", [read_ground_truth, read_query_list])
+@pytest.mark.parametrize("text", ["Q00020\0,R000001\n", "Q00020,R000001\0\n", "\x07a\n", "a\x0bb\n"])
+def test_control_characters_are_refused_by_their_line(tmp_path, read, text):
+    with pytest.raises(BadInput, match="line 2 holds the control character"):
+        read(save(tmp_path, f"Q00001\n{text}"))
+
+
+def test_one_cell_that_would_widen_all_rows_beyond_memory_is_refused(tmp_path):
+    text = "".join(f"Q{k:05d},R000001\n" for k in range(20_000)) + f"Q99999,{'R' * 20_000}\n"
+    with pytest.raises(BadInput, match="a cell of 20,000 characters"):
+        read_ground_truth(save(tmp_path, text))
 
 
 def test_all_faults_are_counted_and_the_first_ten_shown(tmp_path):

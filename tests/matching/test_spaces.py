@@ -35,7 +35,7 @@ def started(root, *branches):
             views = np.array([view for _, view in rows], np.int16)
             folder = run.folder(image_set, name)
             write_embeddings(folder / "shard-00000.h5", Embeddings(role, ids, x, VIEWS[:seen], views))
-            write_receipt(folder, made_from={"member": name}, facts={"complete": True, "images": count})
+            write_receipt(folder, made_from={"member": name}, facts={"complete": True, "images": count, "replaced": {}})
     return run
 
 

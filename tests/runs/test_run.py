@@ -34,7 +34,9 @@ def started(root, ensemble, *, widths=(12, 12, 12)):
             for number, start in enumerate(range(0, len(ids), 16 * len(names))):
                 shard = np.arange(start, min(start + 16 * len(names), len(ids)))
                 write_embeddings(folder / f"shard-{number:05d}.h5", rows.take(shard))
-            write_receipt(folder, made_from={"member": member.name}, facts={"complete": True, "images": count})
+            write_receipt(
+                folder, made_from={"member": member.name}, facts={"complete": True, "images": count, "replaced": {}}
+            )
     return run
 
 

@@ -59,7 +59,16 @@ def test_a_killed_step_goes_on_behind_its_last_whole_shard_and_ends_in_the_same_
     assert not read_receipt(here / "a")["facts"]["complete"] and not outputs(here)[0].stands()
     make_shards(outputs(here), shards(10, 4), killed, title="t", facts=facts)
     assert content(here) == content(tmp_path / "once")
-    assert read_receipt(here / "a")["facts"]["seen"] == 6  # the first shard was not made again
+    assert read_receipt(here / "a")["facts"]["seen"] == 10  # of the first shard, too, which was not made again
+    assert len(done) == 1
+
+
+def test_a_shard_of_which_nothing_is_known_is_made_again(tmp_path):
+    make_shards(outputs(tmp_path), shards(10, 4), squares, title="t", facts=facts)
+    for name in ("receipt.json", "report-00001.json"):
+        (tmp_path / "a" / name).unlink()
+    assert make_shards(outputs(tmp_path), shards(10, 4), squares, title="t", facts=facts)
+    assert read_receipt(tmp_path / "a")["facts"]["seen"] == 10
 
 
 def test_other_inputs_are_refused_for_every_output_and_nothing_is_written(tmp_path):

@@ -158,15 +158,16 @@ def test_a_file_made_from_something_else_is_not_overwritten(fitted, folder, tmp_
         describe_by_run(fitted, images, out, normalised=True, **PROCESS)
 
 
-def test_broken_images_stop_or_become_grey_and_are_named(fitted, folder, tmp_path):
+def test_broken_images_stop_or_are_left_out_and_named(fitted, folder, tmp_path):
     (folder / "part0" / "bad.jpg").write_bytes(b"no image")
     images = open_folder(folder, Role.REFERENCE)
     with pytest.raises(BadInput, match="part0/bad"):
         describe_by_weights(RECIPE, fitted.weights, images, tmp_path / "w.h5", **PROCESS)
     grey = config.override(RECIPE, ["extract.on_broken=replace"])
     facts = describe_by_weights(grey, fitted.weights, images, tmp_path / "w.h5", **PROCESS)
-    assert facts["replaced"] == ["part0/bad"] and "part0/bad" in read_embeddings(tmp_path / "w.h5").ids
-    assert json.loads(receipt_path(tmp_path / "w.h5").read_text())["facts"]["replaced"] == ["part0/bad"]
+    assert facts["replaced"].keys() == {"part0/bad"} and "no image" in facts["replaced"]["part0/bad"]
+    assert read_embeddings(tmp_path / "w.h5").ids.tolist() == [i for i in images.ids.tolist() if i != "part0/bad"]
+    assert json.loads(receipt_path(tmp_path / "w.h5").read_text())["facts"]["replaced"] == facts["replaced"]
     assert not (tmp_path / "w.h5.cache").exists()
 
 

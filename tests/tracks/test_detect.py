@@ -1,5 +1,8 @@
 """`detect` writes what the run's detector finds in any folder, whatever the batch."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -34,10 +37,11 @@ def run(tmp_path):
 
 def test_all_boxes_of_a_folder_are_written(run, disc, tmp_path, mini):
     images = open_folder(mini / "images" / "queries", Role.QUERY)
-    boxes = [
-        read_boxes(detect(run, images, tmp_path / "out" / f"{batch}.csv", process=CPU, workers=0, batch=batch))
-        for batch in (3, None)
-    ]
+    boxes = []
+    for batch in (3, None):
+        path = tmp_path / "out" / f"{batch}.csv"
+        assert detect(run, images, path, process=CPU, workers=0, batch=batch) == {}
+        boxes.append(read_boxes(path))
     assert boxes[0].keys() == boxes[1].keys() == set(images.ids.tolist())
     detector = detector_of(run, process=CPU)
     from isckit.data.images import decode
@@ -49,7 +53,15 @@ def test_all_boxes_of_a_folder_are_written(run, disc, tmp_path, mini):
             assert [box.label for box in found[name]] == [box.label for box in alone]
             for one, other in zip(found[name], alone, strict=True):
                 assert one[:5] == pytest.approx(other[:5], abs=2e-5)
-    assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")] == []
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"3.csv", "None.csv"}
+
+
+def test_an_image_that_does_not_decode_is_left_out_and_told(run, mini, tmp_path):
+    folder = Path(shutil.copytree(mini / "images" / "queries", tmp_path / "queries"))
+    bad = min(folder.iterdir())
+    bad.write_bytes(b"no image")
+    told = detect(run, open_folder(folder, Role.QUERY), tmp_path / "boxes.csv", process=CPU, workers=0)
+    assert told.keys() == {bad.stem} and bad.stem not in read_boxes(tmp_path / "boxes.csv")
 
 
 def test_a_recipe_without_a_detector_and_a_run_without_weights_are_refused(run, tmp_path):

@@ -7,8 +7,21 @@ from typing import Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, DataFolder, MaybeData, Name, Phase, Root, Workers, guarded, written
-from isckit.runs.workspace import Workspace
+from isckit.cli.options import (
+    CPUS,
+    HERE,
+    DataFolder,
+    MaybeData,
+    Name,
+    Phase,
+    Root,
+    Workers,
+    echo_left_out,
+    guarded,
+    written,
+)
+from isckit.runs.artifacts import broken_images
+from isckit.runs.workspace import DESCRIPTORS, MATCHES, Workspace
 
 
 @guarded
@@ -76,6 +89,8 @@ def manifest(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
     path = write_manifest(folder, data=data, workers=workers)
     values = read_manifest(folder)
     absent = [image_set for image_set, record in values["images"].items() if "digest" not in record]
+    for image_set, broken in (broken_images(folder / DESCRIPTORS) | broken_images(folder / MATCHES)).items():
+        echo_left_out(image_set, broken)
     typer.echo(f"{written(path)}\ncosts\n{table(values['costs'])}")
     if absent:
         typer.echo(f"no digests of the images of {', '.join(absent)}: pass --data")

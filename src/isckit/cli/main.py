@@ -94,13 +94,13 @@ def _always(
 ) -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.getLogger("isckit").setLevel(logging.INFO)
+    logging.getLogger("isckit").setLevel(logging.DEBUG if verbose else logging.INFO)
     # It warns that it builds its cache, once on a new machine.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 well, 1 the judged thing failed, 2 wrong input."""
+    """Run one command line and return its exit code: 0 well, 1 the judged thing failed, 2 wrong input, 3 own fault."""
     # Threads that wait by spinning take the cores from the loader processes: on two cores a quarter of the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import functools
+import logging
 import os
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from isckit.data.images import listed
+from isckit.runs.artifacts import broken_images
 from isckit.runs.workspace import PHASES
 from isckit.types import KitError
+
+log = logging.getLogger(__name__)
 
 Name = Annotated[str, typer.Option(help="Name of the run.")]
 DataFolder = Annotated[Path, typer.Option(help="Folder with the images, in any layout of DISC21.")]
@@ -38,32 +44,83 @@ class Sets(StrEnum):
     final_queries = "final_queries"
 
 
+WRONG_INPUT, OWN_FAULT = 2, 3
+"""Exit codes: of what a user can mend, and of a fault in this program; 1 is said of what is judged, and 0 is well."""
+
+
 def guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the faults a user can cause into one message and exit code 2."""
+    """Turn the faults a user can cause into one message and exit code 2, and any other into one and exit code 3."""
 
     @functools.wraps(verb)
     def door(*args: Any, **kwargs: Any) -> Any:
         try:
             return verb(*args, **kwargs)
-        except KitError as error:
-            typer.echo(f"isckit {verb.__name__.replace('_', ' ')}: {type(error).__name__}\n{error}", err=True)
-        except KeyboardInterrupt:
-            typer.echo(
-                "\nseen:       Ctrl-C\nallowed:    stopping at any time; finished work is kept\n"
-                "what to do: run the same command again to go on",
-                err=True,
-            )
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-                raise
-            typer.echo(
-                f"seen:       {error}\nallowed:    a folder with free space that may be written to\n"
-                "what to do: free space or choose another folder, then run the same command again",
-                err=True,
-            )
-        raise typer.Exit(2)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            known = error if isinstance(error, KitError) else _known(error)
+            if known is None:
+                _tell_own_fault(verb, error)
+                raise typer.Exit(OWN_FAULT) from error
+            kind = "stopped" if isinstance(error, KeyboardInterrupt) else type(known).__name__
+            typer.echo(f"isckit {verb.__name__.replace('_', ' ')}: {kind}\n{known}", err=True)
+            raise typer.Exit(WRONG_INPUT) from error
 
     return door
+
+
+def _known(error: BaseException) -> KitError | None:
+    """Return what to do about faults of the machine, wherever they are met; None for any other."""
+    if isinstance(error, KeyboardInterrupt):
+        return KitError(
+            seen="Ctrl-C",
+            allowed="stopping at any time; finished work is kept",
+            remedy="run the same command again to go on",
+        )
+    if "torch" in sys.modules:
+        from isckit.data.loaders import is_loader_fault, loader_fault
+
+        if is_loader_fault(error):
+            return loader_fault(error)
+    if isinstance(error, OSError):
+        return KitError(
+            seen=str(error),
+            allowed="files and folders that may be read and written, on a disk with free space",
+            remedy="correct the path or its permissions, or free space, then run the same command again",
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error):
+        return KitError(
+            seen=f"no memory left: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            allowed="work that fits into the memory of this machine",
+            remedy="close other programs, load images by fewer --workers, or take smaller batches, "
+            "where the verb has --batch or the recipe extract.batch_images",
+        )
+    return None
+
+
+def _tell_own_fault(verb: Callable[..., Any], error: BaseException) -> None:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    log.debug("%s", "".join(traceback.format_exception(error)))
+    typer.echo(
+        f"isckit {verb.__name__.replace('_', ' ')}: a fault in this program\n"
+        f"seen:       {type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})\n"
+        "allowed:    nothing of this kind: what was written before is whole, and nothing was judged\n"
+        "what to do: report it with the output of: isckit --verbose, followed by the same words",
+        err=True,
+    )
+
+
+def echo_left_out(place: object, broken: Mapping[str, str]) -> None:
+    """Print which images do not decode and why; nothing where all do."""
+    if broken:
+        typer.echo(f"left out of {place}: {listed(broken)}")
+
+
+def echo_submitted(path: Path) -> None:
+    """Print a submission's file, and the images that it leaves out."""
+    for image_set, broken in broken_images(path).items():
+        echo_left_out(image_set, broken)
+    typer.echo(written(path))
 
 
 def written(path: Path) -> str:

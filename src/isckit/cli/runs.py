@@ -19,10 +19,12 @@ from isckit.cli.options import (
     Sets,
     Settings,
     Workers,
+    echo_left_out,
+    echo_submitted,
     guarded,
     written,
 )
-from isckit.runs.workspace import DEFAULT, Workspace, query_set
+from isckit.runs.workspace import DEFAULT, DESCRIPTORS, MATCHES, Workspace, query_set
 from isckit.types import MissingInput
 
 log = logging.getLogger(__name__)
@@ -76,11 +78,14 @@ def extract(
     from isckit.engine.distributed import process
     from isckit.runs.run import resume
     from isckit.tracks.extraction import extract_set
+    from isckit.vectors.described import replaced
 
     run, disc = resume(Workspace(root), name), open_disc(data)
     with process() as here:
         for image_set in sets:
             extract_set(run, require(disc, image_set.value), process=here, workers=workers)
+            if here.first:
+                echo_left_out(image_set.value, replaced(run, image_set.value))
 
 
 @guarded
@@ -98,7 +103,7 @@ def descriptor(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
     from isckit.runs.run import resume
     from isckit.tracks.descriptor import descriptor_track
 
-    typer.echo(written(descriptor_track(resume(Workspace(root), name), phase=phase)))
+    echo_submitted(descriptor_track(resume(Workspace(root), name), phase=phase))
 
 
 @guarded
@@ -110,14 +115,14 @@ def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
 
     run = resume(Workspace(root), name)
     if data is None or not run.recipe.pair_networks:
-        typer.echo(written(matching_track(run, phase=phase, workers=workers)))
+        echo_submitted(matching_track(run, phase=phase, workers=workers))
         return
     from isckit.engine.distributed import process
 
     disc = open_disc(data)
     images = {image_set: require(disc, image_set) for image_set in ("references", query_set(phase))}
     with process() as here:
-        typer.echo(written(matching_track(run, phase=phase, images=images, process=here, workers=workers)))
+        echo_submitted(matching_track(run, phase=phase, images=images, process=here, workers=workers))
 
 
 @guarded
@@ -140,8 +145,12 @@ def infer(
     run = resume(Workspace.of(root, name), name)
     sets = open_folder(queries, Role.QUERY), open_folder(references, Role.REFERENCE)
     with process() as here:
-        for path in describe_and_match(run, *sets, out, batch=batch, process=here, workers=workers):
-            typer.echo(written(path))
+        found = describe_and_match(run, *sets, out, batch=batch, process=here, workers=workers)
+        if here.first:
+            for folder, broken in zip((queries, references), found.broken.values(), strict=True):
+                echo_left_out(folder, broken)
+            for path in (out / DESCRIPTORS, out / MATCHES):
+                typer.echo(written(path))
 
 
 @guarded

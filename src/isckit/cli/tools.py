@@ -8,13 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isckit.cli.options import CPUS, HERE, DataFolder, Name, Phase, Root, Settings, Workers, guarded, written
+from isckit.cli.options import (
+    CPUS,
+    HERE,
+    DataFolder,
+    Name,
+    Phase,
+    Root,
+    Settings,
+    Workers,
+    echo_left_out,
+    guarded,
+    written,
+)
 from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import BadInput, MissingInput, Role
 
 if TYPE_CHECKING:
     from isckit import config
     from isckit.runs.run import Run
+
+
+TOLERANT = ("extract.on_broken=replace",)
+"""What people's own folders are described with, unless they say otherwise: broken images are left out and listed."""
 
 
 class FileFormat(StrEnum):
@@ -49,9 +65,10 @@ def detect(
 
     with process() as here:
         images = open_folder(folder, Role.QUERY)
-        typer.echo(
-            written(find(resume(Workspace(root), name), images, out, process=here, workers=workers, batch=batch))
-        )
+        broken = find(resume(Workspace(root), name), images, out, process=here, workers=workers, batch=batch)
+        if here.first:
+            echo_left_out(folder, broken)
+            typer.echo(written(out))
 
 
 @guarded
@@ -100,15 +117,15 @@ def describe(
     images = open_folder(folder, Role(side.value))
     with process() as here:
         if checkpoint is not None:
-            chosen = _recipe_of(checkpoint, recipe, settings)
+            chosen = _recipe_of(checkpoint, recipe, [*TOLERANT, *(settings or [])])
             facts = describing.describe_by_weights(chosen, checkpoint, images, out, process=here, workers=workers)
         else:
             assert name is not None
-            run = _with_settings(_trained(root, name), settings)
+            run = _with_settings(_trained(root, name), [*TOLERANT, *(settings or [])])
             facts = describing.describe_by_run(run, images, out, normalised=normalised, process=here, workers=workers)
         if here.first:
-            grey = f"\ngrey stands for {len(facts['replaced'])} broken images: " if facts["replaced"] else ""
-            typer.echo(f"{facts['images']:,} images, {facts['dim']} values each{grey}{', '.join(facts['replaced'])}")
+            typer.echo(f"{facts['images']:,} images, {facts['dim']} values each")
+            echo_left_out(folder, facts["replaced"])
             typer.echo(written(out))
 
 
@@ -170,14 +187,14 @@ def _recipe_of(checkpoint: Path, recipe: str | None, settings: list[str] | None)
     return find(recipe or str(checkpoint), settings=settings)
 
 
-def _with_settings(run: Run, settings: list[str] | None) -> Run:
+def _with_settings(run: Run, settings: list[str]) -> Run:
     """The run with other settings of extraction: batch size, policy on broken images."""
     from isckit.config import override, replace
 
-    recipe = override(run.recipe, settings or [])
+    recipe = override(run.recipe, settings)
     if replace(recipe, extract=run.recipe.extract) != run.recipe:
         raise BadInput(
-            seen=f"--set {' --set '.join(settings or [])}",
+            seen=f"--set {' --set '.join(settings)}",
             allowed="extract.batch_images, extract.on_broken and other settings of extract",
             remedy="leave out the others: a run keeps the recipe it was trained and fitted with",
         )

@@ -1,15 +1,21 @@
-"""Columns of large CSV files by pandas' parser, where nothing in them asks for the strict reading line by line."""
+"""Columns of CSV files: of large ones by pandas' parser, where nothing in them asks for reading line by line."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from isckit.types import BadInput
+
 LARGE = 1 << 22
 """Bytes from which pandas pays: line by line takes less than importing it below; 500,000 matches take a third."""
+MOST_TEXT = 1 << 28
+"""Characters of a column of text, which has the width of its longest cell: 1 GiB of memory."""
 _WIDTH = 32
 _PLAIN = bytes(sorted({ord("\n"), *range(33, 127)}))
 _CELLS = bytes(sorted(set(range(256)) - set(b",\n")))
@@ -58,3 +64,60 @@ def plain_columns(data: bytes, kinds: Sequence[type]) -> list[np.ndarray] | None
 def _longest(column: np.ndarray) -> int:
     """Return the length of the longest text, at least 1, as numpy counts."""
     return int(np.strings.str_len(column).max(initial=1))
+
+
+def text_of(path: Path, data: bytes, *, encoding: str = "utf-8-sig") -> str:
+    """Return the text of a file of ids; by default without the mark of byte order that some programs put first.
+
+    Raises:
+        BadInput: it is not UTF-8, or holds control characters, which would vanish from the ends of ids.
+    """
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            seen=f"{path} is not UTF-8 text ({error})",
+            allowed="plain text, one row a line",
+            remedy="save the file as CSV in UTF-8",
+        ) from error
+    if found := _CONTROLS.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise BadInput(
+            seen=f"{path}, line {line} holds the control character {found[0]!r}",
+            allowed="plain text, one row a line",
+            remedy="save the file as CSV in UTF-8, without NUL bytes",
+        )
+    return text
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def cells_of(line: str) -> list[str]:
+    """Return the cells of a line of CSV, quotes taken off; a quote that is not closed takes the rest of the line."""
+    quoted = '"' in line and len(line) < csv.field_size_limit()
+    return next(csv.reader([line])) if quoted else line.split(",")
+
+
+def cell_of(text: str) -> str:
+    """Return a text as a cell of CSV, in quotes where it needs them."""
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+_QUOTED = re.compile(r"""[,"]|^\s|\s$""")
+
+
+def text_column(path: Path, cells: Sequence[str]) -> np.ndarray:
+    """Return cells as numpy text (n,), whose width is that of the longest.
+
+    Raises:
+        BadInput: one is so long that the column would not fit into memory.
+    """
+    longest = max(cells, key=len, default="")
+    if len(longest) * len(cells) > MOST_TEXT:
+        raise BadInput(
+            seen=f"{path}: {len(cells):,} rows and a cell of {len(longest):,} characters, {longest[:40]!r}...",
+            allowed=f"at most {MOST_TEXT:,} characters, rows times the longest id",
+            remedy="shorten it, or check that it is the right file",
+        )
+    return np.array(cells, str)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isckit.data.columns import cells_of, text_column, text_of
 from isckit.types import BadInput, GroundTruth, MissingInput
 
 DIGITS = {"Q": 5, "R": 6, "T": 6}
@@ -23,7 +24,6 @@ _HEADER = re.compile(
 )
 _WORDS = re.compile(r'"?[^\W\d]+([ _-][^\W\d]+)*"?')
 """A name of a column, as ids hardly are: words without a digit."""
-_FORBIDDEN = re.compile(r"""[/\\,"\s]""")
 _BLOCK = 16_384
 LineFault = tuple[int, str]
 
@@ -94,13 +94,13 @@ def read_ground_truth(path: Path, *, queries: np.ndarray | None = None) -> Groun
     numbered = _data_lines(path)
     faults, lines, pairs = [], [], []
     for line, text in numbered:
-        cells = text.split(",")
+        cells = cells_of(text)
         if len(cells) == 2:
             lines.append(line)
             pairs.append((cells[0], cells[1]))
         else:
             faults.append((line, f"{len(cells)} columns in {text!r}"))
-    query_ids, reference_ids = np.array(pairs, str).reshape(-1, 2).T
+    query_ids, reference_ids = (text_column(path, [pair[side] for pair in pairs]) for side in (0, 1))
     positive = reference_ids != ""
     faults += _malformed(lines, query_ids, reference_ids) + _repeated(lines, pairs)
     if queries is not None:
@@ -119,8 +119,10 @@ def read_query_list(path: Path) -> np.ndarray:
         BadInput: all faulty lines at once (the first ten and the count).
     """
     numbered = _data_lines(path)
-    lines, ids = [line for line, _ in numbered], np.array([text for _, text in numbered], str)
-    faults = _malformed(lines, ids, ids[:0]) + _repeated(lines, [(i, "") for i in ids.tolist()])
+    cells = [(line, cells_of(text)) for line, text in numbered]
+    lines, ids = [line for line, _ in cells], text_column(path, [found[0] for _, found in cells])
+    faults = [(line, f"{len(found)} columns") for line, found in cells if len(found) > 1]
+    faults += _malformed(lines, ids, ids[:0]) + _repeated(lines, [(i, "") for i in ids.tolist()])
     _raise_all(path, faults, allowed="one query id a line, each once")
     return ids
 
@@ -129,19 +131,12 @@ def _data_lines(path: Path) -> list[tuple[int, str]]:
     """Return number and text of every line but the header; byte order mark and line ends removed."""
     if not path.is_file():
         raise MissingInput(seen=f"no file {path}", allowed="a text file of ids", remedy="check the path")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            seen=f"{path} is not UTF-8 text ({error})",
-            allowed="plain text, one row a line",
-            remedy="save the file as CSV in UTF-8",
-        ) from error
+    text = text_of(path, path.read_bytes())
     lines = [line.removesuffix("\r") for line in text.rstrip("\r\n").split("\n")]
-    first = lines[0].split(",")
+    first = cells_of(lines[0])
     header = all(_HEADER.fullmatch(cell.strip()) for cell in first)
     if not header and len(lines) > 1 and all(_WORDS.fullmatch(cell.strip()) for cell in first):
-        others = [cell for line in lines[1:] for cell in line.split(",") if cell]
+        others = [cell for line in lines[1:] for cell in cells_of(line) if cell]
         if not any(_WORDS.fullmatch(cell) for cell in others):
             raise BadInput(
                 seen=f"{path}, line 1 is {lines[0]!r}, which reads like a header that is not known",
@@ -155,13 +150,12 @@ def _data_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _malformed(lines: list[int], queries: np.ndarray, references: np.ndarray) -> list[LineFault]:
-    """Return ids that break the grammar: DISC21's when any id follows it, else non-empty and safe in a CSV or path."""
+    """Return ids that break the grammar: DISC21's when any id follows it, else no empty query."""
     plain = [disc_numbers(queries, "Q") >= 0, disc_numbers(references, "R") >= 0]
     if any(fits.any() for fits in plain):
         wrong = ((queries, ~plain[0], "Q00000"), (references, ~plain[1] & (references != ""), "R000000"))
     else:
-        odd = [np.array([bool(_FORBIDDEN.search(i)) for i in ids.tolist()], bool) for ids in (queries, references)]
-        wrong = ((queries, odd[0] | (queries == ""), "an id"), (references, odd[1], "an id"))
+        wrong = ((queries, queries == "", "an id"), (references, np.zeros(len(references), bool), "an id"))
     return [
         (lines[k], f"{str(ids[k])!r} where {form} is expected")
         for ids, mask, form in wrong

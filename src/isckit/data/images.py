@@ -7,7 +7,7 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -150,13 +150,19 @@ def placeholder() -> np.ndarray:
     return np.full((64, 64, 3), BROKEN_FILL, np.uint8)
 
 
-def stop_message(broken_images: Sequence[tuple[str, str]]) -> BadInput:
-    """Return the fault that stops a run: every broken image as (id, reason), none left out."""
-    listed = "\n".join(f"  {name}: {reason}" for name, reason in broken_images)
+def listed(broken_images: Mapping[str, str]) -> str:
+    """Return every broken image with its reason, none left out, by id: the count, then a line each."""
+    lines = [f"  {name}: {reason}" for name, reason in sorted(broken_images.items())]
+    return "\n".join([f"{len(lines)} broken image{'s' * (len(lines) != 1)}:", *lines])
+
+
+_TOLERANT = "train a run with: isckit train --set extract.on_broken=replace, which leaves them out and lists them"
+
+
+def stop_message(broken_images: Mapping[str, str], *, otherwise: str = _TOLERANT) -> BadInput:
+    """Return the fault that stops a run, which lists the broken images and their reasons; `otherwise`: another way."""
     return BadInput(
-        seen=f"{len(broken_images)} broken image{'s' * (len(broken_images) != 1)}:\n{listed}",
-        allowed="image files that decode",
-        remedy="repeat their download, or accept grey in their place with --set extract.on_broken=replace",
+        seen=listed(broken_images), allowed="image files that decode", remedy=f"repeat their download; or {otherwise}"
     )
 
 

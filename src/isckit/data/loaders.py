@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing.queues
 import os
@@ -21,10 +22,7 @@ log = logging.getLogger(__name__)
 SHARED = Path("/dev/shm")
 LEAST_SHARED = 512 << 20
 """Bytes of shared memory below which a warning is due: a batch of 128 pictures of 512 px takes 100 MB, several wait."""
-_REMEDY = (
-    "give the processes shared memory (Docker: --shm-size=8g) and memory, or load without them: --workers 0, "
-    "or fewer than {workers}"
-)
+_REMEDY = "give the processes shared memory (Docker: --shm-size=8g) and memory, or load without: --workers 0, or fewer"
 
 
 class LoaderFailed(KitError):
@@ -58,16 +56,29 @@ class Loader(DataLoader):
         """
         if self.num_workers:
             _warn_of_little_shared_memory()
+        batches = super().__iter__()
         try:
-            yield from super().__iter__()
+            yield from batches
         except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker (pid"):
+            if not is_loader_fault(error):
                 raise
-            raise LoaderFailed(
-                seen=f"a process that loads images ended: {str(error).splitlines()[0]}",
-                allowed="loader processes that live until the end",
-                remedy=_REMEDY.format(workers=self.num_workers),
-            ) from error
+            with contextlib.suppress(RuntimeError):  # the end of a worker is told by a signal, too
+                batches._shutdown_workers()  # type: ignore[attr-defined]
+            raise loader_fault(error) from error
+
+
+def is_loader_fault(error: BaseException) -> bool:
+    """Return True for torch's error about a worker that ended; a signal raises it, wherever the program is."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
+def loader_fault(error: BaseException) -> LoaderFailed:
+    """Return that error with what to do."""
+    return LoaderFailed(
+        seen=f"a process that loads images ended: {str(error).splitlines()[0]}",
+        allowed="loader processes that live until the end",
+        remedy=_REMEDY,
+    )
 
 
 def worker_init(_: int) -> None:

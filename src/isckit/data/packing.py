@@ -50,7 +50,7 @@ def _pack(path: Path, part: ImageSet, side: int) -> dict[str, int]:
 
 
 def _contents(part: ImageSet, side: int) -> Iterator[bytes]:
-    broken = []
+    broken: dict[str, str] = {}
     for i in tqdm(range(len(part)), f"pack {part.name}", unit="img"):
         if not side:
             yield part.read(i)
@@ -58,8 +58,8 @@ def _contents(part: ImageSet, side: int) -> Iterator[bytes]:
         try:
             image = decode(part.read(i), name=str(part.ids[i]))
         except BrokenImage as error:
-            broken.append((str(part.ids[i]), error.seen))
+            broken[str(part.ids[i])] = error.seen
             image = np.zeros((side, side, 3), np.uint8)
         yield cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).tobytes()
     if broken:
-        raise stop_message(broken)
+        raise stop_message(broken, otherwise="pack the files as they are: --side 0")

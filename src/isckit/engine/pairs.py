@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from isckit import config
 from isckit.augment.geometry import square
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import BrokenImage, decode, placeholder, stop_message
+from isckit.data.images import decode
 from isckit.data.loaders import Loader
 from isckit.engine.distributed import Process
 from isckit.models.pair import PairClassifier
@@ -52,7 +52,7 @@ def score_pairs(
         views: of queries.
         folder: of the blocks.
         made_from: what decides their freshness.
-        settings: batch_images pairs are compared at a time; policy for broken images; precision.
+        settings: batch_images pairs are compared at a time; precision.
         process: this one; several share the blocks.
         workers: image loading processes.
 
@@ -61,7 +61,7 @@ def score_pairs(
 
     Raises:
         StaleArtifact: the folder holds scores made from something else.
-        BadInput: broken images, under the policy "stop".
+        BrokenImage: an image that does not decode: none of those that were described.
     """
     starts = np.searchsorted(asked[:, 0], np.arange(0, len(queries) + QUERY_BLOCK, QUERY_BLOCK))
     scorer = _Scorer(networks, queries, references, views, settings, process, workers)
@@ -158,7 +158,7 @@ class _Scorer:
     def _canvases(self, images: ImageSet, rows: np.ndarray) -> Iterator[torch.Tensor]:
         """Return batches (B, 3, C, C) uint8 on the device."""
         loader = Loader(
-            _Squares(images, rows, self.canvas, replace=self.settings.on_broken == "replace"),
+            _Squares(images, rows, self.canvas),
             batch_size=REFERENCE_CHUNK,
             workers=self.workers,
             device=self.process.device,
@@ -172,19 +172,13 @@ class _Scorer:
 class _Squares(Dataset):
     """Images as squares, aspect ignored."""
 
-    def __init__(self, images: ImageSet, rows: np.ndarray, side: int, *, replace: bool) -> None:
-        self.images, self.rows, self.side, self.replace = images, rows, side, replace
+    def __init__(self, images: ImageSet, rows: np.ndarray, side: int) -> None:
+        self.images, self.rows, self.side = images, rows, side
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> torch.Tensor:
         row = int(self.rows[position])
-        name = str(self.images.ids[row])
-        try:
-            image = decode(self.images.read(row), name=name)
-        except BrokenImage as error:
-            if not self.replace:
-                raise stop_message([(name, error.seen)]) from error
-            image = placeholder()
+        image = decode(self.images.read(row), name=str(self.images.ids[row]))
         return torch.from_numpy(square(image, self.side).transpose(2, 0, 1).copy())

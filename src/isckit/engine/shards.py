@@ -49,12 +49,12 @@ def write_in_shards(
     def facts(reports: list[dict[str, Any]]) -> dict[str, Any]:
         broken = {name: reason for report in reports for name, reason in report["broken"].items()}
         if broken and settings.on_broken == "stop":
-            raise stop_message(sorted(broken.items()))
+            raise stop_message(broken)
         return {
             "images": len(images),
             "ids": ids_digest(images.ids),
             "role": images.role.value,
-            "replaced": sorted(broken),
+            "replaced": dict(sorted(broken.items())),
             "device": str(process.device),
             "threads": torch.get_num_threads(),
             **more(broken),

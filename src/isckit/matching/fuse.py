@@ -51,7 +51,7 @@ def best_per_query(matches: Matches, n: int) -> Matches:
     """
     query, reference = _codes([matches])
     order = np.lexsort((reference, -matches.scores, query))
-    return _take(matches, np.sort(order[_places(query[order]) < n]))
+    return matches.take(np.sort(order[_places(query[order]) < n]))
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,3 @@ def _codes(found: Sequence[Matches]) -> tuple[np.ndarray, np.ndarray]:
 
 def _column(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.empty(0, "U1"), *(part for part in parts if len(part))])
-
-
-def _take(matches: Matches, rows: np.ndarray) -> Matches:
-    return Matches(matches.query_ids[rows], matches.reference_ids[rows], matches.scores[rows])

@@ -31,7 +31,7 @@ class MatchingInputs:
     """A run, the two image sets that are matched, by name, and what branches that look at pixels need beside.
 
     Attributes:
-        query_ids, reference_ids: sorted text, all images of both sets.
+        query_ids, reference_ids: sorted text, all images of both sets that were described.
         images: the sets that were opened, by name.
         rows: rows of the list that is handed in.
     """

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.matching.fuse import best_per_query, fuse
@@ -14,7 +16,7 @@ from isckit.matching.inputs import MatchingInputs
 from isckit.runs.run import Run
 from isckit.submission import best_rows
 from isckit.types import Matches
-from isckit.vectors.described import fit
+from isckit.vectors.described import fit, replaced
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Process
@@ -61,13 +63,23 @@ def fit_all(run: Run) -> None:
 
 
 def scored_pairs(scene: MatchingInputs) -> Matches:
-    """Return the list that is handed in: branches, fusion, the post-step where there is one, the best rows by score."""
+    """Return the list that is handed in: branches, fusion, the post-step where there is one, the best rows by score.
+
+    Images that do not decode have no rows.
+    """
     settings = scene.run.recipe.matching
     found: dict[str, Matches] = {}
     for branch in settings.branches:
-        found[branch.name] = branch_of(branch).matches(scene, branch, found)
+        found[branch.name] = _decoded(branch_of(branch).matches(scene, branch, found), scene)
         log.info("%s: %d rows", branch.name, len(found[branch.name]))
     fused = fuse({branch.name: found[branch.name] for branch in settings.fused_branches}, settings.fusion)
     if settings.best_per_query:
         fused = best_per_query(fused, settings.best_per_query)
     return best_rows(fused, scene.rows)
+
+
+def _decoded(matches: Matches, scene: MatchingInputs) -> Matches:
+    queries, references = (np.array([*replaced(scene.run, name)], str) for name in (scene.queries, scene.references))
+    if not len(queries) + len(references):
+        return matches
+    return matches.take(~(np.isin(matches.query_ids, queries) | np.isin(matches.reference_ids, references)))

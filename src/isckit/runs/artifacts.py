@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from isckit.types import BadInput, MissingInput, StaleArtifact, StorageFull
+from isckit.types import BadInput, KitError, MissingInput, StaleArtifact, StorageFull
 
 PACKAGES = (
     "torch",
@@ -52,9 +53,8 @@ def atomic(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
-    except OSError as error:
-        # h5py reports a full disk as a plain OSError whose text names errno 28.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "errno = 28" in str(error):
+    except Exception as error:
+        if _is_full(error, path.parent):
             raise StorageFull(
                 seen=f"no space left while writing {path}",
                 allowed="enough free space for the whole file; nothing was changed",
@@ -63,6 +63,20 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LEAST_FREE = 1 << 16
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Return True if a disk is full: libraries say so by a number, in words that hold it, or with nothing of either."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    if isinstance(error, KitError):
+        return False
+    told = any(f"{word} {number}" in str(error) for number in _FULL for word in ("errno =", "os error", "Errno"))
+    return told or shutil.disk_usage(folder).free < _LEAST_FREE
 
 
 def reserve(path: Path, size: int) -> None:
@@ -161,6 +175,14 @@ def read_receipt(path: Path) -> dict[str, Any]:
             seen=f"{path} does not exist", allowed="a finished artifact", remedy="run the step that makes it"
         )
     return read_json(receipt_path(path))
+
+
+def broken_images(path: Path) -> dict[str, dict[str, str]]:
+    """Return the images that do not decode, with their reasons, by set, as a submission file's receipt tells; sets
+    without any are left out.
+    """
+    told = read_receipt(path)["facts"].get("replaced", {}) if receipt_path(path).is_file() else {}
+    return {image_set: broken for image_set, broken in told.items() if broken}
 
 
 def is_fresh(path: Path, made_from: Mapping[str, Any]) -> bool:

@@ -137,6 +137,11 @@ def submission(*, recipe: str | None, parts: Mapping[str, str | None], sets: Map
     return {"recipe": recipe, **parts, **sets}
 
 
+def found(*, recipe: str, weights: str, bank: str, images: Sequence[str]) -> MadeFrom:
+    """Return the `made_from` of what is found in two folders: digests of queries and references."""
+    return {"recipe": recipe, "weights": weights, "bank": bank, "images": list(images)}
+
+
 def vectors(*, recipe: str, parts: Mapping[str, str], images: str, role: str) -> MadeFrom:
     """Return the `made_from` of a file of vectors of any folder."""
     return {"recipe": recipe, **parts, "images": images, "role": role}

@@ -55,6 +55,11 @@ class Run:
             remedy=f"run: isckit extract --name {self.name} --sets {image_set} --data DIR",
         )
 
+    def extracting(self, **settings: Any) -> Run:
+        """Return the run with other settings of extraction, such as on_broken: they change no descriptor."""
+        extract = config.replace(self.recipe.extract, **settings)
+        return config.replace(self, recipe=config.replace(self.recipe, extract=extract))
+
     def fitted(self, path: Path) -> Path:
         """Return a file or folder that `isckit fit` makes.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from isckit.runs.artifacts import is_fresh, read_receipt, write_receipt
+from isckit.runs.artifacts import is_fresh, read_json, read_receipt, write_json, write_receipt
 from isckit.runs.executor import Executor, LocalExecutor
+from isckit.runs.made_from import digest
 from isckit.runs.meter import measured
+from isckit.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,26 @@ class Output:
     def shard(self, number: int) -> Path:
         """Return the path of a shard."""
         return self.path / f"shard-{number:05d}{self.suffix}"
+
+    def report(self, number: int) -> Path:
+        """Return the path of what the receipt is to tell of a shard."""
+        return self.path / f"report-{number:05d}.json"
+
+
+@contextlib.contextmanager
+def scratch(folder: Path, made_from: Mapping[str, Any], *, first: bool) -> Iterator[Workspace]:
+    """Give a workspace below `folder`, the same for the same inputs, and remove the folder once all is done.
+
+    What was interrupted goes on from there; what a command with other inputs left there is passed over.
+
+    Args:
+        folder: beside the output or in it, so that it lies on the same disk.
+        made_from: what decides on the output.
+        first: this process removes the folder.
+    """
+    yield Workspace(folder / digest(made_from)[:16])
+    if first:
+        shutil.rmtree(folder)
 
 
 def make(output: Output, work: Callable[[], Mapping[str, Any]]) -> bool:
@@ -95,7 +119,7 @@ def make_shards(
         parts: rows of each shard.
         work: makes a shard of every output.
         title: of the bar.
-        facts: reports of the shards made now, to the receipts' facts, "images" among them; may refuse by raising.
+        facts: reports of all shards, to the receipts' facts, "images" among them; may refuse by raising.
         unit: what a row is called.
         executor: who does it.
 
@@ -114,15 +138,18 @@ def make_shards(
 
         def one(number: int) -> Any:
             paths, rows = [output.shard(number) for output in outputs], parts[number]
-            if all(path.is_file() for path in paths):
+            told = outputs[0].report(number)
+            if told.is_file() and all(path.is_file() for path in paths):
                 bar.update(len(rows))
-                return None
+                return read_json(told)
             writers, report = work(rows, bar.update)
+            if writers:  # before the shard, so that none stands of which nothing is known
+                write_json(told, report)
             for write, path in zip(writers, paths, strict=bool(writers)):
                 write(path)
             return report
 
-        reports = [report for report in executor.map(one, range(len(parts))) if report is not None]
+        reports = executor.map(one, range(len(parts)))
     found = dict(facts(reports))
     if executor.first:
         figures = cost.record(images=found["images"])

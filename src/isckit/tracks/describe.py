@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,15 @@ import numpy as np
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
+from isckit.data.images import stop_message
 from isckit.runs import made_from
 from isckit.runs.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
-from isckit.runs.embeddings import read_shards
 from isckit.runs.run import Run, begin
+from isckit.runs.steps import scratch
 from isckit.runs.workspace import Workspace
 from isckit.types import WHOLE, BadInput, Embeddings
-from isckit.vectors.described import bank, ensembled, substituted_from
+from isckit.vectors.described import bank, combined, ensembled, substituted_from
 from isckit.vectors.normalise import fit_normaliser, normalise
-from isckit.vectors.pca import concatenate
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Process
@@ -45,11 +44,11 @@ def describe_by_run(
         normalised: apply the recipe's normalisation of their role too.
 
     Returns:
-        The receipt's facts: images, dim, ids of broken images that grey stands for.
+        The receipt's facts: images in the file, dim, and "replaced": images that do not decode, which are left out.
 
     Raises:
         MissingInput: the run was not fitted.
-        BadInput: another suffix; broken images under the policy "stop".
+        BadInput: another suffix; broken images under the policy "stop", or none that decodes.
         StaleArtifact: there is an `out` that was made from something else.
     """
     background = bank(run)
@@ -92,8 +91,7 @@ def describe_by_weights(
         return run
 
     def blocks(here: Run) -> Iterator[Embeddings]:
-        shards = [read_shards(here.folder(SET, member.name)) for member in recipe.members]
-        return (concatenate(parts, [1.0] * len(parts)) for parts in zip(*shards, strict=True))
+        return combined(here, SET, weights=[1.0] * len(recipe.members))
 
     return _describe(installed, images, out, blocks, inputs, process, workers)
 
@@ -117,18 +115,19 @@ def _describe(
     if is_fresh(out, inputs):
         log.info("already written: %s", out)
         return read_receipt(out)["facts"]
-    cache = out.with_name(f"{out.name}.cache")
-    key = made_from.digest(inputs)[:16]
-    here = run_in(Workspace(cache / key))
-    here = replace(here, recipe=here.recipe.whole_only)
-    extract_set(here, replace(images, name=SET), process=process, workers=workers)
-    facts: dict[str, Any] = {}
-    if process.first:
+    with scratch(out.with_name(f"{out.name}.cache"), inputs, first=process.first) as cache:
+        here = run_in(cache)
+        here = replace(here, recipe=here.recipe.whole_only)
+        extract_set(here, replace(images, name=SET), process=process, workers=workers)
         extracted = read_receipt(here.folder(SET, here.recipe.members[0].name))["facts"]
-        dim = write(out, blocks(here), len(images), {key: str(value) for key, value in inputs.items()})
-        facts = {"images": len(images), "dim": dim, "replaced": extracted["replaced"], "cost": extracted["cost"]}
-        write_receipt(out, made_from=inputs, facts=facts)
-        shutil.rmtree(cache)
+        broken = extracted["replaced"]
+        if len(broken) == len(images):
+            raise stop_message(broken)
+        facts = {"images": len(images) - len(broken), "replaced": broken, "cost": extracted["cost"]}
+        if process.first:
+            origin = {key: str(value) for key, value in inputs.items()}
+            facts["dim"] = write(out, blocks(here), facts["images"], origin)
+            write_receipt(out, made_from=inputs, facts=facts)
     return facts
 
 

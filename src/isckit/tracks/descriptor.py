@@ -11,7 +11,7 @@ from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
 from isckit.runs.workspace import query_set
 from isckit.submission import write_descriptors
-from isckit.vectors.described import bank, ensembled, submitted_from
+from isckit.vectors.described import bank, ensembled, replaced, submitted_from, with_broken
 from isckit.vectors.normalise import fit_normaliser, normalise
 
 
@@ -28,17 +28,19 @@ def descriptor_track(run: Run, *, phase: int) -> Path:
     def work() -> dict[str, Any]:
         background = bank(run)
         normaliser = fit_normaliser(background, run.recipe.normalise)
-        references = normalise(ensembled(run, "references"), normaliser)
+        broken = {name: replaced(run, name) for name in ("references", queries)}
+        references = with_broken(normalise(ensembled(run, "references"), normaliser), broken["references"])
         digest = rows_digest(references.ids, references.vectors)
         if phase == 2:
             refuse_other_references(run.workspace.freeze(run.name), digest)
-        described = normalise(ensembled(run, queries), normaliser)
+        described = with_broken(normalise(ensembled(run, queries), normaliser), broken[queries])
         write_descriptors(path, described, references)
         return {
             "normalised_against": background.role.value,
             "reference_rows": digest,
             "dim": references.vectors.shape[1],
             "images": len(described.ids) + len(references.ids),
+            "replaced": broken,
         }
 
     make(Output(path, submitted_from(run, queries, parts)), work)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
+from isckit.data.images import stop_message
 from isckit.engine.distributed import Process
 from isckit.engine.survey import Sought, survey
 from isckit.matching.inputs import detector_of
+from isckit.runs import made_from
+from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
+from isckit.runs.steps import scratch
 from isckit.views.overlays import write_boxes
 from isckit.views.table import read_table
 
 
-def detect(run: Run, images: ImageSet, out: Path, *, process: Process, workers: int, batch: int | None = None) -> Path:
+def detect(
+    run: Run, images: ImageSet, out: Path, *, process: Process, workers: int, batch: int | None = None
+) -> dict[str, str]:
     """Write all boxes that the run's detector finds in images, as a CSV (see `views.overlays`).
+
+    Images that do not decode are left out, and returned with their reasons.
 
     Args:
         run: trained, of a recipe with a detector.
@@ -28,23 +34,28 @@ def detect(run: Run, images: ImageSet, out: Path, *, process: Process, workers: 
         batch: images a batch; None for the recipe's.
 
     Raises:
-        MissingInput, BadInput: see `detector_of`; broken images, unless the recipe replaces them.
+        MissingInput, BadInput: see `detector_of`; no image decodes.
     """
-    settings = run.recipe.extract
-    if batch is not None:
-        settings = replace(settings, batch_images=batch)
+    run = run.extracting(on_broken="replace", **({} if batch is None else {"batch_images": batch}))
     detector = detector_of(run, process=process)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".boxes-") as folder:
+    inputs = made_from.detected(detector=config.to_dict(detector.settings), weights=file_digest(run.weights))
+    inputs |= {"images": images.content_digest(), "extract": config.to_dict(run.recipe.extract)}
+    with scratch(out.with_name(f"{out.name}.cache"), inputs, first=process.first) as cache:
+        folder = cache.views(run.name, images.name)
         survey(
             images,
-            Path(folder),
+            folder,
             sought=Sought(boxes=True),
-            made_from={"detector": config.to_dict(detector.settings)},
-            settings=settings,
+            made_from=inputs,
+            settings=run.recipe.extract,
             process=process,
             workers=workers,
             detector=detector,
         )
-        table = read_table(Path(folder))
-        return write_boxes(out, {str(name): table.boxes_of(row) for row, name in enumerate(table.ids)})
+        broken = read_receipt(folder)["facts"]["replaced"]
+        if len(broken) == len(images):
+            raise stop_message(broken)
+        table = read_table(folder)
+        rows = ((str(name), table.boxes_of(row)) for row, name in enumerate(table.ids))
+        write_boxes(out, {name: boxes for name, boxes in rows if name not in broken})
+    return broken

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from isckit import config
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import stop_message
+from isckit.data.images import listed, stop_message
 from isckit.engine.describe import Target, describe, extract
 from isckit.engine.distributed import Process
 from isckit.matching.inputs import substitute_of, survey_set, table_folder, view_sets_of
@@ -22,6 +25,8 @@ from isckit.types import WHOLE, Embeddings, Role
 from isckit.vectors.described import set_made_from
 from isckit.vectors.pca import combine
 from isckit.views.table import Wanted, wanted
+
+log = logging.getLogger(__name__)
 
 
 def views_of(recipe: config.Recipe, role: Role, member: str | None = None) -> Wanted:
@@ -65,10 +70,12 @@ def describe_set(
 ) -> Iterator[Embeddings]:
     """Yield the ensemble's vectors of whole images, not yet reduced, some images at a time; embeddings are not written.
 
+    Images that do not decode are left out, with a warning.
+
     Raises:
-        BadInput: broken images under the policy "stop", those of some images at a time.
+        BadInput: none decodes.
     """
-    run = replace(run, recipe=run.recipe.whole_only)
+    run = replace(run, recipe=run.recipe.whole_only).extracting(on_broken="replace")
     table = survey_set(run, images, process=process, workers=workers)
     targets = targets_of(run.recipe, members or read_members(run, process=process), images.role)
     settings, ensemble = run.recipe.extract, run.recipe.ensemble
@@ -83,10 +90,15 @@ def describe_set(
         substitute=substitute_of(run, images),
         table=table,
     )
+    left: dict[str, str] = {}
     for parts, broken in described:
-        if broken and settings.on_broken == "stop":
-            raise stop_message(sorted(broken.items()))
-        yield combine([parts[k].only(WHOLE) for k in chosen], weights, how=ensemble.how)
+        left |= broken
+        joined = combine([parts[k].only(WHOLE) for k in chosen], weights, how=ensemble.how)
+        yield joined.take(~np.isin(joined.ids, list(broken))) if broken else joined
+    if len(left) == len(images):
+        raise stop_message(left)
+    if left:
+        log.warning("left out: %s", listed(left))
 
 
 def read_members(run: Run, *, process: Process) -> list[Built]:

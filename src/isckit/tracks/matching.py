@@ -15,7 +15,7 @@ from isckit.runs.steps import Output, make
 from isckit.runs.workspace import query_set
 from isckit.submission import write_matches
 from isckit.types import MAX_ROWS
-from isckit.vectors.described import image_ids, submitted_from
+from isckit.vectors.described import image_ids, replaced, submitted_from
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Process
@@ -45,7 +45,8 @@ def matching_track(
         matches = scored_pairs(scene)
         write_matches(path, matches)
         count = len(scene.query_ids) + len(scene.reference_ids)
-        return {"rows": len(matches), "score_normalised_against": "train", "images": count}
+        broken = {name: replaced(run, name) for name in ("references", queries)}
+        return {"rows": len(matches), "score_normalised_against": "train", "images": count, "replaced": broken}
 
     make(Output(path, submitted_from(run, queries, fitted)), work)
     return path

@@ -14,7 +14,7 @@ import torch
 from isckit import config
 from isckit.data.doctor import broken_images
 from isckit.data.image_sets import ImageSet
-from isckit.data.images import stop_message
+from isckit.data.images import listed, stop_message
 from isckit.data.layouts import Disc, require
 from isckit.data.training import TrainingData, training_data
 from isckit.engine.distributed import Process, deterministic
@@ -202,11 +202,10 @@ def sound(images: ImageSet, *, on_broken: str, workers: int) -> ImageSet:
     Raises:
         BadInput: some do not, and the policy is "stop"; the message has the full list.
     """
-    broken = broken_images(images, workers=max(1, workers))
-    if broken and on_broken == "stop":
+    broken = dict(broken_images(images, workers=max(1, workers)))
+    if broken and (on_broken == "stop" or len(broken) == len(images)):
         raise stop_message(broken)
     if broken:
-        names = [image for image, _ in broken]
-        log.warning("left out of training, as they do not decode: %s", ", ".join(names))
-        return images.subset(np.flatnonzero(~np.isin(images.ids, names)))
+        log.warning("left out of training: %s", listed(broken))
+        return images.subset(np.flatnonzero(~np.isin(images.ids, list(broken))))
     return images

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from isckit.runs.embeddings import read_embeddings, read_shards, write_embedding
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
 from isckit.types import WHOLE, Embeddings, Role
+from isckit.vectors.checks import l2
 from isckit.vectors.normalise import Normaliser, fit_normaliser
 from isckit.vectors.pca import Pca, combine, fit_projection, load_pca, project, save_pca
 from isckit.views.overlays import boxes_digest
@@ -106,9 +108,18 @@ def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,)) -> Embed
 
 
 def combined(
-    run: Run, image_set: str, *, members: Sequence[str] = (), views: ViewNames = (WHOLE,), how: How = "pca"
+    run: Run,
+    image_set: str,
+    *,
+    members: Sequence[str] = (),
+    views: ViewNames = (WHOLE,),
+    how: How = "pca",
+    weights: Sequence[float] = (),
 ) -> Iterator[Embeddings]:
     """Yield the vectors of some members (() all) as one, shard by shard, of the views that are asked for (None: all).
+
+    Members have the weights of the recipe, or those given. Images that do not decode have no vector: grey, which was
+    described in their place, would resemble grey.
 
     Raises:
         MissingInput: a member was not extracted.
@@ -118,9 +129,39 @@ def combined(
     for member in chosen:
         run.finished(run.folder(image_set, member.name))
     folders = [read_shards(run.folder(image_set, member.name)) for member in chosen]
-    weights = [member.weight for member in chosen]
+    weights = weights or [member.weight for member in chosen]
+    broken = list(replaced(run, image_set))
     for parts in zip(*folders, strict=True):
-        yield combine([part.named(views) for part in parts], weights, how=how)
+        joined = combine([part.named(views) for part in parts], weights, how=how)
+        yield joined.take(~np.isin(joined.ids, broken)) if broken else joined
+
+
+def replaced(run: Run, image_set: str) -> dict[str, str]:
+    """Return the images of a set that do not decode, each with its reason; of a run whose policy replaces them.
+
+    Raises:
+        MissingInput: the images were not extracted.
+    """
+    return run.finished(run.folder(image_set, run.recipe.members[0].name))["facts"]["replaced"]
+
+
+FAR = 100.0
+"""Length of the descriptors of images that do not decode; all others are of unit length, or a few times that."""
+
+
+def with_broken(described: Embeddings, broken: Collection[str]) -> Embeddings:
+    """Return descriptors with a further row for each image that does not decode, far from everything.
+
+    Each lies in a direction of its own, drawn by its id: far from the others, too, and the same in any company.
+    """
+    if not broken:
+        return described
+    rows = np.empty((len(broken), described.vectors.shape[1]), np.float32)
+    for row, name in zip(rows, broken, strict=True):
+        seed = int.from_bytes(hashlib.sha256(f"{described.role} {name}".encode()).digest()[:8])
+        row[:] = np.random.default_rng(seed).normal(size=len(row))
+    far = Embeddings.whole(described.role, np.array([*broken], str), np.float32(FAR) * l2(rows))
+    return Embeddings.joined([described, far])
 
 
 def train_vectors(
@@ -132,7 +173,8 @@ def train_vectors(
     """
     settings = run.recipe.ensemble
     limit, how, members = limit or settings.fit_images, how or settings.how, members or settings.members
-    images = run.finished(run.folder("train", members[0] if members else run.recipe.members[0].name))["facts"]["images"]
+    facts = run.finished(run.folder("train", members[0] if members else run.recipe.members[0].name))["facts"]
+    images = facts["images"] - len(facts["replaced"])
     drawn = np.full(images, images <= limit)
     if images > limit:
         drawn[np.random.default_rng(run.recipe.seed).choice(images, limit, replace=False)] = True
@@ -144,9 +186,9 @@ def train_vectors(
 
 
 def image_ids(run: Run, image_set: str) -> np.ndarray:
-    """Return sorted text ids of an image set that was extracted."""
+    """Return sorted text ids of the images of a set that were described."""
     shards = read_shards(run.folder(image_set, run.recipe.members[0].name))
-    return np.unique(np.concatenate([part.ids for part in shards]))
+    return np.setdiff1d(np.concatenate([part.ids for part in shards]), np.array([*replaced(run, image_set)], str))
 
 
 def described_from(run: Run, image_set: str, members: Sequence[str] = ()) -> str:

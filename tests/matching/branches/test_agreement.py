@@ -65,7 +65,7 @@ def started(root, *branches):
             numbers = np.tile(np.arange(len(views), dtype=np.int16), count)
             folder = run.folder(image_set, name)
             write_embeddings(folder / "shard-00000.h5", Embeddings(role, ids, x, views, numbers))
-            write_receipt(folder, made_from={"member": name}, facts={"complete": True, "images": count})
+            write_receipt(folder, made_from={"member": name}, facts={"complete": True, "images": count, "replaced": {}})
     half, low = Box(0.0, 0.0, 0.5, 0.5, 0.9, "overlay"), Box(0.0, 0.0, 0.1, 0.1, 0.3, "overlay")
     emoji = Box(0.0, 0.0, 0.1, 0.1, 0.95, "emoji")
     found = [ImageFinding(sizes(q), np.array([[0.0, 0.0, 0.1, 0.1]]), (emoji, half, low)) for q in range(QUERIES)]

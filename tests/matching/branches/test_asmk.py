@@ -225,7 +225,7 @@ def test_broken_images_stop_with_the_list_or_are_replaced(sets, tmp_path):
     run = new_run(tmp_path / "replace", on_broken="replace")
     describe(run, sets[0], images)
     facts = read_receipt(run.workspace.codes(run.name, "broken", BRANCH.name))["facts"]
-    assert facts["replaced"] == ["R0", "R4"] and facts["complete"]
+    assert list(facts["replaced"]) == ["R0", "R4"] and facts["complete"]
 
 
 def test_a_member_without_local_features_is_refused(sets, tmp_path):

@@ -223,7 +223,7 @@ def test_broken_images_stop_or_have_no_points(data, tmp_path):
             local.describe(run, broken, BRANCH, process=CPU, workers=0)
             (folder,) = tmp_path.glob("replace/cache/run/queries/keypoints-*")
             assert [len(local.Store(folder).points(row)) > 0 for row in (0, 1)] == [True, False]
-            assert read_receipt(folder)["facts"]["replaced"] == ["Q1"]
+            assert read_receipt(folder)["facts"]["replaced"].keys() == {"Q1"}
 
 
 def test_the_overlay_branch_looks_at_detected_overlays_alone(run, data):

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from isckit.data.containers import some
 from isckit.data.layouts import open_disc
 from isckit.judge.freeze import edits, read_freeze
 from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted, verify
@@ -19,7 +20,7 @@ from isckit.judge.rules.independence import independent_descriptors, independent
 from isckit.judge.rules.package import external_data, winners_duties
 from isckit.judge.rules.training import no_augmentation, public_pairs
 from isckit.judge.state import WORDS, compare, state
-from isckit.runs.artifacts import file_digest, write_json
+from isckit.runs.artifacts import broken_images, file_digest, write_json
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, Workspace
 from isckit.runs.workspace import RULES as RULES_FILE
 from isckit.types import BadInput, KitError, MissingInput
@@ -91,7 +92,9 @@ def limits_on_form(case: Case) -> Finding:
     faults = form_faults(case) if case.form is None else case.form
     problems = [f"{name}: {fault}" for name, found in faults.items() for fault in found]
     against = "the image sets at hand" if case.disc else "the ids of DISC21"
-    return judged(problems, "proven", f"every row of {' and '.join(faults)}, against {against}")
+    broken = {image for name in faults for found in broken_images(case.folder / name).values() for image in found}
+    note = f"{len(broken)} images do not decode and match nothing: {some(sorted(broken))}" if broken else ""
+    return judged(problems, "proven", f"every row of {' and '.join(faults)}, against {against}", note=note)
 
 
 def form_faults(case: Case) -> dict[str, list[Fault]]:

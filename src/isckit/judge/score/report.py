@@ -11,13 +11,14 @@ import numpy as np
 
 from isckit import config
 from isckit.data.ground_truth import read_ground_truth, read_query_list
+from isckit.data.images import listed
 from isckit.data.layouts import open_disc
 from isckit.judge.rules.form import ids_of
 from isckit.judge.rules.training import seen_queries
 from isckit.judge.score.curve import PRECISION, Curve
 from isckit.judge.score.curve import bootstrap as resample
 from isckit.judge.score.score import ScoreReport, descriptor_matches, score_halves, score_matches
-from isckit.runs.artifacts import atomic, file_digest, read_json, write_json, write_text
+from isckit.runs.artifacts import atomic, broken_images, file_digest, read_json, write_json, write_text
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput
@@ -47,8 +48,10 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
         if path.is_file():
             report = _with_recipe(score(path, truth_path, **known, **options), recipe, track=track, seen=seen)
             plot_curve(report.curve, path.with_suffix(".png"))
-            values[track] = json_format.loads(report.to_json())
-            lines.append(f"{track} track, {path}\n{report.summary()}\n")
+            broken = broken_images(path)
+            values[track] = json_format.loads(report.to_json()) | {"replaced": broken}
+            left = (f"{name}: {listed(found)}\n" for name, found in broken.items())
+            lines.append(f"{track} track, {path}\n{report.summary()}\n{''.join(left)}")
     write_json(folder / SCORE, values)
     return "\n".join(lines)
 

@@ -111,14 +111,14 @@ class Coder:
             drawn = np.random.default_rng([seed, row]).permutation(len(features))[:most]
             kept.append(features.cpu().numpy()[np.sort(drawn)])
         if broken and self.run.recipe.extract.on_broken == "stop":
-            raise stop_message(sorted(broken.items()))
+            raise stop_message(broken)
         write_arrays(path, {"features": np.concatenate(kept)})
         return {
             "complete": True,
             "images": len(rows),
             "ids": ids_digest(images.ids[rows]),
             "role": images.role.value,
-            "replaced": sorted(broken),
+            "replaced": dict(sorted(broken.items())),
             "device": str(self.process.device),
             "threads": torch.get_num_threads(),
         }
@@ -134,6 +134,7 @@ class Coder:
         """Return the words and codes of each image, and the broken images with their reasons."""
         table, parts, broken = words.cpu().numpy(), [], {}
         for row, features, reason in self._described(rows, self.branch.scales):
+            features = features[:0] if reason else features  # grey would match grey
             assigned = nearest_words(features, words, k=self._assigned)
             parts.append(aggregate(features.cpu().numpy(), assigned, table))
             if reason:
