@@ -16,7 +16,11 @@ from chain import files, verbs
 from frozen_run import reseal
 
 from isckit.cli.main import main
+from isckit.data.columns import cell_of
+from isckit.engine import describe as extraction
+from isckit.runs.embeddings import read_embeddings
 from isckit.runs.workspace import Workspace
+from isckit.submission import read_descriptors, read_matches
 
 # --- phase 2 refuses what phase 1 did not record
 
@@ -136,15 +140,131 @@ def test_broken_images_stop_a_run_with_the_whole_list(mini, tmp_path, assert_ref
     assert_refused(*chain[["train", "extract"].index(verb)], saying=[*names, "2 broken images", "on_broken=replace"])
 
 
-def test_broken_images_are_replaced_and_reported_where_asked_for(mini, tmp_path):
+def test_broken_images_match_nothing_and_every_verb_lists_them_where_they_are_accepted(mini, tmp_path, capsys):
     data = Path(shutil.copytree(mini, tmp_path / "data"))
-    (data / "images/references/R000003.jpg").write_bytes(b"not an image")
+    broken = {"queries": {"Q00002", "Q00009"}, "references": {"R000003", "R000020"}, "train": {"T000005"}}
+    for image_set, names in broken.items():
+        for name in names:
+            (data / "images" / image_set / f"{name}.jpg").write_bytes(b"not an image")
     chain = verbs(tmp_path, data, phase=1)
     chain[0] += ["--set", "extract.on_broken=replace"]
-    for verb in chain[:5]:
-        assert main(verb) == 0
+    told = {}
+    for verb in chain:
+        assert main(verb) == 0 or verb[0] == "check"
+        told[verb[0]] = "".join(capsys.readouterr())
+    submitted = broken["queries"] | broken["references"]
+    assert all(f"{name}: no image" in told["extract"] for name in submitted | broken["train"])
+    for verb in ("descriptor", "matching", "score", "manifest"):
+        assert all(f"{name}: no image" in told[verb] for name in submitted), verb
+    assert "4 images do not decode" in told["check"]
+    folder = tmp_path / "submissions/phase1/run"
+    matches = read_matches(folder / "matching.csv")
+    assert not submitted & {*matches.query_ids.tolist(), *matches.reference_ids.tolist()}
+    sides = read_descriptors(folder / "descriptors.h5")
+    ids, rows = np.concatenate([s.ids for s in sides]), np.concatenate([s.vectors for s in sides]).astype(float)
+    apart = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    far = np.isin(ids, sorted(submitted))
+    assert far.sum() == 4 and np.isfinite(rows).all()
+    nearest = (apart + np.diag(np.full(len(ids), np.inf)))[far].min()
+    assert nearest > 10 * apart[~far][:, ~far].max()
+    bank = read_embeddings(Workspace(tmp_path).bank("run"))
+    assert len(bank.ids) == 47 and "T000005" not in bank.ids
+    values = json.loads((folder / "score.json").read_text())
+    assert {name for found in values["matching"]["replaced"].values() for name in found} == submitted
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["embeddings"]["references/gist"]["facts"]["replaced"].keys() == broken["references"]
+
+
+def test_a_killed_extraction_does_not_forget_the_images_that_it_replaced(mini, tmp_path, monkeypatch):
+    data = Path(shutil.copytree(mini, tmp_path / "data"))
+    for name in ("R000001", "R000023"):  # of the first and of the last shard
+        (data / f"images/references/{name}.jpg").write_bytes(b"")
+    chain = verbs(tmp_path, data, phase=1)
+    assert main([*chain[0], "--set", "extract.on_broken=replace"]) == 0
+    describing, shards = extraction._Extraction.describe, []
+
+    def killed(self, shard, advance):
+        shards.append(int(shard[0]))
+        if shards == [0, 16]:
+            raise KeyboardInterrupt
+        return describing(self, shard, advance)
+
+    monkeypatch.setattr(extraction._Extraction, "describe", killed)
+    extract = ["extract", "--name", "run", "--data", data, "--sets", "references", "--workers", 0, "--root", tmp_path]
+    assert [main([str(word) for word in extract]) for _ in range(2)] == [2, 0]
+    assert shards == [0, 16, 16]
     receipt = json.loads((tmp_path / "cache/run/references/gist/receipt.json").read_text())
-    assert list(receipt["facts"]["replaced"]) == ["R000003"]
+    assert receipt["facts"]["replaced"].keys() == {"R000001", "R000023"}
+
+
+@pytest.fixture
+def photos(mini, tmp_path):
+    """Two folders as people have them: odd names, the same names in subfolders, files that are no pictures."""
+    names = [
+        "a, b [1].jpg",
+        'say "hi".jpg',
+        "Ferien 2019/IMG (1).jpg",
+        "2020/IMG (1).jpg",
+        "Bildschirmfoto\u202f10.jpg",
+    ]
+    for side in ("queries", "references"):
+        pictures = sorted((mini / "images" / side).iterdir())
+        for name, picture in zip(names, pictures, strict=False):
+            path = tmp_path / side / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, path)
+        (tmp_path / side / "broken.jpg").write_bytes(b"GIF89a, cut off")
+    return tmp_path
+
+
+def finding(root, photos, out):
+    sides = ["--queries", photos / "queries", "--references", photos / "references"]
+    words = ["infer", *sides, "--out", out, "--name", "run", "--root", root, "--workers", 0]
+    return [str(word) for word in words]
+
+
+def test_photos_of_people_are_matched_whatever_their_names_and_broken_ones_are_listed(done, photos, capsys):
+    assert main(finding(done, photos, photos / "found")) == 0
+    told = capsys.readouterr().out
+    assert told.count("broken: ") == 2 and told.count("1 broken image:") == 2
+    names = {"a, b [1]", 'say "hi"', "Ferien 2019/IMG (1)", "2020/IMG (1)", "Bildschirmfoto\u202f10"}
+    matches = read_matches(photos / "found/matching.csv")
+    assert set(matches.query_ids) == set(matches.reference_ids) == names
+    assert [set(side.ids) for side in read_descriptors(photos / "found/descriptors.h5")] == [names, names]
+    assert {path.name for path in (photos / "found").iterdir()} == {"matching.csv", "descriptors.h5"}
+    truth = photos / "truth.csv"
+    truth.write_text("".join(f"{cell_of(name)},{cell_of(name)}\n" for name in sorted(names)))
+    assert main(["score", str(photos / "found/matching.csv"), "--ground-truth", str(truth), "--bootstrap", "0"]) == 0
+
+
+def test_a_stopped_infer_goes_on_where_it_was_and_leaves_the_older_pair_until_it_has_a_new_one(
+    done, photos, monkeypatch, capsys
+):
+    out = photos / "found"
+    out.mkdir()
+    for name in ("matching.csv", "descriptors.h5"):
+        (out / name).write_bytes(b"older")
+    describing, sides = extraction._Extraction.describe, []
+
+    def killed(self, shard, advance):
+        sides.append(self.images.name)
+        if sides == ["queries", "references"]:
+            raise KeyboardInterrupt
+        return describing(self, shard, advance)
+
+    monkeypatch.setattr(extraction._Extraction, "describe", killed)
+    assert main(finding(done, photos, out)) == 2 and "finished work is kept" in capsys.readouterr().err
+    assert {path.read_bytes() for path in out.iterdir() if path.is_file()} == {b"older"}
+    assert main(finding(done, photos, out)) == 0
+    assert sides == ["queries", "references", "references"]
+    assert {path.name for path in out.iterdir()} == {"matching.csv", "descriptors.h5"}
+    assert read_matches(out / "matching.csv").query_ids.size
+
+
+def test_folders_without_one_picture_that_decodes_are_refused(done, photos, assert_refused):
+    for path in (photos / "references").rglob("*.jpg"):
+        path.write_bytes(b"nothing")
+    assert_refused(*finding(done, photos, photos / "found"), saying=["6 broken images", "a, b [1]: no image"])
 
 
 def test_ground_truth_of_another_phase_is_refused(done, mini, assert_refused):

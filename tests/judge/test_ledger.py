@@ -60,7 +60,7 @@ def test_a_score_may_come_later_and_the_hand_in_stays_as_it_was_written(workspac
 
 
 def test_a_report_on_no_hand_in_is_refused(workspace):
-    with pytest.raises(BadInput, match="no hand-in is recorded"):
+    with pytest.raises(MissingInput, match=r"no .*ledger\.jsonl"):
         report(workspace, 1, reported=0.5)
     fill(workspace, 1)
     report(workspace, 1, reported=0.5)

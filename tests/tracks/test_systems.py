@@ -6,7 +6,7 @@ import torch
 
 from isckit import config
 from isckit.config import Ensemble, Extract, Network, NtXent, Optim, Stage, replace
-from isckit.data.layouts import require
+from isckit.data.layouts import open_folder, require
 from isckit.engine.distributed import Process
 from isckit.recipes import d2lv, how, imgfp, ours_matching, separate
 from isckit.runs.run import begin
@@ -83,11 +83,24 @@ def listed(path):
     return dict(zip(names, matches.scores.tolist(), strict=True))
 
 
+def with_broken(images, folder):
+    """A folder of the same images and two that do not decode."""
+    folder.mkdir()
+    for row, name in enumerate(images.ids.tolist()):
+        (folder / f"{name}.jpg").write_bytes(images.read(row))
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    (folder / "worse.png").write_bytes(b"")
+    return open_folder(folder, images.role)
+
+
 def test_scores_are_the_same_among_other_images_and_no_pair_is_left_out_for_them(finished, disc, tmp_path):
     queries, references = require(disc, "queries"), require(disc, "references")
     some = queries.subset(np.arange(1, len(queries), 3)), references.subset(np.arange(0, len(references), 2))
-    infer(finished, *some, tmp_path, batch=3, process=PLACE, workers=0)
-    alone, submitted = listed(tmp_path / "matching.csv"), listed(finished.workspace.matches(1, "run"))
+    beside = [with_broken(images, tmp_path / images.name) for images in some]
+    found = infer(finished, *beside, tmp_path / "out", batch=3, process=PLACE, workers=0)
+    assert [set(broken) for broken in found.broken.values()] == [{"bad", "worse"}] * 2
+    alone, submitted = listed(tmp_path / "out/matching.csv"), listed(finished.workspace.matches(1, "run"))
+    assert not {"bad", "worse"} & {name for pair in alone for name in pair}  # grey would match grey
     shared = {pair: score for pair, score in submitted.items() if pair[0] in some[0].ids and pair[1] in some[1].ids}
     assert shared and np.isfinite(list(submitted.values())).all()
     spread = np.std(list(submitted.values())) or 1.0

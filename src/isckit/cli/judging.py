@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,34 @@ from isckit.cli.options import (
     guarded,
     written,
 )
-from isckit.runs.artifacts import broken_images
-from isckit.runs.workspace import DESCRIPTORS, MATCHES, Workspace
+from isckit.runs.artifacts import broken_images, require_writable
+from isckit.runs.workspace import DESCRIPTORS, MATCHES, SUFFIXES, Workspace
+from isckit.types import BadInput, MissingInput
+
+
+class Protocol(StrEnum):
+    """Which pairs of descriptors are scored: the closest of all, or the closest of each query."""
+
+    all = "global"
+    knn = "knn"
+
+
+MOST = 1_000_000
+"""Resamples and neighbours: more take days, and no digit that is shown depends on them."""
+
+
+def require_target(target: Path) -> None:
+    """Refuse what cannot be judged: nothing there, or a file of another kind.
+
+    Raises:
+        MissingInput: there is no such file or folder.
+        BadInput: a file that is neither .csv nor .h5.
+    """
+    allowed = "a matching .csv, a descriptor .h5, or a submission folder"
+    if not target.exists():
+        raise MissingInput(seen=f"no file or folder {target}", allowed=allowed, remedy="correct the path")
+    if not target.is_dir() and target.suffix not in SUFFIXES:
+        raise BadInput(seen=f"file {target}", allowed=allowed, remedy="pass another file, or rename it")
 
 
 @guarded
@@ -32,14 +59,17 @@ def score(
     data: MaybeData = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the precision-recall picture here.")] = None,
-    protocol: Annotated[str, typer.Option(help="descriptors: global (official) or knn")] = "global",
-    k: Annotated[int, typer.Option(help="Neighbours of the knn protocol.")] = 10,
-    bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.")] = 200,
+    protocol: Annotated[Protocol, typer.Option(help="Of descriptors; global is the official one.")] = Protocol.all,
+    k: Annotated[int, typer.Option(help="Neighbours of the knn protocol.", min=1, max=MOST)] = 10,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.", min=0, max=MOST)] = 200,
 ) -> None:
     """Score a submission against ground truth: uAP, Recall@P90, recall@1 and @10, with an interval and a picture."""
-    from isckit.judge.score.report import score_file, score_folder
+    from isckit.judge.score.report import require_plot, score_file, score_folder
 
-    options = {"listed": listed, "protocol": protocol, "k": k, "bootstrap": bootstrap}
+    require_target(target)
+    require_plot(plot)
+    require_writable(json, plot)
+    options = {"listed": listed, "protocol": protocol.value, "k": k, "bootstrap": bootstrap}
     if target.is_dir():
         typer.echo(score_folder(target, ground_truth=ground_truth, data=data, **options))
     else:
@@ -61,10 +91,14 @@ def check(
 ) -> None:
     """Check form and every rule, with experiments where --data is given. Exit code 1 when something is wrong."""
     from isckit.judge.rules.examine import check_file, check_folder
-    from isckit.judge.rules.experiments.contestant import INFER, TRAIN
+    from isckit.judge.rules.experiments.contestant import INFER, TRAIN, require_command
     from isckit.judge.rules.finding import Probe
     from isckit.judge.rules.foreign import check_foreign
 
+    require_target(target)
+    for command in (pipeline, training):
+        if command is not None:
+            require_command(command)
     probe = Probe(pipeline or INFER, training or TRAIN, sample if data else 0, tolerance=tolerance)
     if foreign:
         text, clean = check_foreign(target, phase=phase, data=data, against=against, probe=probe if pipeline else None)
@@ -139,6 +173,7 @@ def replay(
     """Make a submission again from the images, in fresh processes, and compare. Exit code 1 where it differs."""
     from isckit.judge.audit.replay import replay_full, replay_sample
 
+    require_writable(keep, folder=True)
     if full or retrain:
         done = replay_full(folder, data=data, retrain=retrain, workers=workers, keep=keep)
     else:
@@ -190,6 +225,8 @@ def ledger_show(root: Root = HERE) -> None:
     from isckit.judge.ledger import table, verify
 
     workspace = Workspace(root)
+    if not root.is_dir():
+        raise MissingInput(seen=f"no folder {root}", allowed="a folder with submissions/", remedy="correct --root")
     typer.echo(table(workspace))
     faults = verify(workspace.ledger)
     for fault in faults:

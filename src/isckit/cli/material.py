@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from isckit.cli.options import CPUS, DataFolder, Sets, Settings, Workers, guarded, written
+from isckit.runs.artifacts import require_writable
 
 
 @guarded
@@ -40,6 +41,7 @@ def synthetic(
     from isckit.synthetic.write import write_mini
     from isckit.types import Role
 
+    require_writable(out, folder=True)
     photos = open_folder(source, Role.EXTERNAL) if source else None
     typer.echo(
         str(
@@ -62,6 +64,7 @@ def sheet(data: DataFolder, out: Annotated[Path, typer.Option(help="PNG to write
     """Draw references beside their edited copies, and distractors, of a synthetic set."""
     from isckit.synthetic.sheets import write_sheet
 
+    require_writable(out)
     write_sheet(data, out)
     typer.echo(written(out))
 
@@ -78,6 +81,7 @@ def pack(
     from isckit.data.layouts import open_disc, require
     from isckit.data.packing import pack as packed
 
+    require_writable(out, folder=True)
     disc = open_disc(data)
     for image_set in sets:
         for path in packed(require(disc, image_set.value), out, side=side, part_images=part_images):
@@ -99,6 +103,7 @@ def augment_show(
     from isckit.augment.pipelines import describe
     from isckit.synthetic.sheets import write_view_sheet
 
+    require_writable(out)
     steps = describe(name)
     write_view_sheet(name, image, out, rows=rows, columns=columns, size=size, seed=seed, other=other)
     typer.echo(f"{'op':<26}{'probability':<13}ranges")

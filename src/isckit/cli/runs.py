@@ -24,6 +24,7 @@ from isckit.cli.options import (
     guarded,
     written,
 )
+from isckit.runs.artifacts import require_writable
 from isckit.runs.workspace import DEFAULT, DESCRIPTORS, MATCHES, Workspace, query_set
 from isckit.types import MissingInput
 
@@ -45,10 +46,12 @@ def train(
     from isckit.data.layouts import open_disc
     from isckit.engine.distributed import process
     from isckit.recipes.catalogue import recipe as find
-    from isckit.runs.run import begin
+    from isckit.runs.run import begin, planned
     from isckit.tracks import train as members
 
-    run = begin(Workspace(root), name, find(recipe, settings=settings))
+    require_writable(root / "checkpoints", folder=True)
+    require_writable(witness)
+    run = planned(Workspace(root), name, find(recipe, settings=settings))
     with process() as here:
         if checkpoint is not None:
             members.install(run, checkpoint, process=here)
@@ -62,6 +65,7 @@ def train(
                     remedy="pass --data DIR",
                 )
             images = members.training_images(run, open_disc(data), workers=workers) if data else None
+            begin(run.workspace, name, run.recipe)
             members.train_members(run, images, process=here, workers=workers, witness=witness)
 
 
@@ -114,6 +118,8 @@ def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
     from isckit.tracks.matching import matching_track
 
     run = resume(Workspace(root), name)
+    if data is not None and not data.is_dir():
+        raise MissingInput(seen=f"no folder {data}", allowed="a folder with the images", remedy="correct --data")
     if data is None or not run.recipe.pair_networks:
         echo_submitted(matching_track(run, phase=phase, workers=workers))
         return
@@ -142,6 +148,8 @@ def infer(
     from isckit.tracks.find import infer as describe_and_match
     from isckit.types import Role
 
+    require_writable(out, folder=True)
+    require_writable(out / DESCRIPTORS, out / MATCHES)
     run = resume(Workspace.of(root, name), name)
     sets = open_folder(queries, Role.QUERY), open_folder(references, Role.REFERENCE)
     with process() as here:
@@ -173,7 +181,7 @@ def frozen(
     from isckit.judge.freeze import require_frozen
     from isckit.recipes.catalogue import recipe as find
 
-    asked = find(recipe, settings=settings) if recipe else None
+    asked = None if recipe is None else find(recipe, settings=settings)
     warnings = require_frozen(Workspace(root), name, recipe=asked, checkpoint=checkpoint)
     but = f", but for: {'; '.join(warnings)}" if warnings else ""
     typer.echo(f"run {name!r} is as phase 1 recorded it{but}")

@@ -21,6 +21,7 @@ from isckit.cli.options import (
     guarded,
     written,
 )
+from isckit.runs.artifacts import require_writable
 from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import BadInput, MissingInput, Role
 
@@ -63,6 +64,7 @@ def detect(
     from isckit.tracks.detect import detect as find
     from isckit.types import Role
 
+    require_writable(out)
     with process() as here:
         images = open_folder(folder, Role.QUERY)
         broken = find(resume(Workspace(root), name), images, out, process=here, workers=workers, batch=batch)
@@ -82,6 +84,7 @@ def export(
     """Write one network as a file for other programs, and compare it with the network before it stays."""
     from isckit.engine.export import export as write
 
+    require_writable(out)
     run = _trained(root, name)
     difference = write(run.recipe, run.weights, out, member=member, form=form.value)
     typer.echo(f"{written(out)}\nlargest difference from the network: {difference:.3g}")
@@ -114,6 +117,7 @@ def describe(
             remedy="name a run or a weight file, or neither; only a run is fitted, and it has its own recipe",
         )
     describing.writer_of(out)
+    require_writable(out)
     images = open_folder(folder, Role(side.value))
     with process() as here:
         if checkpoint is not None:
@@ -147,7 +151,8 @@ def ablate(
 
     run = _trained(root, name)
     if out is not None:
-        ablating.figures_beside(out)
+        require_writable(out)
+        require_writable(ablating.figures_beside(out))
     with process() as here:
         scored = ablating.ablate(
             run, open_disc(data), rows_of(run.recipe), phase=phase, matching=matching, process=here, workers=workers
@@ -184,7 +189,7 @@ def _recipe_of(checkpoint: Path, recipe: str | None, settings: list[str] | None)
             allowed="weights written by this kit, which carry their recipe, or any weights with --recipe",
             remedy="pass --recipe NAME",
         )
-    return find(recipe or str(checkpoint), settings=settings)
+    return find(str(checkpoint) if recipe is None else recipe, settings=settings)
 
 
 def _with_settings(run: Run, settings: list[str]) -> Run:
@@ -212,10 +217,14 @@ def baselines(
     workers: Workers = CPUS,
 ) -> None:
     """Run every baseline, each as a run baseline.RECIPE, and print one table; goes on after an interruption."""
+    from isckit.data.layouts import given_disc
     from isckit.recipes.catalogue import recipe as find
     from isckit.runs.artifacts import write_text
     from isckit.studies import baselines as track
 
+    require_writable(root, folder=True)
+    require_writable(out)
+    given_disc(data)
     chosen = [find(name, settings=settings) for name in recipes or track.BASELINES]
     text = track.table(list(track.baselines(data, chosen, root=root, phase=phase, workers=workers)))
     typer.echo(text)
@@ -232,6 +241,9 @@ def breakdown(
     """Say which kinds of edit a system finds: recall by edit, on a set of `isckit data synthetic`."""
     from isckit.studies.breakdown import break_down
 
+    require_writable(out)
+    paths = out, out.with_suffix(".json"), out.with_suffix(".png")
+    require_writable(*paths)
     typer.echo(break_down(targets, data=data, out=out))
-    for path in (out, out.with_suffix(".json"), out.with_suffix(".png")):
+    for path in paths:
         typer.echo(written(path))

@@ -150,6 +150,24 @@ def open_disc(root: Path) -> Disc:
     )
 
 
+def given_disc(data: Path | None) -> Disc | None:
+    """Return DISC21, or the part of it, in a folder given with --data; None where none is given.
+
+    Raises:
+        MissingInput: there is no such folder, or nothing of DISC21 in it.
+    """
+    if data is None:
+        return None
+    disc = open_disc(data)
+    if not disc.ground_truth and all(getattr(disc, name) is None for name in ROLES):
+        raise MissingInput(
+            seen="; ".join(disc.problems),
+            allowed="a folder that holds DISC21 or a part of it",
+            remedy=f"check the path given as --data, and see: isckit doctor --data {data}",
+        )
+    return disc
+
+
 def _claim(stem: str) -> str | None:
     """Return the set that a folder or archive of this name holds."""
     return next((name for layout in LAYOUTS for name in LAYOUTS[layout] if _holds(layout, name, stem)), None)

@@ -17,9 +17,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isckit.runs.artifacts import atomic
+from isckit.runs.artifacts import atomic, reserve
 from isckit.types import BadInput
 
+_OVERHEAD = 4_096
+"""Bytes of the tables, more than an image takes there."""
 FILES, PIXELS = "files", "pixels"
 
 
@@ -55,6 +57,7 @@ def write_pack(path: Path, names: Sequence[str], sizes: np.ndarray, images: Iter
         BadInput: an image has another size than `sizes` says.
     """
     with atomic(path) as temporary:
+        reserve(temporary, int(np.sum(sizes)) + _OVERHEAD * (1 + len(names)))
         start = _skeleton(temporary, names, np.asarray(sizes, np.int64), side)
         crcs = np.zeros(len(names), np.uint32)
         with temporary.open("r+b") as handle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -182,7 +183,10 @@ def _write_onnx(network: nn.Module, path: Path, example: torch.Tensor) -> None:
 
 
 def _write_torchscript(network: nn.Module, path: Path, example: torch.Tensor) -> None:
-    torch.jit.save(torch.jit.trace(network, (example,), check_trace=False), str(path))
+    # In memory first: on a full disk torch ends the process.
+    made = io.BytesIO()
+    torch.jit.save(torch.jit.trace(network, (example,), check_trace=False), made)
+    path.write_bytes(made.getbuffer())
 
 
 def _onnx_runner(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -98,6 +98,10 @@ def report(
     Raises:
         BadInput: there is no hand-in of that number, a score outside of 0 to 1, a ledger with faults.
     """
+    if not workspace.ledger.is_file():
+        raise MissingInput(
+            seen=f"no {workspace.ledger}", allowed="a ledger", remedy="begin it with: isckit ledger add FOLDER"
+        )
     with _locked(workspace.ledger):
         known = {entry.number: entry for entry in hand_ins(entries(workspace.ledger))}
         if number not in known:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
 import platform
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -43,11 +45,17 @@ PACKAGES = (
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it over `path` when the block ends well, remove it when not.
 
+    What a process of this machine that was killed left of the same file is removed.
+
     Raises:
         StorageFull: the disk filled up; whatever stood at `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{uuid.uuid4().hex[:12]}.part")  # unique among machines
+    begin = f".{path.name[:100]}.{platform.node()[:50]}."
+    for left in path.parent.glob(f"{glob.escape(begin)}*.part"):
+        if not _runs(left.name.removeprefix(begin).partition(".")[0]):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f"{begin}{os.getpid()}.{uuid.uuid4().hex[:12]}.part")  # unique among machines
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -55,14 +63,29 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except Exception as error:
         if _is_full(error, path.parent):
-            raise StorageFull(
-                seen=f"no space left while writing {path}",
-                allowed="enough free space for the whole file; nothing was changed",
-                remedy="free some space, or work in another folder, and run the same command again",
-            ) from error
+            raise _full(path) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    """Return True unless it is certain that no process of this number runs."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
+
+
+def _full(path: Path) -> StorageFull:
+    return StorageFull(
+        seen=f"no space left while writing {path}",
+        allowed="enough free space for the whole file; nothing was changed",
+        remedy="free some space, or work in another folder, and run the same command again",
+    )
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -86,6 +109,37 @@ def reserve(path: Path, size: int) -> None:
     """
     with path.open("wb") as handle:
         os.posix_fallocate(handle.fileno(), 0, max(1, size))
+
+
+def require_writable(*paths: Path | None, folder: bool = False) -> None:
+    """Refuse places that nothing can be written to, before the work that makes it; nothing is left there.
+
+    Args:
+        paths: files that will be written or replaced; None where nothing will.
+        folder: they are folders, which files will be written into.
+
+    Raises:
+        BadInput: a folder where a file is wanted, or the reverse; something above is no folder; too long a name.
+        StorageFull: the disk is full.
+        OSError: the system allows no file there.
+    """
+    for path in filter(None, paths):
+        nearest = next(above for above in (path, *path.absolute().parents) if os.path.lexists(above))
+        there = nearest == path
+        if path == Path() or len(os.fsencode(path.name)) > _LONGEST_NAME or nearest.is_dir() == (there and not folder):
+            raise BadInput(
+                seen=f"{path or repr('')} to write to" + ("" if there and not folder else f", and {nearest} is there"),
+                allowed="a folder, there or not yet" if folder else "a file, there or not yet, in a folder",
+                remedy="choose another path",
+            )
+        try:
+            with tempfile.TemporaryFile(dir=nearest if nearest.is_dir() else nearest.parent) as probe:
+                probe.write(b"x")
+        except OSError as error:
+            raise (_full(path) if _is_full(error, nearest) else error) from error
+
+
+_LONGEST_NAME = 255
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -6,6 +6,8 @@ import argparse
 import io
 import json
 import pickle
+import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,7 +36,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         MissingInput: no such file.
-        BadInput: corrupt, or a pickle that would run code.
+        BadInput: corrupt, or a pickle that would run code; weights that are NaN.
     """
     if not path.is_file():
         raise MissingInput(
@@ -43,13 +45,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="pt") as handle:
-                return {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118  a safetensors handle is no mapping
+                keys = handle.keys()  # a safetensors handle is no mapping
+                return _finite(path, {key: handle.get_tensor(key) for key in keys})
         except (SafetensorError, OSError) as error:
             raise _corrupt(path, str(error)) from error
     try:
         loaded = _read_archive(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise _corrupt(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    except _FAULTS as error:
+        raise _corrupt(path, _reason(error)) from error
     for wrapper in ("state_dict", "model", "model_state"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
@@ -57,7 +60,19 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise _corrupt(path, "it is not a table of tensors")
     if not loaded:
         raise _corrupt(path, "no tensors in it (a frozen TorchScript model keeps none by name)")
-    return {key.removeprefix("module."): value for key, value in loaded.items()}
+    return _finite(path, {str(key).removeprefix("module."): value for key, value in loaded.items()})
+
+
+def _finite(path: Path, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights that are numbers: others would be blamed on the images, later."""
+    bad = [key for key, value in weights.items() if value.is_floating_point() and bool(value.isnan().any())]
+    if bad:
+        raise BadInput(
+            seen=f"{path}: NaN in {len(bad)} of {len(weights)} tensors: {', '.join(bad[:5])}",
+            allowed="weights that are numbers",
+            remedy="take the weights of an earlier epoch, or train again with a lower rate",
+        )
+    return weights
 
 
 def _read_archive(path: Path) -> Any:
@@ -134,8 +149,35 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a training state; never unpickles code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise _corrupt(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    except _FAULTS as error:
+        raise _corrupt(path, _reason(error)) from error
+
+
+_FAULTS = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
+"""Errors that torch's reader raises on damaged files: it documents no common one."""
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file is not read, without torch's advice to run the code that it holds."""
+    if found := re.search(r"Unsupported (?:global|class|type): GLOBAL (\S+)|GLOBAL (\S+) was not", str(error)):
+        return f"it asks for {found[1] or found[2]}, which is no tensor, and would run code"
+    if isinstance(error, pickle.UnpicklingError):
+        return "no safe pickle of tensors: it is damaged, of another format, or would run code"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _corrupt(path: Path, reason: str) -> BadInput:

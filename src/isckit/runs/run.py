@@ -75,8 +75,17 @@ def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
     """Start a run, or go on with it: its recipe is written once and never changes.
 
     Raises:
+        BadInput: no name of a run.
         StaleArtifact: the run was begun with another recipe.
     """
+    run = planned(workspace, name, recipe)
+    if not workspace.recipe(name).is_file():
+        write_text(workspace.recipe(name), config.to_json(recipe))
+    return run
+
+
+def planned(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
+    """Return a run as it would begin, or go on; nothing is written. Raises as `begin`."""
     path = workspace.recipe(name)
     if path.is_file():
         stands = config.from_dict(read_json(path))
@@ -87,8 +96,6 @@ def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
                 allowed="one recipe a run",
                 remedy=f"choose another --name, or remove {path.parent}",
             )
-    else:
-        write_text(path, config.to_json(recipe))
     return Run(workspace, name, recipe)
 
 

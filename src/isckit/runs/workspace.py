@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,24 @@ def query_set(phase: int) -> str:
     if phase not in PHASES:
         raise BadInput(seen=f"phase {phase}", allowed="1 or 2", remedy="pass --phase 1 or --phase 2")
     return "queries" if phase == 1 else "final_queries"
+
+
+_NAME = re.compile(r"[^\W_]([\w.+@ -]{0,98}[\w+@-])?")
+
+
+def _named(name: str) -> str:
+    """Return the name of a run, which is a folder's name on every system.
+
+    Raises:
+        BadInput: it is none: a path, say.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            seen=f"{name!r} as the name of a run",
+            allowed="letters, digits, blanks and . _ - + @ within, at most 100, a letter or digit first",
+            remedy="choose another --name; the folder of all runs is chosen with --root",
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ class Workspace:
         Raises:
             BadInput: the folder is not submissions/phase1/NAME or submissions/phase2/NAME.
         """
-        folder = folder.resolve()
+        folder = Path(os.path.realpath(folder))  # Path.resolve ends in an error where links go round
         if folder.parent.name not in ("phase1", "phase2") or folder.parent.parent.name != "submissions":
             raise BadInput(
                 seen=f"folder {folder}",
@@ -58,7 +78,7 @@ class Workspace:
 
     def checkpoint(self, name: str) -> Path:
         """Return the folder of a run's weights and of all that is fitted: what phase 2 may load and never refit."""
-        return self.root / "checkpoints" / name
+        return self.root / "checkpoints" / _named(name)
 
     def weights(self, name: str) -> Path:
         """Return the weights of all trained members, one safetensors file."""
@@ -100,27 +120,27 @@ class Workspace:
 
     def embeddings(self, name: str, image_set: str, member: str) -> Path:
         """Return the folder of the embedding shards of one member for one image set."""
-        return self.root / "cache" / name / image_set / member
+        return self.root / "cache" / _named(name) / image_set / member
 
     def views(self, name: str, image_set: str) -> Path:
         """Return folder of the shards of what was found in each image of a set: proposals, overlays, sizes, faces."""
-        return self.root / "cache" / name / image_set / "views"
+        return self.root / "cache" / _named(name) / image_set / "views"
 
     def neighbours(self, name: str, member: str) -> Path:
         """Return folder of the look-alikes of the train images by a member: its embeddings of them, and their lists."""
-        return self.root / "cache" / name / "neighbours" / member
+        return self.root / "cache" / _named(name) / "neighbours" / member
 
     def pair_scores(self, name: str, image_set: str, branch: str) -> Path:
         """Return the folder of what a branch's pair networks make of the candidates of an image set of queries."""
-        return self.root / "cache" / name / image_set / f"{branch}-scores"
+        return self.root / "cache" / _named(name) / image_set / f"{branch}-scores"
 
     def keypoints(self, name: str, image_set: str, kind: str) -> Path:
         """Return folder of the keypoints of an image set, in shards; `kind` tells settings and what was looked at."""
-        return self.root / "cache" / name / image_set / f"keypoints-{kind}"
+        return self.root / "cache" / _named(name) / image_set / f"keypoints-{kind}"
 
     def votes(self, name: str, image_set: str, branch: str) -> Path:
         """Return folder of the candidates of an image set of queries by a branch of local features, a file a shard."""
-        return self.root / "cache" / name / image_set / f"{branch}.votes"
+        return self.root / "cache" / _named(name) / image_set / f"{branch}.votes"
 
     def quantiser(self, name: str, branch: str) -> Path:
         """Return the cells of the index of a branch of local features, fitted on train."""
@@ -128,7 +148,7 @@ class Workspace:
 
     def images(self, name: str, image_set: str) -> Path:
         """Return the folder of the digests of an image set, in shards: a pass over the images goes on from them."""
-        return self.root / "cache" / name / "images" / image_set
+        return self.root / "cache" / _named(name) / "images" / image_set
 
     def codebook(self, name: str, branch: str) -> Path:
         """Return the visual words of an ASMK branch, fitted on train."""
@@ -140,20 +160,20 @@ class Workspace:
 
     def codes(self, name: str, image_set: str, branch: str) -> Path:
         """Return the folder of the binary codes of an image set for an ASMK branch, in shards."""
-        return self.root / "cache" / name / image_set / f"{branch}.codes"
+        return self.root / "cache" / _named(name) / image_set / f"{branch}.codes"
 
     def faces(self, name: str) -> Path:
         """Return which train images show a face."""
-        return self.root / "cache" / name / "train" / "faces.npz"
+        return self.root / "cache" / _named(name) / "train" / "faces.npz"
 
     def feature_sample(self, name: str, image_set: str, branch: str) -> Path:
         """Return the local features that the codebook of an ASMK branch is fitted on."""
-        return self.root / "cache" / name / image_set / f"{branch}.sample.npz"
+        return self.root / "cache" / _named(name) / image_set / f"{branch}.sample.npz"
 
     def submission(self, phase: int, name: str) -> Path:
         """Return the folder of one submission: matching.csv, descriptors.h5, score.json, rules.json, manifest.json."""
         query_set(phase)
-        return self.root / "submissions" / f"phase{phase}" / name
+        return self.root / "submissions" / f"phase{phase}" / _named(name)
 
     def image_digests(self, phase: int, name: str, image_set: str) -> Path:
         """Digests of all images of a set, so that an audit can name the one that changed."""
@@ -175,6 +195,8 @@ class Workspace:
 
 DESCRIPTORS = "descriptors.h5"
 MATCHES = "matching.csv"
+SUFFIXES = (".csv", ".h5", ".hdf5")
+"""Of the files of both tracks."""
 SCORE = "score.json"
 RULES = "rules.json"
 MANIFEST = "manifest.json"

@@ -16,7 +16,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.runs import made_from
 from isckit.runs.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
-from isckit.runs.run import Run, begin
+from isckit.runs.run import Run, planned
 from isckit.runs.steps import scratch
 from isckit.runs.workspace import Workspace
 from isckit.types import WHOLE, BadInput, Embeddings
@@ -85,7 +85,7 @@ def describe_by_weights(
     )
 
     def installed(scratch: Workspace) -> Run:
-        run = begin(scratch, "weights", recipe)
+        run = planned(scratch, "weights", recipe)
         install(run, checkpoint, process=process)
         process.barrier()
         return run

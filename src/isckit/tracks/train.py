@@ -24,7 +24,7 @@ from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, is_fresh, write_receipt, write_text
 from isckit.runs.checkpoints import write_weights
 from isckit.runs.meter import measured
-from isckit.runs.run import Run
+from isckit.runs.run import Run, begin
 from isckit.runs.workspace import METRICS
 from isckit.types import BadInput, Role
 from isckit.views.faces import with_faces
@@ -41,6 +41,7 @@ def install(run: Run, checkpoint: Path, *, process: Process) -> None:
     """
     weights = read(run.recipe, checkpoint)
     load(run.recipe, weights, device=process.device)
+    begin(run.workspace, run.name, run.recipe)
     inputs = made_from.weights(checkpoint=file_digest(checkpoint))
     if not is_fresh(run.weights, inputs) and process.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isckit import config
-from isckit.data.layouts import open_disc, require
+from isckit.data.layouts import given_disc, require
 from isckit.judge.audit.images import ImageDigests, digest_images, read_digests, write_digests
 from isckit.judge.audit.records import bare, file_record
 from isckit.judge.freeze import seal
@@ -41,7 +41,7 @@ def write_manifest(folder: Path, *, data: Path | None = None, workers: int = 1) 
         MissingInput, BadInput: the run or one of its files is missing or damaged.
         StaleArtifact: the images are not those that were described.
     """
-    case = Case(*Workspace.locate(folder), disc=open_disc(data) if data else None)
+    case = Case(*Workspace.locate(folder), disc=given_disc(data))
     manifest = {"format": FORMAT} | {key: make(case) for key, make in SECTIONS.items()}
     manifest["images"] = _images(case, workers)
     return write_json(folder / MANIFEST, manifest | {"seal": seal(manifest)})

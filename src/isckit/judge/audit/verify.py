@@ -16,7 +16,7 @@ from typing import Any
 from isckit import config
 from isckit.config.differences import recipe_differences
 from isckit.data.containers import some
-from isckit.data.layouts import open_disc, require
+from isckit.data.layouts import given_disc, require
 from isckit.judge.audit.images import ImageDigests, changed, digest_images
 from isckit.judge.audit.manifest import (
     SECTIONS,
@@ -87,7 +87,7 @@ def verify(folder: Path, *, data: Path | None = None, seal: str | None = None, w
         MissingInput: there is no manifest, or no folder `data`.
         BadInput: it is no manifest of this format.
     """
-    case = Case(*Workspace.locate(folder), disc=open_disc(data) if data else None)
+    case = Case(*Workspace.locate(folder), disc=given_disc(data))
     read = read_manifest(folder)
     manifest, changes = _unsealed(case, read)
     if seal is not None and seal != read["seal"]:

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import Any
 
 from isckit.data.containers import some
-from isckit.data.layouts import open_disc
+from isckit.data.layouts import given_disc
 from isckit.judge.freeze import edits, read_freeze
 from isckit.judge.ledger import PHASE_2_LIMIT, TRACKS, Entry, entries, hand_ins, submitted, verify
 from isckit.judge.rules.annotation import no_annotation
@@ -178,12 +178,16 @@ def check_folder(
 
     Raises:
         BadInput: it is no submission folder, or one of another phase.
-        MissingInput: it holds no submission.
+        MissingInput: it holds no submission; there is no such freeze or package.
     """
     workspace, own_phase, name = Workspace.locate(folder)
     if phase not in (None, own_phase):
         raise BadInput(seen=f"--phase {phase} for {folder}", allowed=f"phase {own_phase}", remedy="leave --phase away")
-    disc = open_disc(data) if data else None
+    disc = given_disc(data)
+    if against is not None:
+        read_freeze(against)
+    if project is not None and not project.is_dir():
+        raise MissingInput(seen=f"no folder {project}", allowed="a package's folder", remedy="correct --project")
     case = Case(workspace, own_phase, name, disc, against, project or CHECKOUT, probe)
     form = form_faults(case)
     if not form:
@@ -202,7 +206,7 @@ def check_folder(
 
 def check_file(path: Path, *, phase: int | None = None, data: Path | None = None) -> tuple[str, bool]:
     """Check the form of one file; return text for people, and whether it is without fault."""
-    disc = open_disc(data) if data else None
+    disc = given_disc(data)
     faults = file_faults(path, phase=phase, disc=disc)
     return faults_text(path, faults), not faults
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isckit.data.layouts import Disc, open_disc
+from isckit.data.layouts import Disc, given_disc
 from isckit.judge.rules.examine import RULES, guarded, table, unbroken
 from isckit.judge.rules.finding import Case, Finding, Probe, Rule, judged
 from isckit.judge.rules.form import file_faults, ids_of
@@ -64,7 +64,10 @@ def check_foreign(
         raise MissingInput(
             seen=f"no file {path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="check it"
         )
-    disc = open_disc(data) if data else None
+    disc = given_disc(data)
+    if against is not None:
+        with open_descriptors(against):
+            pass
     findings = examine_file(path, phase=phase, disc=disc, against=against)
     if probe is not None:
         if disc is None or phase is None:

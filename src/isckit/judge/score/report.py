@@ -12,7 +12,7 @@ import numpy as np
 from isckit import config
 from isckit.data.ground_truth import read_ground_truth, read_query_list
 from isckit.data.images import listed
-from isckit.data.layouts import open_disc
+from isckit.data.layouts import given_disc
 from isckit.judge.rules.form import ids_of
 from isckit.judge.rules.training import seen_queries
 from isckit.judge.score.curve import PRECISION, Curve
@@ -23,6 +23,7 @@ from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput
 
+PLOTS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 TRACKS = {"descriptor": DESCRIPTORS, "matching": MATCHES}
 
 
@@ -33,7 +34,7 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
         BadInput: it is no submission folder, or ground truth and submission do not fit.
     """
     workspace, phase, name = Workspace.locate(folder)
-    disc = open_disc(data) if data else None
+    disc = given_disc(data)
     truth_path = ground_truth or (disc.ground_truth.get(phase) if disc else None)
     if truth_path is None:
         return f"not scored: no ground truth of phase {phase}" + (
@@ -66,7 +67,7 @@ def score_file(
             allowed="a ground truth CSV",
             remedy="pass --ground-truth CSV, or a submission folder with --data DIR",
         )
-    references = ids_of(open_disc(data) if data else None, "references")
+    references = ids_of(given_disc(data), "references")
     report = score(path, ground_truth, references=references, **options)
     if json:
         write_text(json, report.to_json())
@@ -146,6 +147,12 @@ def _rule(protocol: str) -> Literal["global", "knn"]:
     return "global" if protocol == "global" else "knn"
 
 
+def require_plot(path: Path | None) -> None:
+    """Refuse a picture's file of no format that can be drawn. Raises BadInput."""
+    if path is not None and path.suffix not in PLOTS:
+        raise BadInput(seen=f"--plot {path}", allowed=f"a name that ends in {', '.join(PLOTS)}", remedy="rename it")
+
+
 def plot_curve(curve: Curve, path: Path) -> None:
     """Draw precision over recall, the 90 % line and the operating point, as PNG or what the suffix names."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -172,4 +179,4 @@ def plot_curve(curve: Curve, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
+        figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix("."))

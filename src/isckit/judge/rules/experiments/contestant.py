@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -131,7 +132,7 @@ def start(template: str, values: Mapping[str, object], *, threads: int | None = 
     Raises:
         BadInput: an unknown placeholder, no such program, or an exit code other than 0 (with its last lines).
     """
-    words = fill(shlex.split(template), values)
+    words = fill(split(template), values)
     fixed = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     try:
         done = subprocess.run(
@@ -152,6 +153,30 @@ def start(template: str, values: Mapping[str, object], *, threads: int | None = 
             allowed="a pipeline that runs on any images laid before it",
             remedy="run the command by hand and mend what it says",
         )
+
+
+def require_command(template: str) -> None:
+    """Refuse a command template that cannot be started, before anything is tried.
+
+    Raises:
+        BadInput: no words, a quote that is not closed, an unknown placeholder, no such program.
+    """
+    names = ("name", "root", "queries", "references", "out", "batch", "data", "recipe", "witness")
+    words = fill(split(template), dict.fromkeys(names, "x"))
+    if not words or shutil.which(words[0]) is None:
+        raise BadInput(
+            seen=f"no program {words[0]!r}" if words else "an empty command",
+            allowed="a command whose first word is a program",
+            remedy="correct the command, or its path",
+        )
+
+
+def split(template: str) -> list[str]:
+    """Return the words of a command line as a shell splits it. Raises BadInput where a quote is not closed."""
+    try:
+        return shlex.split(template)
+    except ValueError as error:
+        raise BadInput(seen=f"{error} in: {template}", allowed="a command line", remedy="correct it") from error
 
 
 def fill(words: Iterable[str], values: Mapping[str, object]) -> list[str]:
