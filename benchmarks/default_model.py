@@ -23,8 +23,8 @@ from isckit import config
 from isckit.data.image_sets import open_folder
 from isckit.data.images import decode
 from isckit.models.members import load
-from isckit.runs.artifacts import read_json
 from isckit.runs.checkpoints import read_weights
+from isckit.runs.records import read_json
 from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import Role
 from isckit.views.geometry import VIEW_SETS

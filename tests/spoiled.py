@@ -4,7 +4,8 @@ import json
 
 from isckit.judge.rules.examine import RULES, guarded
 from isckit.judge.rules.finding import Case
-from isckit.runs.artifacts import ids_digest, read_json, write_json, write_text
+from isckit.runs.artifacts import ids_digest, write_json, write_text
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 
 

@@ -13,8 +13,9 @@ from isckit.cli.main import main
 from isckit.data.images import decode
 from isckit.judge.rules.training import trained_parts, training_logs
 from isckit.recipes.catalogue import recipe
-from isckit.runs.artifacts import read_json, read_receipt
+from isckit.runs.artifacts import read_receipt
 from isckit.runs.checkpoints import read_recipe
+from isckit.runs.records import read_json
 from isckit.runs.workspace import DEFAULT, Workspace
 
 SHIPPED = Workspace.of(Path("nowhere"), DEFAULT)

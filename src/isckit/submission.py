@@ -14,6 +14,7 @@ import numpy as np
 from isckit.data.columns import cell_of, cells_of, plain_columns, text_column, text_of
 from isckit.data.ground_truth import id_codes
 from isckit.runs.artifacts import atomic, reserve
+from isckit.runs.hdf5 import dataset, open_hdf5
 from isckit.types import MAX_DIM, MAX_ROWS, BadInput, Embeddings, Matches, MissingInput, Role
 
 HEADER = "query_id,reference_id,score"
@@ -244,45 +245,38 @@ def open_descriptors(path: Path) -> Iterator[tuple[Embeddings, Embeddings]]:
         MissingInput: there is no such file.
         BadInput: not HDF5, truncated, a dataset missing or of the wrong shape or type.
     """
-    if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="an HDF5 descriptor file", remedy="check the path")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise BadInput(
-            seen=f"{path} cannot be read as HDF5 ({error})",
-            allowed="a whole HDF5 file",
-            remedy="write or copy the file again",
-        ) from error
-    with file:
+    with open_hdf5(path, allowed="a whole HDF5 descriptor file", remedy="write or copy the file again") as file:
         yield _open_side(file, Role.QUERY), _open_side(file, Role.REFERENCE)
 
 
 def _open_side(file: h5py.File, role: Role) -> Embeddings:
     name = SIDES[role]
-    if name not in file or f"{name}_ids" not in file or file[name].ndim != 2:
+    vectors, ids = dataset(file, name), dataset(file, f"{name}_ids")
+    if vectors.ndim != 2:
         raise BadInput(
-            seen=f"{file.filename} holds {', '.join(f'{k} {file[k].shape}' for k in file)}",
+            seen=f"{file.filename}: {name} of shape {vectors.shape}",
             allowed=f"a matrix {name} and a list {name}_ids",
             remedy="write the file with the kit",
         )
-    return Embeddings.whole(role, read_ids(file[f"{name}_ids"]), file[name])
+    return Embeddings.whole(role, read_ids(ids), vectors)
 
 
-def read_ids(dataset: h5py.Dataset) -> np.ndarray:
+def read_ids(data: h5py.Dataset) -> np.ndarray:
     """Ids of an HDF5 dataset as numpy text, from fixed bytes or variable-length strings.
 
     Raises:
-        BadInput: it holds something else, or bytes that are not UTF-8.
+        BadInput: it holds something else, or bytes that are not UTF-8; ids too long for memory.
     """
-    kind = h5py.check_string_dtype(dataset.dtype)
+    kind = h5py.check_string_dtype(data.dtype)
     try:
-        if dataset.ndim == 1 and kind is not None:
-            return dataset.asstr()[:].astype(str) if kind.length is None else np.char.decode(dataset[:], "utf-8")
+        if data.ndim == 1 and kind is not None:
+            place = Path(f"{data.file.filename}:{data.name}")
+            cells = data.asstr()[:] if kind.length is None else np.char.decode(data[:], "utf-8")
+            return text_column(place, cells.tolist())
     except UnicodeDecodeError:
         pass
     raise BadInput(
-        seen=f"{dataset.name} of {dataset.dtype}, shape {dataset.shape}",
+        seen=f"{data.name} of {data.dtype}, shape {data.shape}",
         allowed="a list of UTF-8 text",
         remedy="store ids as fixed bytes, S6 for queries and S7 for references",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isckit.data import containers
 from isckit.data.images import BrokenImage
 from isckit.data.layouts import LAYOUTS, ROLES, open_disc, open_folder, require
 from isckit.types import BadInput, MissingInput, Role
@@ -403,3 +404,35 @@ def test_any_folder_of_photographs_is_a_set_with_paths_as_ids(tmp_path):
     assert (images.name, images.role) == ("holiday", Role.EXTERNAL)
     assert images.ids.tolist() == ["a/10", "a/b/c.d", "a/x", "b"]
     assert [images.read(i) for i in range(4)] == [b"a/10.tiff", b"a/b/c.d.webp", b"a/x.png", b"b.JPG"]
+
+
+def test_no_damage_to_an_archives_directory_hides_an_image(tmp_path):
+    ids = [f"R{k:06d}" for k in range(12)]
+    archive = fill_zip(tmp_path / "references_0.zip", ids, prefix="images/")
+    whole = archive.read_bytes()
+    with zipfile.ZipFile(archive) as opened:
+        start = opened.start_dir
+    refused = broken = 0
+    for at in range(start, len(whole)):
+        for bit in (0x01, 0x20, 0x80):
+            archive.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+            disc = open_disc(tmp_path)
+            if disc.refused or disc.references is None:
+                refused += 1
+                continue
+            assert len(disc.references) == len(ids), (at - start, bit)
+            for row in range(len(ids)):
+                try:
+                    assert disc.references.read(row) == content(str(disc.references.ids[row]))
+                except BrokenImage:
+                    broken += 1
+    assert refused > 100 and broken > 100
+
+
+def test_files_too_large_for_an_image_are_refused_by_their_sizes_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "MAX_BYTES", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "references_0.zip", "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("R000000.jpg", bytes(1 + (1 << 20)))
+        opened.writestr("R000001.jpg", bytes(1 << 20))
+    with pytest.raises(BadInput, match=r"1 files of more than 1,048,576 bytes .*R000000"):
+        require(open_disc(tmp_path), "references")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from isckit.matching.asmk import fit_codebook, read_array, write_arrays
-from isckit.types import BadInput, MissingInput
+from isckit.matching.asmk import fit_codebook
+from isckit.types import BadInput
 
 
 def blobs(words=8, each=60):
@@ -29,12 +29,3 @@ def test_the_same_features_and_seed_give_the_same_words_and_another_seed_others(
 def test_fewer_features_than_words_are_refused():
     with pytest.raises(BadInput, match="19 local features for 20 visual words"):
         fit_codebook(blobs()[:19], words=20, seed=1)
-
-
-def test_arrays_come_back_and_equal_ones_are_equal_bytes(tmp_path):
-    for name in ("a.npz", "b.npz"):
-        write_arrays(tmp_path / name, {"words": np.arange(6.0).reshape(2, 3)})
-    assert read_array(tmp_path / "a.npz", "words", remedy="").tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    with pytest.raises(MissingInput, match="do this"):
-        read_array(tmp_path / "c.npz", "words", remedy="do this")

@@ -12,7 +12,6 @@ from isckit.runs.artifacts import (
     file_digest,
     ids_digest,
     is_fresh,
-    read_json,
     read_receipt,
     receipt_path,
     rows_digest,
@@ -20,6 +19,7 @@ from isckit.runs.artifacts import (
     write_receipt,
     write_text,
 )
+from isckit.runs.records import read_json
 from isckit.types import BadInput, MissingInput, StaleArtifact
 
 

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _PACKED = {-1: packs.FILES, -2: packs.PIXELS}
 PACK_SUFFIX = ".h5"
 MAX_BYTES = 1 << 30
 """Largest file of an image."""
+_LOCAL = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22x2H")
 _SYSTEM = re.compile(r"\..+|__MACOSX|Thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE)
 
@@ -88,12 +89,15 @@ def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
     """List a zip archive, folders inside it included.
 
     Raises:
-        BadInput: truncated or otherwise broken; encrypted, or packed by a method other than deflate.
+        BadInput: truncated or otherwise broken, so that files are hidden, too; encrypted, packed by a method other than
+            deflate, or larger than an image can be.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            listed = opened.infolist()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+            listed, end = opened.infolist(), opened.start_dir
+        if reason := _hidden(archive, listed, end, grammar):
+            raise zipfile.BadZipFile(reason)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, struct.error) as error:
         raise BadInput(
             seen=f"archive {archive} is broken: {error}",
             allowed="a whole zip archive",
@@ -107,11 +111,70 @@ def list_archive(archive: Path, *, grammar: re.Pattern[str]) -> Listing:
             allowed="zip archives, stored or deflated, without password",
             remedy="unpack the archive",
         )
+    large = [m.filename for m in members if max(m.file_size, m.compress_size) > MAX_BYTES]
+    if large:
+        raise BadInput(
+            seen=f"{len(large)} files of more than {MAX_BYTES:,} bytes in {archive}, the first {large[0]}",
+            allowed="images",
+            remedy="take them out of the archive",
+        )
     matches = [grammar.fullmatch(m.filename.rpartition("/")[2]) for m in members]
     kept = [m for m, match in zip(members, matches, strict=True) if match]
     places = np.array([(0, m.header_offset, m.compress_size, m.file_size, m.CRC, m.compress_type) for m in kept], PLACE)
     foreign = tuple(f"{archive}/{m.filename}" for m, match in zip(members, matches, strict=True) if match is None)
     return listing_of(archive, [match.groups() for match in matches if match], places, foreign, is_archive=True)
+
+
+def _hidden(archive: Path, listed: Sequence[zipfile.ZipInfo], end: int, grammar: re.Pattern[str]) -> str:
+    """Return what the files of an archive have that its directory does not: one of them whole, or another name.
+
+    A damaged directory is read to where it still makes sense, and the files behind are gone without a word. What lies
+    between two files of the directory is little unless there is a third.
+
+    Args:
+        listed: the directory.
+        end: where the files end and the directory begins.
+        grammar: of the names of images; all others are looked at where they lie.
+    """
+    ordered = sorted(listed, key=lambda member: member.header_offset)
+    starts = [member.header_offset for member in ordered] + [end]
+    with archive.open("rb") as handle:
+        if ordered and starts[0] and _local_name(handle, 0):
+            return "files lie before those of its directory"
+        for member, following in zip(ordered, starts[1:], strict=True):
+            least = member.header_offset + _LOCAL_HEADER.size + len(member.orig_filename) + member.compress_size
+            is_image = member.orig_filename.isprintable() and grammar.fullmatch(member.filename.rpartition("/")[2])
+            if not (is_image and 0 <= following - least <= _BETWEEN):
+                name, size = _local(handle, member.header_offset)
+                after = member.header_offset + size + member.compress_size
+                if name != member.orig_filename.encode("utf-8" if member.flag_bits & _UTF_8 else "cp437"):
+                    return f"{member.filename} is called {name!r} where it lies"
+                if any(_local_name(handle, after + gap) for gap in _DESCRIPTORS if after + gap < following):
+                    return f"a file behind {member.filename} is not in its directory"
+        if not ordered and end and _local_name(handle, 0):
+            return "its directory is empty, and files lie before it"
+    return ""
+
+
+_UTF_8 = 0x800
+_BETWEEN = 64
+"""Bytes between two files that may be of the first: a further field of its header, sizes behind it."""
+_DESCRIPTORS = (0, 12, 16, 20, 24)
+"""Bytes of the sizes behind a file (PKWARE APPNOTE 4.3.9), with and without signature, of 32 and 64 bits."""
+
+
+def _local(handle: BinaryIO, offset: int) -> tuple[bytes, int]:
+    """Return the name of a file where it lies, and the bytes before its content; nothing where none begins."""
+    handle.seek(offset)
+    header = handle.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or header[:4] != _LOCAL:
+        return b"", 0
+    _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    return handle.read(name_length), _LOCAL_HEADER.size + name_length + extra_length
+
+
+def _local_name(handle: BinaryIO, offset: int) -> bytes:
+    return _local(handle, offset)[0]
 
 
 def list_pack(pack: Path, *, grammar: re.Pattern[str]) -> Listing:
@@ -160,8 +223,8 @@ def join(listings: Iterable[Listing]) -> Listing:
     )
 
 
-def read_member(archive: Path, place: np.void) -> bytes:
-    """Read one file out of a pack or a zip archive (PKWARE APPNOTE 4.3.7), checked by its CRC-32.
+def read_member(archive: Path, place: np.void, *, name: str) -> bytes:
+    """Read one file out of a pack or a zip archive (PKWARE APPNOTE 4.3.7), checked by its name and CRC-32.
 
     Raises:
         OSError: the archive cannot be read.
@@ -171,12 +234,13 @@ def read_member(archive: Path, place: np.void) -> bytes:
         offset, size, crc = (int(place[field]) for field in ("offset", "size", "crc"))
         return packs.read_image(archive, offset=offset, size=size, crc=crc, kind=kind)
     with archive.open("rb") as handle:
-        handle.seek(int(place["offset"]))
-        header = handle.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+        offset = int(place["offset"])
+        found, size = _local(handle, offset)
+        if not size:
             raise ValueError("damaged zip archive: no file begins where its directory says")
-        _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        handle.seek(name_length + extra_length, os.SEEK_CUR)
+        if found.rpartition(b"/")[2] != name.encode():
+            raise ValueError(f"damaged zip archive: {name} is called {found!r} where it lies")
+        handle.seek(offset + size)
         data = handle.read(int(place["packed"]))
     try:
         if place["method"] == zipfile.ZIP_DEFLATED:

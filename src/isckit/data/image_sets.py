@@ -57,9 +57,9 @@ class ImageSet:
         place, name = self.places[i], str(self.ids[i])
         source = self.sources[place["source"]]
         try:
-            return (
-                containers.read_member(source.path, place) if source.is_archive else containers.read_file(self.where(i))
-            )
+            if source.is_archive:
+                return containers.read_member(source.path, place, name=name + source.suffix)
+            return containers.read_file(self.where(i))
         except FileNotFoundError as error:
             raise MissingInput(
                 seen=f"{error.filename} is gone",

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from isckit.runs.artifacts import atomic, reserve
+from isckit.runs.hdf5 import dataset, open_hdf5
 from isckit.types import BadInput
 
 _OVERHEAD = 4_096
@@ -99,23 +100,16 @@ def read_index(path: Path) -> Index:
     Raises:
         BadInput: truncated, or no pack.
     """
-    try:
-        with h5py.File(path) as file:
-            kind = PIXELS if PIXELS in file else FILES
-            names = np.strings.decode(file["names"][()], "utf-8").astype(np.str_, copy=False)
-            sizes, crcs, block = file["sizes"][()], file["crcs"][()], file[kind]
-            start = block.id.get_offset()
-            if not len(names) == len(sizes) == len(crcs) or int(sizes.sum()) != block.size or start is None:
-                raise ValueError("its tables do not fit together")
-            end = start + block.size
-        if path.stat().st_size < end:
-            raise ValueError(f"{path.stat().st_size} bytes of {end}")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise BadInput(
-            seen=f"pack {path} is broken: {error}",
-            allowed="a whole pack of images, as `isckit data pack` writes it",
-            remedy=f"delete {path.name} and pack the images again",
-        ) from error
+    remedy = f"delete {path.name} and pack the images again"
+    with open_hdf5(path, allowed="a whole pack of images, as `isckit data pack` writes it", remedy=remedy) as file:
+        kind = PIXELS if PIXELS in file else FILES
+        names = np.strings.decode(dataset(file, "names")[()], "utf-8").astype(np.str_, copy=False)
+        sizes, crcs, block = dataset(file, "sizes")[()], dataset(file, "crcs")[()], dataset(file, kind)
+        start = block.id.get_offset()
+        whole = sizes.ndim == crcs.ndim == names.ndim == 1 and len(names) == len(sizes) == len(crcs)
+        kinds = sizes.dtype.kind == "i" and crcs.dtype == np.uint32 and block.dtype == np.uint8
+        if not (whole and kinds) or start is None or (sizes < 0).any() or int(sizes.sum()) != block.size:
+            raise ValueError("its tables do not fit together")
     return Index(names, start + np.cumsum(sizes) - sizes, sizes, crcs, kind)
 
 

@@ -15,6 +15,7 @@ from isckit import config
 from isckit.data.ground_truth import PUBLIC_QUERIES, disc_numbers, read_ground_truth
 from isckit.data.image_sets import ImageSet
 from isckit.data.layouts import Disc, require
+from isckit.runs.records import Witnessed, read_lines
 from isckit.types import BadInput, MissingInput, RuleViolation
 
 
@@ -219,4 +220,4 @@ class Witness:
 
 def read_witness(path: Path) -> list[dict]:
     """Return the items written down so far: {"epoch", "role", "ids", "side", "sha256"}."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return read_lines(path, Witnessed, remedy="train again, under watch") if path.is_file() else []

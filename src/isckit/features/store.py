@@ -13,7 +13,8 @@ import numpy as np
 
 from isckit.features.points import Points, vectors
 from isckit.runs.artifacts import atomic, reserve
-from isckit.types import BadInput, MissingInput
+from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.types import MissingInput
 
 Mirror = Callable[[Points], Points | None]
 
@@ -150,23 +151,16 @@ class Store:
         return shown
 
 
-def _mapped(path: Path, name: str) -> np.ndarray:
+def _mapped(path: Path, data: h5py.Dataset) -> np.ndarray:
     """Return a contiguous dataset as it lies in its file, read when it is looked at."""
-    with h5py.File(path) as file:
-        data = file[name]
-        shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()
+    shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()
     return np.memmap(path, dtype, "r", offset, shape) if offset is not None and shape[0] else np.zeros(shape, dtype)
 
 
 def _open(path: Path, *, bits: bool) -> Block:
-    try:
-        with h5py.File(path) as file:
-            ids, offsets, areas = (file[name][()] for name in ("ids", "offsets", "areas"))
+    remedy = f"delete {path} and run the extraction again"
+    with open_hdf5(path, allowed="a whole file of keypoints of this kit", remedy=remedy, untrusted=False) as file:
+        ids, offsets, areas = (dataset(file, name)[()] for name in ("ids", "offsets", "areas"))
+        descriptors, frames = (_mapped(path, dataset(file, name)) for name in ("descriptors", "frames"))
         names = np.strings.decode(ids, "utf-8").astype(str, copy=False)
-        return Block(names, _mapped(path, "descriptors"), _mapped(path, "frames"), offsets, areas, bits)
-    except (OSError, KeyError, TypeError) as error:
-        raise BadInput(
-            seen=f"{path} is not a whole file of keypoints ({error})",
-            allowed="a file written by this kit",
-            remedy=f"delete {path} and run the extraction again",
-        ) from error
+        return Block(names, descriptors, frames, offsets, areas, bits)

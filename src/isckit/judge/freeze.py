@@ -16,7 +16,8 @@ from typing import Any
 from isckit import config
 from isckit.config.differences import recipe_differences
 from isckit.judge.state import code_changes, code_digest, commit, compare, model_changes, parts, state
-from isckit.runs.artifacts import file_digest, read_json, read_receipt, write_json
+from isckit.runs.artifacts import file_digest, read_receipt, write_json
+from isckit.runs.records import Freeze, read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
 
@@ -95,18 +96,7 @@ def read_freeze(path: Path) -> dict[str, Any]:
             allowed="a run frozen at the end of phase 1",
             remedy="run phase 1 first: ./run_phase1.sh",
         )
-    record = read_json(path)
-    if (
-        not isinstance(record, dict)
-        or not all(isinstance(record.get(section), dict) for section in SECTIONS)
-        or not all(key in record for key in ("reference_rows", "recipe_digest", "time", "seal"))
-    ):
-        raise BadInput(
-            seen=f"{path} is not a freeze file of this kit",
-            allowed="a file written by: isckit freeze",
-            remedy="before phase 2, remove it and freeze again; after, take the deposited one",
-        )
-    return record
+    return read_json(path, Freeze)
 
 
 def seal(record: Mapping[str, Any]) -> str:

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from isckit.runs.artifacts import file_digest, read_json, write_text
+from isckit.runs.artifacts import file_digest, write_text
+from isckit.runs.records import Scores, read_json
 from isckit.runs.workspace import SCORE, Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
 
@@ -194,7 +195,7 @@ def table(workspace: Workspace) -> str:
 def _row(workspace: Workspace, entry: Entry) -> tuple[str, ...]:
     file = submitted(workspace, entry.phase, entry.name, track=entry.track)
     scores = file.with_name(SCORE)
-    score = read_json(scores).get(entry.track, {}) if scores.is_file() else {}
+    score = read_json(scores, Scores).get(entry.track, {}) if scores.is_file() else {}
     if score.get("inputs", {}).get(file.name) != entry.sha256:
         score = {}
     figures = (score.get("average_precision"), entry.reported, score.get("recall_at_p90"), entry.recall)

@@ -13,7 +13,8 @@ import numpy as np
 import isckit
 from isckit import config
 from isckit.config.differences import recipe_differences
-from isckit.runs.artifacts import environment, file_digest, read_json, receipt_path, rows_digest
+from isckit.runs.artifacts import environment, file_digest, receipt_path, rows_digest
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 from isckit.submission import open_descriptors
 

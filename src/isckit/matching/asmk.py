@@ -6,15 +6,12 @@ the words they share. No inverse document frequency, so a score is a function of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from isckit.matching.codes import Codes
-from isckit.runs.artifacts import atomic
-from isckit.types import BadInput, MissingInput, Role
+from isckit.types import BadInput, Role
 
 _UNIT = 2.0**36
 """Similarities are added as whole multiples of 1 / _UNIT: sums of fewer than 2^17 are exact in any order, so a score
@@ -178,21 +175,3 @@ def fit_codebook(features: np.ndarray, *, words: int, seed: int) -> np.ndarray:
     )
     means.train(np.ascontiguousarray(features, np.float32))
     return np.array(means.centroids, np.float32)
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays atomically, as an uncompressed npz."""
-    with atomic(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, **arrays)
-
-
-def read_array(path: Path, name: str, *, remedy: str) -> np.ndarray:
-    """Return one array of such a file.
-
-    Raises:
-        MissingInput: there is no such file.
-    """
-    if not path.is_file():
-        raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=remedy)
-    with np.load(path, allow_pickle=False) as file:
-        return file[name]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from isckit.runs.artifacts import atomic
-from isckit.types import BadInput, MissingInput, Role
+from isckit.runs.arrays import read_arrays, write_arrays
+from isckit.types import MissingInput, Role
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,9 @@ def write_codes(path: Path, codes: Codes) -> None:
     Raises:
         StorageFull: the disk filled up; whatever stood there is untouched.
     """
-    with atomic(path) as temporary, temporary.open("wb") as handle:
-        np.savez(
-            handle,
-            role=np.array(str(codes.role)),
-            ids=codes.ids,
-            counts=codes.counts.astype(np.int32),
-            words=codes.words.astype(np.int32),
-            codes=codes.codes.astype(np.uint64),
-            bits=np.array(codes.bits),
-        )
+    arrays = {"role": np.array(str(codes.role)), "ids": codes.ids, "bits": np.array(codes.bits)}
+    arrays |= {"counts": codes.counts.astype(np.int32), "words": codes.words.astype(np.int32)}
+    write_arrays(path, arrays | {"codes": codes.codes.astype(np.uint64)})
 
 
 def read_codes(path: Path) -> Codes:
@@ -69,18 +61,10 @@ def read_codes(path: Path) -> Codes:
         MissingInput: there is no such file.
         BadInput: it is truncated, or not a file of codes.
     """
-    if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="a file of binary codes", remedy="run the extraction")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("ids", "counts", "words", "codes")}
-            return Codes(Role(str(file["role"])), **arrays, bits=int(file["bits"]))
-    except (OSError, EOFError, KeyError, ValueError, TypeError, AssertionError, zipfile.BadZipFile) as error:
-        raise BadInput(
-            seen=f"{path} is not a whole file of binary codes ({error})",
-            allowed="a file written by this kit",
-            remedy=f"delete {path} and run the extraction again",
-        ) from error
+    shapes = {"role": "U0", "ids": "U1", "counts": "i1", "words": "i1", "codes": "u2", "bits": "i0"}
+    with read_arrays(path, shapes, what="a file of binary codes", remedy="run the extraction") as found:
+        role, bits = Role(str(found.pop("role"))), int(found.pop("bits"))
+        return Codes(role, **found, bits=bits)
 
 
 def read_code_shards(folder: Path) -> Iterator[Codes]:

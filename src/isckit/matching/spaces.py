@@ -10,8 +10,9 @@ from typing import Any
 from isckit import config
 from isckit.matching.cut import threshold
 from isckit.runs import made_from
-from isckit.runs.artifacts import read_json, rows_digest, write_json
+from isckit.runs.artifacts import rows_digest, write_json
 from isckit.runs.embeddings import read_embeddings, write_embeddings
+from isckit.runs.records import Threshold, read_json
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
 from isckit.types import WHOLE, Embeddings
@@ -124,7 +125,7 @@ def fitted_threshold(run: Run, branch: Viewed, member: str = "") -> float | None
     if branch.cut.by != "share":
         return None
     path = run.fitted(run.workspace.threshold(run.name, f"{branch.name}.{member}" if member else branch.name))
-    return float(read_json(path)["threshold"])
+    return float(read_json(path, Threshold)["threshold"])
 
 
 def _spaces(branch: Viewed) -> dict[str, str | None]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from isckit.runs.records import Receipt, read_json
 from isckit.types import BadInput, KitError, MissingInput, StaleArtifact, StorageFull
 
 PACKAGES = (
@@ -161,25 +162,6 @@ def write_array(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        MissingInput: there is no such file.
-        BadInput: it is not JSON.
-    """
-    if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="an existing JSON file", remedy="run the step that makes it")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(
-            seen=f"{path} is not JSON ({error})",
-            allowed="a file written by this kit",
-            remedy=f"delete {path} and run the step that makes it again",
-        ) from error
-
-
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
     with path.open("rb") as handle:
@@ -223,12 +205,13 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingInput: the artifact or its receipt does not exist.
+        BadInput: it is no receipt.
     """
     if not path.exists():
         raise MissingInput(
             seen=f"{path} does not exist", allowed="a finished artifact", remedy="run the step that makes it"
         )
-    return read_json(receipt_path(path))
+    return read_json(receipt_path(path), Receipt)
 
 
 def broken_images(path: Path) -> dict[str, dict[str, str]]:

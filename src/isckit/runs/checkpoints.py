@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from isckit.runs.artifacts import atomic
+from isckit.runs.records import checked
 from isckit.types import BadInput, MissingInput
 
 
@@ -56,11 +57,15 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     for wrapper in ("state_dict", "model", "model_state"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not all(_plain(value) for value in loaded.values()):
         raise _corrupt(path, "it is not a table of tensors")
     if not loaded:
         raise _corrupt(path, "no tensors in it (a frozen TorchScript model keeps none by name)")
     return _finite(path, {str(key).removeprefix("module."): value for key, value in loaded.items()})
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized
 
 
 def _finite(path: Path, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -136,7 +141,10 @@ def read_recipe(path: Path) -> dict[str, Any] | None:
             text = (handle.metadata() or {}).get("recipe")
     except (SafetensorError, OSError) as error:
         raise _corrupt(path, str(error)) from error
-    return json.loads(text) if text else None
+    try:
+        return checked(json.loads(text), dict) if text else None
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(path, f"the recipe in its header is none: {error}") from error
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 
 from isckit.runs.artifacts import atomic
-from isckit.types import BadInput, Embeddings, MissingInput, Role
+from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.types import Embeddings, MissingInput, Role
 
 
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:
@@ -38,23 +39,14 @@ def read_embeddings(path: Path) -> Embeddings:
         MissingInput: there is no such file.
         BadInput: it is truncated, or not a file of embeddings.
     """
-    if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="a file of embeddings", remedy="run the extraction")
-    try:
-        with h5py.File(path) as file:
-            names = tuple(str(name) for name in file.attrs["view_names"])
-            ids = np.strings.decode(file["ids"][()], "utf-8").astype(str, copy=False)  # no rows decode to floats
-            embeddings = Embeddings(Role(file.attrs["role"]), ids, file["vectors"][()], names, file["views"][()])
-        views = embeddings.views
+    remedy = f"delete {path} and run the extraction again"
+    with open_hdf5(path, allowed="a whole file of embeddings of this kit", remedy=remedy, untrusted=False) as file:
+        names = tuple(str(name) for name in file.attrs["view_names"])
+        ids, vectors, views = (dataset(file, name)[()] for name in ("ids", "vectors", "views"))
         if views.dtype != np.int16 or not ((views >= 0) & (views < len(names))).all():
             raise ValueError(f"views of {views.dtype}, not all of them among {', '.join(names)}")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise BadInput(
-            seen=f"{path} is not a whole file of embeddings ({error})",
-            allowed="a file written by this kit",
-            remedy=f"delete {path} and run the extraction again",
-        ) from error
-    return embeddings
+        ids = np.strings.decode(ids, "utf-8").astype(str, copy=False)  # no rows decode to floats
+        return Embeddings(Role(file.attrs["role"]), ids, vectors, names, views)
 
 
 def read_shards(folder: Path) -> Iterator[Embeddings]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from isckit import config
 from isckit.config.differences import recipe_differences
-from isckit.runs.artifacts import read_json, read_receipt, receipt_path, write_text
+from isckit.runs.artifacts import read_receipt, receipt_path, write_text
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import MissingInput, StaleArtifact
 
@@ -44,7 +45,7 @@ class Run:
         """
         if receipt_path(folder).is_file():
             receipt = read_receipt(folder)
-            if receipt["facts"]["complete"]:
+            if receipt["facts"].get("complete"):
                 return receipt
         image_set, name = folder.relative_to(self.described.root).parts[-2:]
         kind = name.rpartition(".")[2].partition("-")[0]

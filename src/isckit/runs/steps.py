@@ -12,10 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from isckit.runs.artifacts import is_fresh, read_json, read_receipt, write_json, write_receipt
+from isckit.runs.artifacts import is_fresh, read_receipt, write_json, write_receipt
 from isckit.runs.executor import Executor, LocalExecutor
 from isckit.runs.made_from import digest
 from isckit.runs.meter import measured
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 
 log = logging.getLogger(__name__)

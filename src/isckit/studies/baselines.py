@@ -15,7 +15,8 @@ import pandas as pd
 from isckit import config
 from isckit.data.layouts import open_disc, require
 from isckit.judge.score.report import score_folder
-from isckit.runs.artifacts import read_json, read_receipt
+from isckit.runs.artifacts import read_receipt
+from isckit.runs.records import Scores, read_json
 from isckit.runs.run import Run, begin
 from isckit.runs.workspace import SCORE, Workspace, query_set
 from isckit.studies.tables import markdown
@@ -106,7 +107,7 @@ def complete(run: Run, data: Path, *, phase: int, workers: int) -> None:
 def figures(run: Run, *, phase: int) -> SystemRow:
     """Return a row from the scores and receipts of a finished run."""
     folder = run.workspace.submission(phase, run.name)
-    scores = read_json(folder / SCORE) if (folder / SCORE).is_file() else {}
+    scores = read_json(folder / SCORE, Scores) if (folder / SCORE).is_file() else {}
     matched = _cost(run.workspace.matches(phase, run.name))
     sides = {name: _described(run, name) for name in ("train", "references", query_set(phase))}
     queries = sides[query_set(phase)]

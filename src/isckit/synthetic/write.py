@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from isckit.data.images import BrokenImage, decode
 from isckit.data.layouts import ImageSet
-from isckit.runs.artifacts import atomic, read_json, write_json, write_text
+from isckit.runs.artifacts import atomic, write_json, write_text
+from isckit.runs.records import read_json
 from isckit.runs.workspace import PHASES
 from isckit.synthetic.plan import Plan, Task, draw_tasks, edit, make_plan
 from isckit.synthetic.procedural import bundled_pictures, picture

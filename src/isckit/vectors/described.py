@@ -142,7 +142,7 @@ def replaced(run: Run, image_set: str) -> dict[str, str]:
     Raises:
         MissingInput: the images were not extracted.
     """
-    return run.finished(run.folder(image_set, run.recipe.members[0].name))["facts"]["replaced"]
+    return run.finished(run.folder(image_set, run.recipe.members[0].name))["facts"].get("replaced", {})
 
 
 FAR = 100.0
@@ -174,7 +174,7 @@ def train_vectors(
     settings = run.recipe.ensemble
     limit, how, members = limit or settings.fit_images, how or settings.how, members or settings.members
     facts = run.finished(run.folder("train", members[0] if members else run.recipe.members[0].name))["facts"]
-    images = facts["images"] - len(facts["replaced"])
+    images = facts["images"] - len(facts.get("replaced", {}))
     drawn = np.full(images, images <= limit)
     if images > limit:
         drawn[np.random.default_rng(run.recipe.seed).choice(images, limit, replace=False)] = True

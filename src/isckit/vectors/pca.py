@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from isckit import config
-from isckit.runs.artifacts import atomic, ids_digest
-from isckit.types import BadInput, Embeddings, MissingInput, Role
+from isckit.runs.arrays import read_arrays, write_arrays
+from isckit.runs.artifacts import ids_digest
+from isckit.types import BadInput, Embeddings, Role
 from isckit.vectors.checks import l2, lengths, refuse_unless_fittable, same_dim
 
 _BLOCK = 256
@@ -113,15 +113,9 @@ def identity(train: Embeddings) -> Pca:
 
 def save_pca(path: Path, pca: Pca) -> None:
     """Write as npz, atomically."""
-    with atomic(path) as temporary, temporary.open("wb") as handle:
-        np.savez(
-            handle,
-            mean=pca.mean,
-            components=pca.components,
-            scales=pca.scales,
-            fitted_on=np.array(str(pca.fitted_on)),
-            train_ids_digest=np.array(pca.train_ids_digest),
-        )
+    arrays = {"mean": pca.mean, "components": pca.components, "scales": pca.scales}
+    told = {"fitted_on": np.array(str(pca.fitted_on)), "train_ids_digest": np.array(pca.train_ids_digest)}
+    write_arrays(path, arrays | told)
 
 
 def load_pca(path: Path) -> Pca:
@@ -132,19 +126,12 @@ def load_pca(path: Path) -> Pca:
         BadInput: it is damaged or something else.
         RuleViolation: it was fitted on other images than train or external.
     """
-    if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="a fitted PCA", remedy="run the step that fits it")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [np.asarray(file[name], np.float64) for name in ("mean", "components", "scales")]
-            role, digest = Role(str(file["fitted_on"])), str(file["train_ids_digest"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise BadInput(
-            seen=f"{path} is not a fitted PCA ({error})",
-            allowed="a whole file written by this kit",
-            remedy=f"delete {path} and fit again",
-        ) from error
-    return Pca(arrays[0], arrays[1], arrays[2], role, digest)
+    shapes = {"mean": "f1", "components": "f2", "scales": "f1", "fitted_on": "U0", "train_ids_digest": "U0"}
+    with read_arrays(path, shapes, what="a fitted PCA", remedy="run the step that fits it") as found:
+        mean, components, scales = (np.asarray(found[name], np.float64) for name in ("mean", "components", "scales"))
+        if components.shape != (len(scales), len(mean)):
+            raise ValueError(f"components of shape {components.shape} for {len(mean)} coordinates")
+        return Pca(mean, components, scales, Role(str(found["fitted_on"])), str(found["train_ids_digest"]))
 
 
 def _too_wide(dim: int, most: int, train: Embeddings) -> BadInput:

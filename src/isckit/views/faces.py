@@ -21,7 +21,7 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import BrokenImage, decode
 from isckit.data.training import TrainingData
-from isckit.runs.artifacts import atomic
+from isckit.runs.arrays import read_arrays, write_arrays
 from isckit.runs.steps import Output, make
 from isckit.types import MissingInput
 
@@ -68,13 +68,12 @@ def with_faces(
 
     def work() -> dict[str, Any]:
         found = faces(training_data.train, workers=workers)
-        with atomic(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, rows=found)
+        write_arrays(path, {"rows": found})
         return {"role": training_data.train.role.value, "images": len(training_data.train), "faces": len(found)}
 
     make(Output(path, {"images": training_data.train.content_digest()}), work)
-    with np.load(path, allow_pickle=False) as file:
-        return replace(training_data, faces=file["rows"])
+    with read_arrays(path, {"rows": "i1"}, what="rows of faces", remedy="train again") as found:
+        return replace(training_data, faces=found["rows"])
 
 
 def faces(images: ImageSet, *, workers: int) -> np.ndarray:

@@ -5,7 +5,6 @@ These are the views that differ from image to image. They lie in shards beside t
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +14,23 @@ import numpy as np
 
 from isckit import config
 from isckit.config import Overlays, Substitution
-from isckit.runs.artifacts import atomic
+from isckit.runs.arrays import read_arrays, write_arrays
 from isckit.types import WHOLE, BadInput, MissingInput
 from isckit.views.geometry import View, view_set
 from isckit.views.overlays import LABELS, OVERLAY, Box, surest
 from isckit.views.overlays import OverlayBoxes as Substitute
 
-COLUMNS = ("ids", "sizes", "faces", "proposal_counts", "proposals", "box_counts", "boxes", "labels")
+COLUMNS = {
+    "ids": "S1",
+    "sizes": "i2",
+    "faces": "b1",
+    "proposal_counts": "i1",
+    "proposals": "f2",
+    "box_counts": "i1",
+    "boxes": "f2",
+    "labels": "i1",
+}
+"""Names of the columns of a table's file, and their kinds and dimensions (see `read_arrays`)."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +134,7 @@ def table_of(ids: np.ndarray, findings: Sequence[ImageFinding]) -> Table:
 def write_table(path: Path, table: Table) -> None:
     """Write atomically, as .npz."""
     columns = {name: getattr(table, name) for name in COLUMNS} | {"ids": np.strings.encode(table.ids, "utf-8")}
-    with atomic(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **columns)
+    write_arrays(path, columns)
 
 
 def read_table(folder: Path) -> Table:
@@ -146,16 +154,9 @@ def read_table(folder: Path) -> Table:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in COLUMNS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput(
-            seen=f"{path} is not a whole table ({error})",
-            allowed="a file written by this kit",
-            remedy=f"delete {path} and its folder's receipt.json, and run the extraction again",
-        ) from error
-    return columns | {"ids": np.strings.decode(columns["ids"], "utf-8").astype(str, copy=False)}
+    remedy = "delete its folder's receipt.json, too, and run the extraction again"
+    with read_arrays(path, COLUMNS, what="a table of what was found in images", remedy=remedy) as columns:
+        return columns | {"ids": np.strings.decode(columns["ids"], "utf-8").astype(str, copy=False)}
 
 
 PROPOSALS, OVERLAYS = "proposals", "overlays"

@@ -10,7 +10,8 @@ from isckit.judge.audit import manifest
 from isckit.judge.audit.diff import _of_weights, descriptor_distance, explain, match_distance
 from isckit.judge.audit.manifest import write_manifest
 from isckit.judge.freeze import seal
-from isckit.runs.artifacts import file_digest, read_json, write_json, write_text
+from isckit.runs.artifacts import file_digest, write_json, write_text
+from isckit.runs.records import read_json
 from isckit.submission import write_descriptors, write_matches
 from isckit.types import Embeddings, Matches, Role, StaleArtifact
 

@@ -9,7 +9,8 @@ from isckit.judge.audit.manifest import costs, read_manifest, table, write_manif
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import code_files
-from isckit.runs.artifacts import file_digest, read_json, write_json, write_receipt, write_text
+from isckit.runs.artifacts import file_digest, write_json, write_receipt, write_text
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput
 

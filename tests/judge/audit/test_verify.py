@@ -14,7 +14,8 @@ from isckit.judge.audit.records import inconsistencies
 from isckit.judge.audit.verify import verify
 from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
-from isckit.runs.artifacts import read_json, write_json
+from isckit.runs.artifacts import write_json
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, StaleArtifact
 

@@ -8,7 +8,8 @@ from spoiled import case_of, fit_further
 from isckit.judge.rules.experiments.contestant import INFER
 from isckit.judge.rules.finding import Probe
 from isckit.judge.rules.fitting import fitted_on_train
-from isckit.runs.artifacts import file_digest, read_json, read_receipt, receipt_path, write_json, write_text
+from isckit.runs.artifacts import file_digest, read_receipt, receipt_path, write_json, write_text
+from isckit.runs.records import read_json
 
 SPACE = "spaces/views"
 THRESHOLD = "thresholds/views.json"

@@ -1,5 +1,6 @@
 """One broken file for every code of form, each of which triggers that code alone; clean files trigger none."""
 
+import contextlib
 from pathlib import Path
 
 import h5py
@@ -8,8 +9,8 @@ import pytest
 
 from isckit.judge.rules import form
 from isckit.judge.rules.form import CODES, check_descriptors_form, check_matches_form
-from isckit.submission import write_descriptors, write_matches
-from isckit.types import Embeddings, Matches, Role
+from isckit.submission import read_descriptors, write_descriptors, write_matches
+from isckit.types import BadInput, Embeddings, Matches, Role
 
 HEAD = "query_id,reference_id,score\n"
 GOOD = "Q00001,R000002,0.5\nQ00000,R000001,-1e-3\n"
@@ -192,4 +193,61 @@ def test_phase_without_sets_expects_the_whole_of_disc21(tmp_path):
 
 
 def test_every_code_of_the_table_is_broken_here():
-    assert set(CODES) == BROKEN_MATCHES.keys() | BROKEN_DESCRIPTORS.keys() | {"D01", "D02"}
+    assert set(CODES) == BROKEN_MATCHES.keys() | BROKEN_DESCRIPTORS.keys() | {"D01", "D02", "D25"}
+
+
+def elsewhere(folder, kind):
+    """A submission whose query vectors, or whose ids, are not in its file."""
+    path = save(folder / "d.h5", **({"query_ids": None} if kind == "text" else {"query": None}))
+    other = save(folder / "other.h5")
+    with h5py.File(path, "r+") as file:
+        if kind == "external link":
+            file["query"] = h5py.ExternalLink(str(other), "query")
+        elif kind == "soft link":
+            file["behind"] = vectors(30, 0)
+            file["query"] = h5py.SoftLink("/behind")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((30, 8), "f4")
+            layout[:] = h5py.VirtualSource(str(other), "query", (30, 8))
+            file.create_virtual_dataset("query", layout)
+        elif kind == "external storage":
+            (folder / "raw").write_bytes(vectors(30, 0).tobytes())
+            file.create_dataset("query", (30, 8), "f4", external=[(str(folder / "raw"), 0, 30 * 8 * 4)])
+        elif kind == "text":
+            (folder / "secret").write_text("root:x:0:0:root\n" * 12)
+            file.create_dataset("query_ids", (30,), "S6", external=[(str(folder / "secret"), 0, 180)])
+        elif kind == "group":
+            file.create_group("query")
+        elif kind == "compound":
+            file["query"] = np.zeros((30, 8), [("a", "f4"), ("b", "f4")])
+        else:
+            file.create_dataset("query", (1 << 40, 8), "f4", chunks=(1024, 8))
+    return path
+
+
+KINDS = ["external link", "soft link", "virtual", "external storage", "text", "group", "compound", "huge"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_that_do_not_lie_in_the_file_are_a_fault_and_never_read(tmp_path, kind):
+    path = elsewhere(tmp_path, kind)
+    faults = {fault.code: str(fault) for fault in check_descriptors_form(path)}
+    assert ("query_ids" if kind == "text" else "query ") in faults["D25"] and "root:" not in "".join(faults.values())
+    with pytest.raises(BadInput, match="query") as told:
+        read_descriptors(path)
+    assert "root:" not in str(told.value)
+
+
+def test_a_damaged_file_ends_in_a_message_whatever_byte_is_wrong(tmp_path):
+    """Some damage ends the process that reads; each file is read in one of its own first."""
+    whole = save(tmp_path / "d.h5", reference=vectors(60, 1), reference_ids=REFERENCES[:60].astype("S7")).read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, 2_500, size=int(rng.integers(1, 4))):
+            damaged[at] = int(rng.integers(256))
+        path = tmp_path / f"{number}.h5"
+        path.write_bytes(damaged)
+        assert isinstance(check_descriptors_form(path), list)
+        with contextlib.suppress(BadInput):
+            read_descriptors(path)

@@ -13,7 +13,9 @@ import h5py
 import numpy as np
 from safetensors.numpy import load_file
 
-from isckit.runs.artifacts import file_digest, read_json
+from isckit.runs.artifacts import file_digest
+from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.runs.records import read_json
 from isckit.types import Embeddings, Matches
 
 _SHOWN = 3
@@ -64,14 +66,14 @@ def file_gap(before: Path, after: Path) -> float:
 
 def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return all datasets of an HDF5 file, in groups or not, by their path."""
-    found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-    return found
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return {name: dataset(file, name) for name in names}
 
 
 @contextlib.contextmanager
 def _open_datasets(path: Path) -> Iterator[dict[str, h5py.Dataset]]:
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path, allowed="a whole HDF5 file", remedy="take an intact copy") as file:
         yield datasets(file)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +17,8 @@ from tqdm import tqdm
 from isckit.data.containers import Source, some
 from isckit.data.contents import STAMP, stamps, unreadable
 from isckit.data.image_sets import ImageSet
-from isckit.runs.artifacts import atomic
-from isckit.types import BadInput, MissingInput, Role
+from isckit.runs.arrays import read_arrays, write_arrays
+from isckit.types import BadInput, Role
 
 SHARD = 16_384
 """Images whose digests are written at a time: what a killed pass loses at most."""
@@ -91,9 +91,11 @@ def _known(images: ImageSet, path: Path) -> tuple[np.ndarray, np.ndarray] | None
     """Stamps and digests in a shard, if it is of these images as they are."""
     if not path.is_file():
         return None
-    shard, now = _load(path, ("ids", "stamps", "digests")), stamps(images.ids, images.places, images.sources)
-    same = np.array_equal(_decoded(shard["ids"]), images.ids) and np.array_equal(shard["stamps"], now)
-    return (now, shard["digests"]) if same else None
+    now = stamps(images.ids, images.places, images.sources)
+    with read_arrays(path, _DIGESTS | {"stamps": "V1"}, what=_WHAT, remedy=_REMEDY) as shard:
+        digests = _digests(shard)
+        same = np.array_equal(_decoded(shard["ids"]), images.ids) and np.array_equal(shard["stamps"], now)
+        return (now, digests) if same else None
 
 
 def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: tqdm) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +107,7 @@ def _read_shard(images: ImageSet, path: Path, threads: ThreadPoolExecutor, bar: 
         stop = start + len(chunk_stamps)
         stamps[start:stop], digests[start:stop] = chunk_stamps, data
         bar.update(stop - start)
-    _save(path, ids=np.strings.encode(images.ids, "utf-8"), stamps=stamps, digests=digests)
+    write_arrays(path, {"ids": np.strings.encode(images.ids, "utf-8"), "stamps": stamps, "digests": digests})
     return stamps, digests
 
 
@@ -147,14 +149,9 @@ def write_digests(path: Path, digests: ImageDigests) -> None:
     Raises:
         StorageFull: the disk filled up; whatever stood there is untouched.
     """
-    _save(
-        path,
-        name=np.array(digests.name),
-        role=np.array(digests.role.value),
-        ids=np.strings.encode(digests.ids, "utf-8"),
-        digests=digests.digests,
-        bytes=np.array(digests.bytes, np.int64),
-    )
+    told = {"name": np.array(digests.name), "role": np.array(digests.role.value)}
+    told |= {"bytes": np.array(digests.bytes, np.int64)}
+    write_arrays(path, told | {"ids": np.strings.encode(digests.ids, "utf-8"), "digests": digests.digests})
 
 
 def read_digests(path: Path) -> ImageDigests:
@@ -164,39 +161,24 @@ def read_digests(path: Path) -> ImageDigests:
         MissingInput: there is no such file.
         BadInput: it is damaged or something else.
     """
-    if not path.is_file():
-        raise MissingInput(seen=f"no file {path}", allowed="a file of image digests", remedy="digest the images first")
-    held = _load(path, ("ids", "digests", "name", "role", "bytes"))
-    ids = _decoded(held["ids"])
-    if (ids[1:] <= ids[:-1]).any() or str(held["role"]) not in list(Role):
-        raise _damaged(path, "ids out of order, or an unknown role")
-    return ImageDigests(str(held["name"]), Role(str(held["role"])), ids, held["digests"], int(held["bytes"]))
+    shapes = _DIGESTS | {"name": "U0", "role": "U0", "bytes": "i0"}
+    with read_arrays(path, shapes, what=_WHAT, remedy=_REMEDY) as held:
+        ids, digests = _decoded(held["ids"]), _digests(held)
+        if (ids[1:] <= ids[:-1]).any():
+            raise ValueError("ids out of order")
+        return ImageDigests(str(held["name"]), Role(str(held["role"])), ids, digests, int(held["bytes"]))
 
 
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    with atomic(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **arrays)
+_DIGESTS = {"ids": "S1", "digests": "u2"}
+_WHAT, _REMEDY = "a file of image digests", "digest the images again"
 
 
-def _load(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of a file of digests: of ids S and of digests (n, 32) uint8 at least."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: np.asarray(file[name]) for name in names}
-        shape = (held["digests"].shape, held["digests"].dtype, held["ids"].dtype.kind)
-        if shape != ((len(held["ids"]), _BYTES), np.uint8, "S"):
-            raise ValueError(f"digests of {shape[0]} {shape[1]} for {len(held['ids'])} ids")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-        raise _damaged(path, str(error)) from error
-    return held
-
-
-def _damaged(path: Path, reason: str) -> BadInput:
-    return BadInput(
-        seen=f"{path} is not a file of image digests ({reason})",
-        allowed="a whole file written by this kit",
-        remedy=f"delete {path} and digest the images again",
-    )
+def _digests(held: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the digests (n, 32) uint8 of a file. Raises ValueError where they are not one for each id."""
+    found = held["digests"]
+    if found.shape != (len(held["ids"]), _BYTES) or found.dtype != np.uint8:
+        raise ValueError(f"digests of {found.dtype}, shape {found.shape}, for {len(held['ids'])} ids")
+    return found
 
 
 def _decoded(ids: np.ndarray) -> np.ndarray:

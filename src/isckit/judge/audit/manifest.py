@@ -17,8 +17,9 @@ from isckit.judge.freeze import seal
 from isckit.judge.rules.finding import Case
 from isckit.judge.rules.training import training_logs
 from isckit.judge.state import code_digest, code_files, commit, described, receipted
-from isckit.runs.artifacts import environment, read_json, read_receipt, receipt_path, write_json
+from isckit.runs.artifacts import environment, read_receipt, receipt_path, write_json
 from isckit.runs.meter import machine
+from isckit.runs.records import Manifest, Receipt, read_json
 from isckit.runs.workspace import MANIFEST, PHASES, RULES, SCORE, Workspace, query_set
 from isckit.types import BadInput, MissingInput, StaleArtifact
 
@@ -67,7 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             allowed="a file written by: isckit manifest",
             remedy=remedy,
         )
-    return manifest
+    return read_json(path, Manifest)
 
 
 def image_sets(case: Case) -> tuple[str, str, str]:
@@ -145,8 +146,8 @@ def _taken_over(case: Case, name: str, described: str | None) -> dict[str, Any] 
     """The record of the same images in a sealed manifest of either phase of this run."""
     for phase in (case.phase, *PHASES):
         path = case.workspace.submission(phase, case.name) / MANIFEST
-        earlier = read_json(path) if path.is_file() else None
-        if described and isinstance(earlier, dict) and earlier.get("seal") == seal(earlier):
+        earlier = read_json(path, Manifest) if path.is_file() else None
+        if described and earlier and earlier["seal"] == seal(earlier):
             record = earlier["images"].get(name, {})
             if record.get("listing") == described:
                 return record
@@ -190,7 +191,7 @@ def _training(case: Case) -> Iterator[CostRecord]:
     parts = [_trained(name, log) for name, log in training_logs(case.checkpoint).items()]
     weights = receipt_path(case.workspace.weights(case.name))
     cost = _cost(weights)
-    installed = weights.is_file() and "checkpoint" in read_json(weights)["made_from"]
+    installed = weights.is_file() and "checkpoint" in read_json(weights, Receipt)["made_from"]
     if (cost or parts) and not installed:
         logged = sum(step["seconds"] for step in parts)
         yield {"step": "train"} | cost | {"seconds": max(cost.get("seconds", 0.0), logged)}
@@ -242,7 +243,7 @@ def _later(case: Case) -> Iterator[CostRecord]:
 
 def _cost(receipt: Path) -> CostRecord:
     """What a receipt says of the cost, empty where it says nothing."""
-    return read_json(receipt)["facts"].get("cost", {}) if receipt.is_file() else {}
+    return read_json(receipt, Receipt)["facts"].get("cost", {}) if receipt.is_file() else {}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -264,7 +265,7 @@ def _row(step: CostRecord) -> str:
 
 
 def _results(case: Case) -> dict[str, Any]:
-    return {path.stem: read_json(path) for path in (case.folder / SCORE, case.folder / RULES) if path.is_file()}
+    return {path.stem: read_json(path, dict) for path in (case.folder / SCORE, case.folder / RULES) if path.is_file()}
 
 
 SECTIONS: dict[str, Callable[[Case], Any]] = {

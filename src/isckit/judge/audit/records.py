@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import multiprocessing
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,14 +20,15 @@ from isckit.judge.audit.compare import datasets
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import WORDS, is_further_part, parts, receipt_of
 from isckit.runs import made_from
-from isckit.runs.artifacts import file_digest, read_json
+from isckit.runs.artifacts import file_digest
+from isckit.runs.hdf5 import open_hdf5
+from isckit.runs.records import Receipt, read_json
 from isckit.runs.workspace import MATCHES, query_set
 from isckit.submission import HEADER, read_matches
 from isckit.types import BadInput
 
 _ROWS = 1_024
 """Rows that a change in a table or matrix is named by."""
-T = TypeVar("T")
 _DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, EOFError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
@@ -47,7 +45,7 @@ def file_record(path: Path) -> dict[str, Any]:
     receipt, inner = receipt_of(path), part_digests(path)
     return (
         {"sha256": file_digest(path), "bytes": path.stat().st_size}
-        | ({"receipt": bare(read_json(receipt))} if receipt.is_file() else {})
+        | ({"receipt": bare(read_json(receipt, Receipt))} if receipt.is_file() else {})
         | ({"parts": inner} if inner else {})
     )
 
@@ -97,7 +95,7 @@ def _arrays(path: Path) -> dict[str, str]:
 
 def _datasets(path: Path) -> dict[str, str]:
     """An HDF5 file: its attributes, and the rows of every dataset."""
-    with h5py.File(path) as file:
+    with open_hdf5(path, allowed="a whole HDF5 file", remedy="take an intact copy, or make it again") as file:
         attributes = repr(sorted((key, np.asarray(value).tolist()) for key, value in file.attrs.items()))
         found = {"(attributes)": hashlib.sha256(attributes.encode()).hexdigest()}
         for name, data in datasets(file).items():
@@ -140,7 +138,7 @@ _READERS: dict[str, Callable[[Path], dict[str, str]]] = {
 def changed_parts(path: Path, recorded: Mapping[str, str]) -> str:
     """Return which parts of a file differ from those recorded, in words; "" where none does."""
     try:
-        now = apart(part_digests, path) if path.suffix == ".h5" else part_digests(path)
+        now = part_digests(path)
     except BadInput as error:
         why = error.seen.removeprefix(str(path)).lstrip(": ").removeprefix("cannot be read ")
         return f"changed, and cannot be read: {why}"
@@ -152,28 +150,13 @@ def changed_parts(path: Path, recorded: Mapping[str, str]) -> str:
     return "; ".join(f"{len(names)} {kind}: {some(names)}" for kind, names in kinds.items() if names)
 
 
-def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """Return what a function of a module returns in a process of its own, as some damage to HDF5 files crashes it.
-
-    Raises:
-        BadInput: it crashed.
-    """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        try:
-            return process.submit(function, *arguments).result()
-        except BrokenProcessPool as error:
-            raise BadInput(
-                seen="a file that crashes HDF5", allowed="whole HDF5 files", remedy="write or copy it again"
-            ) from error
-
-
 def receipt_changes(path: Path, recorded: dict[str, Any]) -> list[str]:
     """Return in which values the receipt of a file or folder differs from the one recorded, in words."""
     if not receipt_of(path).is_file():
         return ["its receipt is gone"]
     try:
-        now = bare(read_json(receipt_of(path)))
-    except (BadInput, KeyError, TypeError, AttributeError) as error:
+        now = bare(read_json(receipt_of(path), Receipt))
+    except BadInput as error:
         return [f"its receipt cannot be read ({error})"]
     return [f"receipt value {difference}" for difference in recipe_differences(recorded, now)]
 

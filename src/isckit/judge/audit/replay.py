@@ -28,9 +28,10 @@ from isckit.judge.rules.finding import Case
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.score.report import TRACKS, score
 from isckit.judge.state import WORDS, parts
-from isckit.runs.artifacts import environment, read_json
+from isckit.runs.artifacts import environment
 from isckit.runs.embeddings import read_embeddings
 from isckit.runs.meter import machine
+from isckit.runs.records import Scores, read_json
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import MissingInput
@@ -235,7 +236,7 @@ def _scored(case: Case, there: Workspace) -> Iterator[Comparison]:
     if truth is None or not reported.is_file():
         return
     queries, references = (require(case.disc, name).ids for name in (query_set(case.phase), "references"))
-    for track, figures in read_json(reported).items():
+    for track, figures in read_json(reported, Scores).items():
         path = there.submission(case.phase, case.name) / TRACKS[track]
         official = not str(figures["protocol"]["candidates"]).startswith("knn")
         if path.is_file() and official:

@@ -6,7 +6,6 @@ another machine, scores computed anew and files added later do not: they are tol
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +25,13 @@ from isckit.judge.audit.manifest import (
     kept_digests,
     read_manifest,
 )
-from isckit.judge.audit.records import apart, changed_parts, inconsistencies, receipt_changes
+from isckit.judge.audit.records import changed_parts, inconsistencies, receipt_changes
 from isckit.judge.freeze import seal as seal_of
 from isckit.judge.rules.finding import Case
 from isckit.judge.state import code_changes, code_files
-from isckit.runs.artifacts import environment, file_digest, read_json, receipt_path
+from isckit.runs.artifacts import environment, file_digest, receipt_path
 from isckit.runs.meter import machine
+from isckit.runs.records import read_json
 from isckit.runs.workspace import MANIFEST, Workspace
 from isckit.types import BadInput, KitError, MissingInput
 
@@ -127,15 +127,9 @@ def _unsealed(case: Case, manifest: Manifest) -> tuple[Manifest, list[str]]:
 def _made_again(case: Case, section: str) -> Any:
     """A section as it would be written now; None where what it is made from is damaged: that is told with the files."""
     try:
-        if section in ("checkpoint", "artifacts"):
-            return apart(_section, dataclasses.replace(case, disc=None), section)
-        return _section(case, section)
+        return SECTIONS[section](case)
     except (KitError, OSError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _section(case: Case, section: str) -> Any:
-    return SECTIONS[section](case)
 
 
 def _changed_files(case: Case, manifest: Manifest) -> Iterator[str]:

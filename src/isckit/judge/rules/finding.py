@@ -10,7 +10,7 @@ from typing import Literal
 import isckit
 from isckit import config
 from isckit.data.layouts import Disc
-from isckit.runs.artifacts import read_json
+from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 
 Level = Literal["proven", "sampled", "declared", "none"]

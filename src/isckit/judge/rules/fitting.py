@@ -19,8 +19,9 @@ from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.independence import tolerance
 from isckit.judge.rules.suspicion import suspect_descriptors
 from isckit.judge.state import WORDS, parts, receipt_of, receipted
-from isckit.runs.artifacts import file_digest, read_json, read_receipt
+from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.embeddings import read_embeddings, read_shards
+from isckit.runs.records import Receipt, read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, Embeddings, Role
 from isckit.vectors.pca import load_pca
@@ -76,7 +77,7 @@ def _declared(case: Case) -> list[str]:
     problems += [
         f"{part}: no receipt says what it was fitted on"
         for part, path in named.items()
-        if not (receipt_of(path).is_file() and "fitted_on" in read_json(receipt_of(path)).get("facts", {}))
+        if not (receipt_of(path).is_file() and "fitted_on" in read_json(receipt_of(path), Receipt)["facts"])
     ]
     for path in (workspace.descriptors(case.phase, name), workspace.matches(case.phase, name)):
         if path.is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,7 @@ from isckit.data.ground_truth import PHASE_QUERIES, disc_numbers, id_codes, phas
 from isckit.data.layouts import Disc
 from isckit.judge.rules.finding import Fault
 from isckit.judge.rules.suspicion import row_keys
+from isckit.runs.hdf5 import open_hdf5, reason_against
 from isckit.runs.workspace import query_set
 from isckit.submission import HEADER, SIDES, parse_matches, read_ids, repeated_pairs
 from isckit.types import MAX_DIM, MAX_ROWS, BadInput, Matches, MissingInput
@@ -59,6 +60,7 @@ CODES = {
     "D21": "vector of zeros",
     "D22": "all vectors are equal",
     "D23": "more than 1 % of the vectors repeat an earlier one: the official search may drop them all",
+    "D25": "dataset whose values do not lie in the file, whole",
     "D24": "squared distance above 1e10: the official search starts at that radius and drops the pair",
 }
 """Code -> meaning, of the Matching file (M) and the Descriptor file (D)."""
@@ -127,22 +129,26 @@ def check_descriptors_form(
         return [fault("D01", str(path))]
     expected = {"query": query_ids, "reference": reference_ids}
     try:
-        with h5py.File(path, "r") as file:
-            faults = list(_layout_faults(file))
+        with open_hdf5(path, allowed="", remedy="") as file:
+            there = {name: file[name] for name in file if not reason_against(file, name)}
+            faults = list(_layout_faults(file, there))
             for side in SIDES.values():
-                if isinstance(file.get(f"{side}_ids"), h5py.Dataset):
-                    faults += _list_faults(file[f"{side}_ids"], side, expected[side], phase)
-            faults += _vector_faults(file)
-    except OSError as error:
-        return [fault("D02", str(error))]
+                if f"{side}_ids" in there:
+                    faults += _list_faults(there[f"{side}_ids"], side, expected[side], phase)
+            faults += _vector_faults(there)
+    except BadInput as error:
+        return [fault("D02", error.seen)]
     return sorted(faults, key=lambda fault: fault.code)
 
 
-def _layout_faults(file: h5py.File) -> Iterator[Fault]:
+Datasets = Mapping[str, h5py.Dataset]
+
+
+def _layout_faults(file: h5py.File, there: Datasets) -> Iterator[Fault]:
+    """Yield faults of names, shapes and types; `there` are the datasets that may be read."""
     wanted = {name for side in SIDES.values() for name in (side, f"{side}_ids")}
-    there = {name: file[name] for name in file if isinstance(file[name], h5py.Dataset)}
     for name in sorted(wanted - there.keys()):
-        yield fault("D03", name)
+        yield fault("D03", name) if name not in set(file) else fault("D25", f"{name} {reason_against(file, name)}")
     for name in sorted(set(file) - wanted):
         yield fault("D04", name)
     for name in sorted(wanted & there.keys()):
@@ -195,11 +201,11 @@ def _whole_set(side: str, phase: int) -> np.ndarray:
     return np.char.mod("Q%05d", np.arange((phase - 1) * PHASE_QUERIES, phase * PHASE_QUERIES))
 
 
-def _vector_faults(file: h5py.File) -> Iterator[Fault]:
+def _vector_faults(there: Datasets) -> Iterator[Fault]:
     sides = {
-        side: file[side]
+        side: there[side]
         for side in SIDES.values()
-        if isinstance(file.get(side), h5py.Dataset) and file[side].ndim == 2 and file[side].dtype.kind in "fiu"
+        if side in there and there[side].ndim == 2 and there[side].dtype.kind in "fiu"
     }
     for side, matrix in sides.items():
         # Distances of one side to one vector of the other witness the fault; all pairs would take hours.

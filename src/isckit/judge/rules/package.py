@@ -17,7 +17,8 @@ from isckit import config
 from isckit.judge.rules.annotation import package_files
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.judge.rules.training import training_logs
-from isckit.runs.artifacts import file_digest, read_json, read_receipt, receipt_path
+from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
+from isckit.runs.records import read_json
 from isckit.types import BadInput, Role
 
 PERMISSIVE = frozenset(
@@ -248,7 +249,7 @@ def _weights_and_seed(case: Case) -> Iterator[str]:
         yield f"no weights ({weights})"
     elif not receipt_path(weights).is_file() and not case.workspace.freeze(case.name).is_file():
         yield f"no digest of {weights.name}: neither a receipt nor a freeze"
-    if not recipe.is_file() or "seed" not in read_json(recipe):
+    if not recipe.is_file() or "seed" not in read_json(recipe, dict):
         yield f"no seed is recorded ({recipe})"
 
 

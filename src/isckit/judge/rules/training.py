@@ -8,7 +8,6 @@ ambiguous; two prize winners fine-tuned on the public pairs. Scores on such quer
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from isckit.judge.audit.images import digest_images, same_bytes
 from isckit.judge.rules.experiments.watched import watched_training
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.runs.artifacts import ids_digest, read_receipt
+from isckit.runs.records import Epoch, read_lines
 from isckit.runs.workspace import METRICS, query_set
-from isckit.types import BadInput, Role
+from isckit.types import Role
 
 MOST_SAME = 1e-3
 """Part of the train files that may be, byte for byte, also a query or reference."""
@@ -164,30 +164,5 @@ def training_logs(checkpoint: Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
         BadInput: a log is not made of such records.
     """
-    logs = {}
-    for path in sorted((checkpoint / "training").glob(f"*/{METRICS}")):
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            faults: list[Any] = [number for number, line in enumerate(lines, start=1) if not _is_record(line)]
-        except ValueError as error:
-            lines, faults = [], [f"unknown ({error})"]
-        if faults:
-            raise BadInput(
-                seen=f"{path} is not a training log of this kit: line {faults[0]}",
-                allowed="one record an epoch, with the images consumed by role",
-                remedy="train again, under another --name",
-            )
-        logs[path.parent.name] = lines
-    return logs
-
-
-def _is_record(line: Any) -> bool:
-    return (
-        isinstance(line, dict)
-        and isinstance(line.get("epoch"), int)
-        and isinstance(line.get("consumed"), dict)
-        and all(
-            role in list(Role) and isinstance(drawn, dict) and {"augmented", "draws", "images", "ids"} <= drawn.keys()
-            for role, drawn in line["consumed"].items()
-        )
-    )
+    paths = sorted((checkpoint / "training").glob(f"*/{METRICS}"))
+    return {path.parent.name: read_lines(path, Epoch, remedy="train again, under another --name") for path in paths}

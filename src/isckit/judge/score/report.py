@@ -18,7 +18,8 @@ from isckit.judge.rules.training import seen_queries
 from isckit.judge.score.curve import PRECISION, Curve
 from isckit.judge.score.curve import bootstrap as resample
 from isckit.judge.score.score import ScoreReport, descriptor_matches, score_halves, score_matches
-from isckit.runs.artifacts import atomic, broken_images, file_digest, read_json, write_json, write_text
+from isckit.runs.artifacts import atomic, broken_images, file_digest, write_json, write_text
+from isckit.runs.records import read_json
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput

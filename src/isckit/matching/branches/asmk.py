@@ -17,10 +17,11 @@ from tqdm import tqdm
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.matching import asmk
-from isckit.matching.asmk import fit_codebook, read_array, write_arrays
+from isckit.matching.asmk import fit_codebook
 from isckit.matching.codes import Codes, read_code_shards, write_codes
 from isckit.matching.inputs import MatchingInputs
 from isckit.runs import made_from
+from isckit.runs.arrays import read_arrays, write_arrays
 from isckit.runs.artifacts import file_digest, read_receipt
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
@@ -66,7 +67,9 @@ def codebook(run: Run, branch: config.Asmk) -> np.ndarray:
         MissingInput: train was not extracted before.
     """
     remedy = f"extract train first: isckit extract --name {run.name} --sets train --data DIR"
-    return read_array(run.workspace.codebook(run.name, branch.name), "words", remedy=remedy)
+    path = run.workspace.codebook(run.name, branch.name)
+    with read_arrays(path, {"words": "f2"}, what="a codebook of visual words", remedy=remedy) as found:
+        return found["words"]
 
 
 def fit_words(run: Run, branch: config.Asmk) -> None:
@@ -84,7 +87,9 @@ def fit_words(run: Run, branch: config.Asmk) -> None:
         return
 
     def work() -> dict[str, Any]:
-        features = read_array(sample, "features", remedy="run the extraction of train")
+        remedy = "run the extraction of train"
+        with read_arrays(sample, {"features": "f2"}, what="a sample of local features", remedy=remedy) as found:
+            features = found["features"]
         words = fit_codebook(features, words=branch.words, seed=run.recipe.seed)
         write_arrays(path, {"words": words})
         log.info("%s: %d visual words from %d features", branch.name, len(words), len(features))

@@ -17,12 +17,13 @@ from isckit.data.images import stop_message
 from isckit.engine.distributed import Process
 from isckit.engine.local_features import describe_locally, nearest_words
 from isckit.engine.shards import write_in_shards
-from isckit.matching.asmk import PER_WORD, aggregate, gathered, write_arrays
+from isckit.matching.asmk import PER_WORD, aggregate, gathered
 from isckit.matching.codes import write_codes
 from isckit.matching.inputs import substitute_made_from, substitute_of
 from isckit.models.members import load
 from isckit.models.network import EmbeddingNetwork
 from isckit.runs import made_from
+from isckit.runs.arrays import write_arrays
 from isckit.runs.artifacts import file_digest, ids_digest
 from isckit.runs.checkpoints import read_weights
 from isckit.runs.run import Run

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 
 from isckit.config import Vote
-from isckit.runs.artifacts import atomic
+from isckit.runs.arrays import read_arrays, write_arrays
 
 _PQ_BYTES = 32
 _ROUNDS = 10
@@ -111,14 +111,19 @@ def sample_size(settings: Vote) -> int:
 
 def save(path: Path, quantiser: Quantiser) -> None:
     """Write a quantiser atomically."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, centroids=quantiser.centroids, codebook=quantiser.codebook)
+    write_arrays(path, {"centroids": quantiser.centroids, "codebook": quantiser.codebook})
 
 
 def load(path: Path) -> Quantiser:
-    """Read what `save` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Quantiser(file["centroids"], file["codebook"])
+    """Read what `save` wrote.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is damaged or something else.
+    """
+    shapes = {"centroids": "f2", "codebook": "f3"}
+    with read_arrays(path, shapes, what="the cells of an index", remedy="fit again") as found:
+        return Quantiser(found["centroids"], found["codebook"])
 
 
 class Tile(NamedTuple):

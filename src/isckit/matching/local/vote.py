@@ -13,7 +13,7 @@ from tqdm import tqdm
 from isckit.config import Vote
 from isckit.features.store import Block, Store
 from isckit.matching.local.index import PointHits, Quantiser, nearest, within
-from isckit.runs.artifacts import atomic
+from isckit.runs.arrays import read_arrays, write_arrays
 
 _TURNS = 24
 """Cells of the difference of two angles, 15 degrees each; a vote counts for the cell before its own too."""
@@ -133,9 +133,11 @@ def _by_radius(
     for number in tqdm(range(len(references.paths)), desc="vote", unit="shard"):
         path = folder / f"votes-{number:05d}.npz"
         if not path.is_file():
-            _save(path, _shard_votes(queries, references.block(number), quantiser, settings, workers))
-        with np.load(path, allow_pickle=False) as file:
-            parts.append(Votes(file["query"], file["reference"] + references.start(number), file["votes"]))
+            votes = _shard_votes(queries, references.block(number), quantiser, settings, workers)
+            write_arrays(path, votes._asdict())
+        shapes = dict.fromkeys(Votes._fields, "iu1")
+        with read_arrays(path, shapes, what="a file of votes", remedy="repeat the matching") as found:
+            parts.append(Votes(found["query"], found["reference"] + references.start(number), found["votes"]))
     return _joined(parts)
 
 
@@ -190,11 +192,6 @@ def indexed(block: Block, quantiser: Quantiser) -> tuple[np.ndarray, np.ndarray]
     points = block.vectors()
     cells = quantiser.cells(points, probes=1)[:, 0]
     return (quantiser.decode(quantiser.encode(points)) if len(quantiser.codebook) else points), cells
-
-
-def _save(path: Path, votes: Votes) -> None:
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **votes._asdict())
 
 
 def _joined(parts: list[Votes]) -> Votes:

@@ -1,0 +1,143 @@
+"""HDF5 files from anybody: what is read lies in the file itself, is no larger than it, and cannot end the program."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import functools
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from isckit.types import BadInput, KitError, MissingInput
+
+FAULTS = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError)
+"""Errors that h5py raises on damaged files: it documents no common one."""
+_RATIO = 1_100
+"""Deflate packs at most 1,032 bytes into one."""
+_BLOCK = 1 << 24
+_PATIENCE = 600.0
+"""Seconds; a file of a million descriptors takes about one."""
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path, *, allowed: str, remedy: str, untrusted: bool = True) -> Iterator[h5py.File]:
+    """Open a file for reading; what goes wrong while it is used ends in a message.
+
+    Args:
+        path: of the file.
+        allowed: what the file should be, for the message.
+        remedy: what to do about another one.
+        untrusted: somebody else may have made it: it is read once in a process of its own first, as some damage ends
+            the process.
+
+    Raises:
+        MissingInput: there is no such file.
+        BadInput: it is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise MissingInput(seen=f"no file {path}", allowed=allowed, remedy="check the path")
+    if untrusted:
+        found = path.stat()
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        if reason := _trial(path.absolute(), stamp):
+            raise BadInput(seen=f"{path} {reason}", allowed=allowed, remedy=remedy)
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except BadInput as error:
+        if str(path) in error.seen:
+            raise
+        raise BadInput(seen=f"{path}: {error.seen}", allowed=error.allowed, remedy=remedy) from error
+    except KitError:
+        raise
+    except FAULTS as error:
+        raise BadInput(
+            seen=f"{path} cannot be read as HDF5 ({str(error) or type(error).__name__})",
+            allowed=allowed,
+            remedy=remedy,
+        ) from error
+
+
+def reason_against(file: h5py.File, name: str) -> str:
+    """Return why a dataset is not read; "" where it may be.
+
+    Its values may lie in the file alone, not behind a link or in other files, of which it would show what they hold;
+    and it may claim no more bytes than are stored.
+    """
+    link = file.get(name, getlink=True)
+    if link is None:
+        return "is missing"
+    if not isinstance(link, h5py.HardLink):
+        return f"is a link, {type(link).__name__}"
+    data = file[name]
+    if not isinstance(data, h5py.Dataset):
+        return f"is a {type(data).__name__.lower()}"
+    plan = data.id.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+        return "has its values in other files"
+    if data.shape is None or data.dtype.kind not in "fiuSO" or data.dtype.shape:
+        return f"is of {data.dtype}, shape {data.shape}"
+    if data.dtype.kind == "O" and h5py.check_string_dtype(data.dtype) is None:
+        return "holds neither numbers nor text"
+    claimed, stored = data.size * data.id.get_type().get_size(), data.id.get_storage_size()
+    most = stored * (_RATIO if data.compression else 1)
+    size = os.fstat(file.id.get_vfd_handle()).st_size
+    if claimed > most or stored > size or (data.chunks is None and (data.id.get_offset() or 0) + claimed > size):
+        return f"claims {claimed:,} bytes, shape {data.shape}, of which {stored:,} are stored in {size:,} of the file"
+    return ""
+
+
+def dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset whose values lie in the file.
+
+    Raises:
+        BadInput: there is none of this name; see `reason_against`.
+    """
+    if reason := reason_against(file, name):
+        raise BadInput(
+            seen=f"{file.filename}: {name} {reason}",
+            allowed="datasets of numbers or text that lie in the file itself, whole",
+            remedy="write the file with the kit, or with h5py's create_dataset",
+        )
+    return file[name]
+
+
+@functools.lru_cache(maxsize=64)
+def _trial(path: Path, stamp: tuple[int, ...]) -> str:
+    """Return what happens to a process that reads the file; "" where it lives."""
+    process = multiprocessing.get_context("fork").Process(target=_read, args=(path,))
+    process.start()
+    process.join(_PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return f"takes HDF5 more than {_PATIENCE:.0f} s"
+    return "" if process.exitcode == 0 else f"crashes HDF5 (signal {-(process.exitcode or 0)})"
+
+
+def _read(path: Path) -> None:
+    """Read all that may be read; an error of the library is none here, as the caller will meet it."""
+    faulthandler.disable()
+    with contextlib.suppress(*FAULTS), h5py.File(path, "r") as file:
+        names = list(file)
+        with contextlib.suppress(*FAULTS):
+            file.visititems(lambda name, _: names.append(name))
+        for name in names:
+            with contextlib.suppress(*FAULTS):
+                if not reason_against(file, name):
+                    _pass(file[name])
+        for name in file.attrs:
+            with contextlib.suppress(*FAULTS):
+                file.attrs[name]
+    os._exit(0)
+
+
+def _pass(data: h5py.Dataset) -> None:
+    rows = max(1, _BLOCK // max(1, data.dtype.itemsize * int(np.prod(data.shape[1:]))))
+    for start in range(0, len(data) if data.shape else 0, rows):
+        data[start : start + rows]
