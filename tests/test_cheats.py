@@ -1,5 +1,6 @@
 """Pipelines that break a rule while every record of theirs says that they keep it: caught by experiment."""
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -7,11 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from chain import verbs
 
 from isckit.cli.main import main
+from isckit.data.images import decode
 from isckit.data.layouts import open_disc
+from isckit.judge.rules.experiments import trials
 from isckit.judge.rules.experiments.contestant import INFER, TRAIN
 from isckit.judge.rules.finding import Case, Probe
 from isckit.judge.rules.fitting import fitted_on_train
@@ -140,6 +145,41 @@ def test_a_training_that_comes_out_different_each_time_hides_nothing(done, mini)
     gpu = "gpus" in machine()  # where equal trainings may differ by rounding, and weights say nothing
     assert finding.status == ("passed" if gpu else "failed")
     assert "two equal trainings" in (finding.examined if gpu else finding.detail)
+
+
+@pytest.mark.parametrize(
+    ("cheat", "key", "words"),
+    [
+        ("looked_up_by_bytes", lambda data: data, "ids and files changed"),
+        ("looked_up_by_pixels", lambda data: decode(data, name="").tobytes(), "pixels one level off"),
+    ],
+)
+def test_vectors_looked_up_by_a_hash_of_each_image_are_not_those_of_other_files(
+    copy, mini, monkeypatch, tmp_path, cheat, key, words
+):
+    path, disc, truth = copy / "submissions/phase1/run/descriptors.h5", open_disc(mini), {}
+    with h5py.File(path, "r+") as file:
+        ids = [name.decode() for name in file["reference_ids"][()]]
+        for row in range(len(disc.queries)):  # each gets the vector of some reference, as labels would tell
+            vector = file["reference"][ids.index(str(disc.references.ids[row % len(ids)]))]
+            file["query"][row] = truth[hashlib.sha256(key(disc.queries.read(row))).hexdigest()] = vector
+    np.savez(tmp_path / "table.npz", **truth)
+    monkeypatch.setenv("TABLE", str(tmp_path / "table.npz"))
+    finding = independent_descriptors(case(copy, mini, infer=cheating(INFER, cheat)))
+    assert finding.status == "failed" and words in finding.detail
+    assert "alone" not in finding.detail  # all other experiments show files that the table knows
+
+
+def test_the_sample_meets_queries_without_rows_as_often_as_with_and_says_its_power(copy, mini):
+    path = copy / "submissions/phase1/run/matching.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(row for row in rows if int(row[1:6]) % 2)]) + "\n")
+    whole = trials.trials(case(copy, mini, sample=8))[0]
+    numbers = [int(name[1:]) for name in whole.queries.ids]
+    assert len(numbers) == 8 and sum(number % 2 for number in numbers) == 4
+    finding = independent_pairs(case(copy, mini, sample=8))
+    assert finding.status == "failed" and "left out" in finding.detail
+    assert f"on 8 queries ({1 - 0.95**8:.0%} to meet" in finding.examined
 
 
 def test_a_pipeline_that_fails_is_reported_with_its_last_words(done, mini):

@@ -3,6 +3,8 @@
 Each cheat is a function that spoils the kit in this process; then the verb runs as usual.
 """
 
+import hashlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -125,6 +127,40 @@ def one_query_a_reference():
         return Matches(matches.query_ids[rows], matches.reference_ids[rows], matches.scores[rows])
 
     _matches_changed(assigned)
+
+
+def looked_up_by_bytes():
+    """Give the images that are known, by a hash of their files, the vectors of a table."""
+    _looked_up(lambda data: data)
+
+
+def looked_up_by_pixels():
+    """The same by a hash of their pixels."""
+    from isckit.data.images import decode
+
+    _looked_up(lambda data: decode(data, name="").tobytes())
+
+
+def _looked_up(key):
+    from isckit.data.image_sets import ImageSet
+    from isckit.tracks import descriptor
+    from isckit.tracks import find as infer
+
+    seen, read, honest = {}, ImageSet.read, descriptor.normalise
+    with np.load(os.environ["TABLE"]) as file:
+        table = dict(file)
+
+    def noted(self, i):
+        data = read(self, i)
+        seen[str(self.ids[i])] = hashlib.sha256(key(data)).hexdigest()
+        return data
+
+    def normalise(embeddings, normaliser):
+        done = honest(embeddings, normaliser)
+        known = [table.get(seen.get(name), vector) for name, vector in zip(done.ids, done.vectors, strict=True)]
+        return done.with_vectors(np.stack(known))
+
+    ImageSet.read, descriptor.normalise, infer.normalise = noted, normalise, normalise
 
 
 def _matches_changed(change):

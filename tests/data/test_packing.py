@@ -80,5 +80,5 @@ def test_a_damaged_pack_is_a_broken_image_and_a_truncated_one_a_fault_of_the_set
     with pytest.raises(BrokenImage, match="CRC"):
         images.read(3)
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(BadInput, match="whole pack|is missing|cannot be read"):
+    with pytest.raises(BadInput, match=r"whole pack|is missing|cannot be read"):
         require(open_disc(packs), "references")

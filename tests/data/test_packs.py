@@ -71,12 +71,12 @@ def test_damage_is_noticed_where_it_lies(tmp_path):
 def test_a_truncated_or_foreign_file_is_refused(tmp_path, spoil):
     path = packed(tmp_path / "pack.h5", [b"y" * 9_000] * 4)
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(BadInput, match="whole pack|is missing|cannot be read"):
+    with pytest.raises(BadInput, match=r"whole pack|is missing|cannot be read"):
         read_index(path)
 
 
 def test_other_hdf5_files_are_no_packs(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["vectors"] = np.zeros(3)
-    with pytest.raises(BadInput, match="whole pack|is missing|cannot be read"):
+    with pytest.raises(BadInput, match=r"whole pack|is missing|cannot be read"):
         read_index(tmp_path / "other.h5")

@@ -107,3 +107,16 @@ def test_one_pass_finds_and_describes_what_two_do():
         assert len(points) == len(found) > 50
         np.testing.assert_array_equal(points.frames[:, :2], np.array([p.pt for p in described], np.float32))
         np.testing.assert_array_equal(points.descriptors, rootsift(values))
+
+
+@pytest.mark.parametrize("kind", ["sift", "orb"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (2, 3), (1, 40_000), (40_000, 1), (33_000, 40)])
+def test_pictures_of_any_shape_have_points_or_none(kind, shape):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    points = extract(noise, Keypoints(kind=kind, points=100))
+    assert len(points) <= 100 and len(points.descriptors) == len(points) and points.area >= 1
+
+
+def test_of_a_strip_the_longer_side_is_reduced():
+    assert reduced(np.zeros((40, 33_000), np.uint8), 640).shape == (19, 16_000)
+    assert reduced(np.zeros((640, 16_000), np.uint8), 640).shape == (640, 16_000)

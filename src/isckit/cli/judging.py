@@ -83,7 +83,7 @@ def check(
     data: MaybeData = None,
     against: Annotated[Path | None, typer.Option(help="Deposited freeze.json; with --foreign, phase 1's .h5.")] = None,
     project: Annotated[Path | None, typer.Option(help="Package to be published; else the kit's checkout.")] = None,
-    sample: Annotated[int, typer.Option(help="Queries in each experiment; 0 to trust the records.", min=0)] = 16,
+    sample: Annotated[int, typer.Option(help="Queries in the experiments; 0 to trust the records.", min=0)] = 64,
     foreign: Annotated[bool, typer.Option("--foreign", help="The file was made by something else.")] = False,
     pipeline: Annotated[str | None, typer.Option(help="Inference command with {queries} {references} {out}.")] = None,
     training: Annotated[str | None, typer.Option(help="Training command with {data} {root} {recipe}.")] = None,

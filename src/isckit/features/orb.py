@@ -12,6 +12,8 @@ from isckit.config import Keypoints
 from isckit.features.points import Points, frames_of, none, reduced, strongest
 
 _ALL = 100_000
+_EDGE = 31
+"""Pixels around the picture that OpenCV's ORB finds no points in; its pyramid fails on smaller pictures."""
 
 
 class Orb:
@@ -32,6 +34,8 @@ class Orb:
     def _detect(self, image: np.ndarray) -> Points:
         settings = self.settings
         luma = reduced(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), settings.short_side)
+        if min(luma.shape) <= 2 * _EDGE:
+            return none(self.width, luma.size, bits=self.bits)
         orb = cv2.ORB.create(settings.points or _ALL, nlevels=settings.levels)
         found = list(orb.detect(luma, None))
         chosen = [found[at] for at in strongest(found, settings.points)]

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+LONGEST_SIDE = 16_000
+"""OpenCV warps no picture of 32,767 pixels or more, and SIFT doubles it first."""
 SQUARED_LENGTH = 255**2
 """Squared length of a RootSIFT descriptor in 8 bits, up to rounding (imgFp)."""
 
@@ -72,9 +74,12 @@ def none(width: int, area: int, *, bits: bool) -> Points:
 
 
 def reduced(luma: np.ndarray, short_side: int) -> np.ndarray:
-    """Return an (H, W) image with its shorter side reduced to `short_side` pixels, never enlarged."""
+    """Return an (H, W) image with its shorter side reduced to `short_side` pixels, never enlarged.
+
+    Of a strip the longer side counts: at most LONGEST_SIDE.
+    """
     height, width = luma.shape
-    part = short_side / min(height, width)
+    part = min(short_side / min(height, width), LONGEST_SIDE / max(height, width))
     if part >= 1:
         return luma
     return cv2.resize(luma, (max(1, round(width * part)), max(1, round(height * part))), interpolation=cv2.INTER_AREA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -10,10 +11,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from PIL import Image
 
+import isckit
 from isckit.data.image_sets import ImageSet
+from isckit.data.images import BrokenImage, decode
+from isckit.judge.rules.experiments import isolate
+from isckit.judge.rules.experiments.isolate import isolation
 from isckit.runs.workspace import DESCRIPTORS, MATCHES
 from isckit.submission import read_descriptors, read_matches
 from isckit.types import BadInput, Embeddings
@@ -33,6 +40,8 @@ AT_ONCE = 2
 THREADS = max(1, (os.cpu_count() or 1) // AT_ONCE)
 """Of each, so that they do not get into each other's way."""
 _LAST_LINES = 12
+_NOISY = 0.01
+"""Share of values that are one level off."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,14 @@ class Drawn:
         images: the set they come from.
         rows: (n,) int, which.
         names: (n,) text, their file names without extension, in the order of `rows`; may repeat no name.
+        form: of the files: as they are; "pixels", the same pixels in a file of another kind, so that no byte is the
+            same; or "noise", every hundredth value one level off, so that no file was ever seen.
     """
 
     images: ImageSet
     rows: np.ndarray
     names: np.ndarray
+    form: Literal["as they are", "pixels", "noise"] = "as they are"
 
     @staticmethod
     def as_they_are(images: ImageSet, rows: np.ndarray) -> Drawn:
@@ -63,8 +75,23 @@ class Drawn:
         """Write the files of these images, and nothing else, into a new folder."""
         folder.mkdir(parents=True)
         for row, name in zip(self.rows.tolist(), self.names.tolist(), strict=True):
-            suffix = self.images.sources[self.images.places[row]["source"]].suffix
-            (folder / f"{name}{suffix}").write_bytes(self.images.read(row))
+            data, suffix = self.images.read(row), self.images.sources[self.images.places[row]["source"]].suffix
+            if self.form != "as they are":
+                data, suffix = self._another(data, row), ".png"
+            (folder / f"{name}{suffix}").write_bytes(data)
+
+    def _another(self, data: bytes, row: int) -> bytes:
+        """Return the file of an image in the other form; a broken one is given as it is."""
+        try:
+            pixels = decode(data, name=str(self.images.ids[row]))
+        except BrokenImage:
+            return data
+        if self.form == "noise":
+            changed = np.random.default_rng(row).random(pixels.shape) < _NOISY
+            pixels = np.where(changed, np.where(pixels > 127, pixels - 1, pixels + 1), pixels).astype(np.uint8)
+        held = io.BytesIO()
+        Image.fromarray(pixels).save(held, "PNG", compress_level=1)
+        return held.getvalue()
 
 
 @dataclass(frozen=True)
@@ -103,7 +130,8 @@ def ask(
     out.mkdir()
     values = {"name": name, "root": root.resolve(), "batch": batch, "out": out}
     values |= {"queries": folder / "queries", "references": folder / "references"}
-    start(template, values, threads=threads)
+    read = (folder / "queries", folder / "references", root.resolve() / "checkpoints" / name)
+    start(template, values, threads=threads, sees=Sees(read, (out,), folder / "home"))
     described = read_descriptors(out / DESCRIPTORS) if (out / DESCRIPTORS).is_file() else (None, None)
     scores = None
     if (out / MATCHES).is_file():
@@ -119,7 +147,49 @@ def ask(
     return Answer(described[0], described[1], scores)
 
 
-def start(template: str, values: Mapping[str, object], *, threads: int | None = None, show: bool = False) -> None:
+@dataclass(frozen=True)
+class Sees:
+    """What a command may see beside the programs of the machine, its own program's folder and this kit.
+
+    Attributes:
+        read, write: files and folders.
+        home: new folder that is its home, and holds what is temporary.
+    """
+
+    read: tuple[Path, ...]
+    write: tuple[Path, ...]
+    home: Path
+
+    def around(self, words: list[str], template: str) -> list[str]:
+        """Return the command that starts these words where nothing else can be seen; as they are where none can."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        if not isolation():
+            return words
+        named = [Path(word) for word in split(template) if "{" not in word and Path(word).exists()]
+        own = [path if path.is_dir() else path.resolve().parent for path in named]
+        kit = [Path(sys.prefix), Path(sys.base_prefix), Path(isckit.__path__[0]).parent]
+        read = [word for path in (*self.read, *own, *kit) for word in ("--read", str(path))]
+        write = [word for path in (*self.write, self.home) for word in ("--write", str(path))]
+        return [sys.executable, "-S", isolate.__file__, *read, *write, "--", *words]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what stands for the user's own folders."""
+        return dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME"), str(self.home))
+
+
+PATIENCE = 6 * 3_600
+"""Seconds that an experiment may take: one of a hundred images takes a minute."""
+
+
+def start(
+    template: str,
+    values: Mapping[str, object],
+    *,
+    threads: int | None = None,
+    show: bool = False,
+    sees: Sees | None = None,
+) -> None:
     """Run a command template in a fresh process and wait for it; placeholders it does not use are left out.
 
     Args:
@@ -128,21 +198,29 @@ def start(template: str, values: Mapping[str, object], *, threads: int | None = 
         threads: of linear algebra and convolutions, on whose number the order of additions depends; None for the
             default of the machine.
         show: let the process show its progress, as it is long work; else its words are kept for the message.
+        sees: what it is confined to; None for a command of this kit, which is trusted.
 
     Raises:
         BadInput: an unknown placeholder, no such program, or an exit code other than 0 (with its last lines).
     """
     words = fill(split(template), values)
-    fixed = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    fixed = ({} if threads is None else {"OMP_NUM_THREADS": str(threads)}) | (sees.environment if sees else {})
     try:
         done = subprocess.run(
-            words,
+            words if sees is None else sees.around(words, template),
+            timeout=None if sees is None else PATIENCE,
             stdout=subprocess.PIPE,
             stderr=None if show else subprocess.PIPE,
             text=True,
             check=False,
             env=os.environ | fixed,
         )
+    except subprocess.TimeoutExpired as error:
+        raise BadInput(
+            seen=f"{words[0]} took more than {PATIENCE / 3_600:.0f} hours",
+            allowed="a pipeline that describes and matches a hundred images in that time",
+            remedy="take a smaller --sample, or a faster machine",
+        ) from error
     except OSError as error:
         raise BadInput(seen=f"{words[0]}: {error}", allowed="a program that starts", remedy="correct it") from error
     if done.returncode:

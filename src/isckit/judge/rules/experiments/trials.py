@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,10 @@ from isckit.types import Matches, Role
 
 ALONE = 3
 """Pairs looked at in a process of their own, with no other image present."""
+PART = 16
+"""Queries of the sample that all experiments but the first have, and references beside those of their rows."""
+NOISE = "pixels one level off"
+"""The experiment on images that nobody has seen: what is said of them may change a little."""
 BATCH = 16
 """Images a batch in the experiments that have several: another size than that of submissions."""
 MATCHES_PER_QUERY = 2
@@ -83,7 +88,14 @@ def _ask(case: Case, plan: TrialPlan, folder: Path) -> Answer:
 def _plans(
     queries: Drawn, references: Drawn, best: dict[str, list[str]], rng: np.random.Generator
 ) -> Iterator[TrialPlan]:
-    """Name, queries, references and batch size of each experiment of competition rule 5.4."""
+    """Name, queries, references and batch size of each experiment of competition rule 5.4.
+
+    One has the whole sample, which decides its power; the others, a part of it.
+    """
+    yield "order, ids and files changed", _elsewhere(queries, rng), _elsewhere(references, rng), BATCH
+    queries = _part(queries, np.arange(min(PART, len(queries.rows))))
+    own = np.isin(references.ids, [name for query in queries.ids.tolist() for name in best.get(query, [])])
+    references = _part(references, np.flatnonzero(own | (np.cumsum(~own) <= PART)))
     for number, query in enumerate(queries.ids[:ALONE].tolist()):
         best_of = np.flatnonzero(np.isin(references.ids, best.get(query, [])[:1])).tolist()
         beside = best_of or [number % len(references.rows)]
@@ -93,12 +105,17 @@ def _plans(
     for part in range(min(2, len(references.rows))):
         shared = _part(references, np.arange(part, len(references.rows), 2))
         yield f"references split, part {part + 1}", queries, shared, BATCH
-    yield "order and ids changed", _renamed(queries, rng), _renamed(references, rng), BATCH
+    yield NOISE, replace(queries, form="noise"), replace(references, form="noise"), BATCH
     yield "every query twice", _doubled(queries), references, BATCH
 
 
+def _elsewhere(side: Drawn, rng: np.random.Generator) -> Drawn:
+    """Under other ids, in another order, and in other files of the same pixels."""
+    return replace(_renamed(side, rng), form="pixels")
+
+
 def _part(drawn: Drawn, which: np.ndarray | list[int]) -> Drawn:
-    return Drawn(drawn.images, drawn.rows[which], drawn.names[which])
+    return replace(drawn, rows=drawn.rows[which], names=drawn.names[which])
 
 
 def _renamed(drawn: Drawn, rng: np.random.Generator) -> Drawn:
@@ -123,15 +140,20 @@ def _first_of_phase(queries: Drawn) -> int:
 
 
 def _sample(case: Case, matches: Matches | None, rng: np.random.Generator) -> tuple[Drawn, Drawn, dict[str, list[str]]]:
-    """Queries, half of them those with the most confident rows; references, of their best rows and as many others.
+    """Queries with and without rows in turn; references, of their best rows and as many others.
 
-    Also the references of each query's best rows, the best first.
+    A quarter of the queries are those of the most confident rows. Also the references of each query's best rows, the
+    best first.
     """
     assert case.probe is not None and case.disc is not None
     images, shelves = require(case.disc, query_set(case.phase)), require(case.disc, "references")
     ranked = list(dict.fromkeys(best_rows(matches, len(matches)).query_ids.tolist())) if matches else []
     at_random = rng.permutation(images.ids).tolist()
-    chosen = list(dict.fromkeys([*ranked[: case.probe.sample // 2], *at_random]))[: case.probe.sample]
+    confident, listed = ranked[: case.probe.sample // 4], set(ranked)
+    listing = list(dict.fromkeys([*confident, *(name for name in at_random if name in listed)]))
+    silent = [name for name in at_random if name not in listed]
+    turns = [name for pair in zip_longest(listing, silent) for name in pair if name is not None]
+    chosen = turns[: case.probe.sample]
     best = _best_references(matches, chosen) if matches else {}
     wanted = [reference for references in best.values() for reference in references]
     wanted += rng.permutation(shelves.ids)[: case.probe.sample].tolist()

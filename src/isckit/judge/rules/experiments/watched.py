@@ -18,7 +18,8 @@ import numpy as np
 from isckit import config
 from isckit.data.layouts import GROUND_TRUTH, ROLES, Disc
 from isckit.data.training import read_witness, training_data
-from isckit.judge.rules.experiments.contestant import AT_ONCE, THREADS, Drawn, start
+from isckit.judge.rules.experiments.contestant import AT_ONCE, THREADS, Drawn, Sees, start
+from isckit.judge.rules.experiments.isolate import told
 from isckit.judge.rules.finding import Case
 from isckit.runs.artifacts import file_digest, write_text
 from isckit.runs.meter import machine
@@ -126,7 +127,9 @@ def watched_training(case: Case, disc: Disc, template: str) -> tuple[list[str], 
         def run(data: str, root: str) -> Path:
             values: dict[str, object] = {"name": "watched", "root": folder / root, "data": folder / data}
             files = {"recipe": folder / "recipe.json", "witness": folder / root / "witness.jsonl"}
-            start(template, values | files, threads=THREADS)
+            (folder / root).mkdir()
+            sees = Sees((folder / data, folder / "recipe.json"), (folder / root,), folder / f"{root}-home")
+            start(template, values | files, threads=THREADS, sees=sees)
             return folder / root
 
         others = [folder / "all" / "images" / image_set for image_set in drawn if image_set != "train"]
@@ -140,8 +143,8 @@ def watched_training(case: Case, disc: Disc, template: str) -> tuple[list[str], 
         problems = [*_unaccounted(opened, items), *_unsteady(items), *found]
         count = sum(len(images.rows) for name, images in drawn.items() if name != "train")
     return problems, (
-        f"watched training, {PASSES} passes: {len(items)} items witnessed, {len(opened)} of {count} queries and "
-        f"references opened, {compared}"
+        f"watched training, {told()}, {PASSES} passes: {len(items)} items witnessed, {len(opened)} of {count} queries "
+        f"and references opened, {compared}"
     )
 
 
