@@ -91,10 +91,10 @@ def test_a_finished_training_gives_its_weights_again(disc, tmp_path):
 
 
 def test_the_log_says_what_was_drawn(uninterrupted):
-    from isckit.judge.rules.training import _is_record
+    from isckit.runs.records import Epoch, checked
 
     for number, line in enumerate(uninterrupted[1]):
-        assert _is_record(line) and line["epoch"] == number
+        assert checked(line, Epoch) and line["epoch"] == number
         assert line["loss"] == pytest.approx(sum(line[k] for k in line if k.startswith(("bbox_", "classification"))))
         assert line["consumed"].keys() == {"train"} and line["consumed"]["train"]["draws"] == 16
         assert line["consumed"]["train"]["augmented"] and line["images_per_second"] > 0

@@ -48,8 +48,8 @@ def test_a_damaged_or_missing_file_is_named(tmp_path):
     data = path.read_bytes()
     for spoiled in (b"", b"nothing", data[: len(data) // 2]):
         path.write_bytes(spoiled)
-        with pytest.raises(BadInput, match="not a whole file of binary codes"):
+        with pytest.raises(BadInput, match="not a file of binary codes"):
             read_codes(path)
     np.savez(path, words=np.arange(3))
-    with pytest.raises(BadInput, match="not a whole file of binary codes"):
+    with pytest.raises(BadInput, match="not a file of binary codes"):
         read_codes(path)

@@ -116,9 +116,9 @@ def test_the_rows_differ_so_that_a_row_in_anothers_place_would_show(scored):
 
 
 def test_what_the_run_or_another_row_has_is_not_described_again(scored, trained, disc):
-    made = [p.parent for p in (trained.workspace.root / "cache" / "run.ablate").glob("*/*/*/receipt.json")]
-    copied = [p for p in made if p.parts[-3] == "whole"]
-    described = sorted(p.parts[-2:] for p in made if p.parts[-3] != "whole")
+    made = [p.parent for p in (trained.workspace.root / "cache").glob("run.ablate.*/*/*/receipt.json")]
+    copied = [p for p in made if p.parts[-3] == "run.ablate.whole"]
+    described = sorted(p.parts[-2:] for p in made if p.parts[-3] != "run.ablate.whole")
     # Three networks: untrained, after a, mirrored. GIST, and the run's network under other weights of the ensemble,
     # come from the run: train as it is, the others without their views.
     assert described == sorted((name, "net") for name in SETS for _ in range(3))

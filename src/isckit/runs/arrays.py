@@ -50,7 +50,7 @@ def read_arrays(path: Path, shapes: Mapping[str, str], *, what: str, remedy: str
 
     Args:
         path: of the file.
-        shapes: name to what it is: the letters of the kinds allowed (numpy's), then the number of dimensions.
+        shapes: name to what it is: the letters of the kinds allowed (numpy's), then the number of dimensions, or "*".
         what: the file is, for messages.
         remedy: what to do where there is none, or a damaged one.
 
@@ -65,7 +65,7 @@ def read_arrays(path: Path, shapes: Mapping[str, str], *, what: str, remedy: str
             _refuse_claims(file.zip, path)
             found = {name: np.asarray(file[name]) for name in shapes}
         for name, shape in shapes.items():
-            if found[name].dtype.kind not in shape[:-1] or found[name].ndim != int(shape[-1]):
+            if found[name].dtype.kind not in shape[:-1] or shape[-1] not in ("*", str(found[name].ndim)):
                 raise ValueError(f"{name} of {found[name].dtype}, shape {found[name].shape}")
         yield found
     except KitError:

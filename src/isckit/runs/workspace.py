@@ -27,7 +27,7 @@ def query_set(phase: int) -> str:
     return "queries" if phase == 1 else "final_queries"
 
 
-_NAME = re.compile(r"[^\W_]([\w.+@ -]{0,98}[\w+@-])?")
+_NAME = re.compile(r"[^\W_]([\w.+@ -]{0,148}[\w+@-])?")
 
 
 def _named(name: str) -> str:
@@ -39,7 +39,7 @@ def _named(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadInput(
             seen=f"{name!r} as the name of a run",
-            allowed="letters, digits, blanks and . _ - + @ within, at most 100, a letter or digit first",
+            allowed="letters, digits, blanks and . _ - + @ within, at most 150, a letter or digit first",
             remedy="choose another --name; the folder of all runs is chosen with --root",
         )
     return name

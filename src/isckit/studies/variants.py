@@ -71,7 +71,7 @@ def _trained(recipe: config.Recipe) -> dict[str, Any]:
 class Variants:
     """Makes the rows of one run: each member's embeddings are extracted once for all rows that share them.
 
-    What is made lies in runs named RUN.ablate/KEY of the same workspace, by content. `views`: whether the views of the
+    What is made lies in runs named RUN.ablate.KEY of the same workspace, by content. `views`: whether the views of the
     Matching track are needed, or whole images only.
     """
 
@@ -101,7 +101,7 @@ class Variants:
         return Variant(self.run.workspace, self._name(key), recipe, homes=homes)
 
     def _name(self, key: str) -> str:
-        return f"{self.run.name}.ablate/{key}"
+        return f"{self.run.name}.ablate.{key}"
 
     def _home(self, recipe: config.Recipe, member: config.Member, images: ImageSet, source: Path | None) -> Path:
         """Return the folder of a member's finished embeddings of an image set."""

@@ -100,7 +100,7 @@ def test_a_missing_freeze_fails(case):
 
 def test_a_foreign_freeze_is_refused(case):
     case.workspace.freeze("run").write_text('{"weights": "0"}')
-    with pytest.raises(BadInput, match="not a freeze file"):
+    with pytest.raises(BadInput, match="no record that this kit writes"):
         frozen(case)
 
 

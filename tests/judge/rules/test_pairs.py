@@ -77,5 +77,5 @@ def test_of_installed_weights_nothing_is_known(copy):
 
 def test_a_log_that_is_none_is_refused(copy):
     (copy / "checkpoints/run/training/network/metrics.jsonl").write_text('{"epoch": 1}\n')
-    with pytest.raises(BadInput, match="not a training log"):
+    with pytest.raises(BadInput, match="line 1 is none that this kit writes"):
         seen_queries(copy / "checkpoints/run")

@@ -142,5 +142,5 @@ def test_folders_without_shards_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(MissingInput, match="no shard"):
         Store(tmp_path)
     (tmp_path / "shard-00000.h5").write_bytes(b"nothing")
-    with pytest.raises(BadInput, match="not a whole file of keypoints"):
+    with pytest.raises(BadInput, match="a whole file of keypoints"):
         Store(tmp_path)

@@ -121,7 +121,7 @@ def load(path: Path) -> Quantiser:
         MissingInput: there is no such file.
         BadInput: it is damaged or something else.
     """
-    shapes = {"centroids": "f2", "codebook": "f3"}
+    shapes = {"centroids": "f2", "codebook": "f*"}
     with read_arrays(path, shapes, what="the cells of an index", remedy="fit again") as found:
         return Quantiser(found["centroids"], found["codebook"])
 

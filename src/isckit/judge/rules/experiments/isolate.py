@@ -4,8 +4,8 @@
 
 It is run as a file, by its path, and imports nothing of the kit: a fresh process in a few hundredths of a second. What
 the kernel allows is used (Landlock since Linux 5.13, TCP by it since 6.7; a network namespace needs user namespaces);
-where it allows no Landlock, exit code 125 says so and nothing is started. A process that ran before, and answers through
-a file of a socket, is not kept out.
+where it allows no Landlock, exit code 125 says so and nothing is started. A process that ran before, and answers by
+a socket file, is not kept out.
 """
 
 from __future__ import annotations
