@@ -80,6 +80,22 @@ def test_pairs_are_those_of_the_command_and_score_as_its_file_does(model, done, 
     assert report.average_precision == isckit.score(tmp_path / "matching.csv", truth).average_precision > 0
 
 
+def test_images_that_do_not_decode_are_left_out_with_a_warning_and_the_others_keep_their_order(
+    model, folders, tmp_path, caplog
+):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    paths = files(folders[1])[3::-1]
+    found = model.describe([paths[0], tmp_path / "bad.jpg", *paths[1:]])
+    assert found.ids.tolist() == [str(path) for path in paths]
+    np.testing.assert_allclose(found.vectors, model.describe(paths).vectors, atol=1e-6)
+    assert "1 broken image" in caplog.text and "bad.jpg: no image" in caplog.text
+    caplog.clear()
+    pairs = model.match([paths[0], tmp_path / "bad.jpg"], paths)
+    assert set(pairs.query_ids) == {str(paths[0])} and "bad.jpg: no image" in caplog.text
+    with pytest.raises(BadInput, match="1 broken image"):
+        model.describe([tmp_path / "bad.jpg"])
+
+
 def test_weights_are_read_once_and_no_file_is_left(done, folders, tmp_path, monkeypatch):
     import tempfile
 

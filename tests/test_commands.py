@@ -206,3 +206,23 @@ def test_the_documents_own_recipes_are_recipes(tmp_path):
         "mine.py": catalogue.recipe("ours_matching", settings=["name=mine", "ensemble.dim=128"]),
     }
     assert config.digest(found["mine.py"]) != config.digest(catalogue.recipe("ours_matching"))
+
+
+def test_an_option_that_a_message_advises_is_one_of_the_verb_that_it_names():
+    """Where no verb is named, the option is one of some verb or of a run script."""
+    scripts = set(re.findall(r"--[a-z][\w-]*", "".join(path.read_text() for path in ROOT.glob("*.sh"))))
+    known = scripts.union(
+        {"--help", "--shm-size", "--verbose", "--version"}, *(options(command) for command, _ in VERBS.values())
+    )
+    advised = 0
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        if path.name == "isolate.py":  # a program of its own
+            continue
+        for text in re.findall(r'"([^"\n]*--[a-z][^"\n]*)"', path.read_text()):
+            before, _, words = text.rpartition("isckit ")
+            verb = verb_of(f"isckit {words}") if before or words != text else None
+            allowed = options(VERBS[verb][0]) | {"--help"} if verb else known
+            found = set(re.findall(r"--[a-z][\w-]*", words))
+            advised += len(found)
+            assert found <= allowed, (path.name, text, found - allowed)
+    assert advised > 80

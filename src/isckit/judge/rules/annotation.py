@@ -87,8 +87,8 @@ def no_annotation(case: Case) -> Finding:
     if len(named) > EXAMPLES:
         found |= examples
     examined = (
-        f"{len(places)} files scanned for phase-2 ids with labels, in checkpoint and package; "
-        "that vectors and scores come from the images alone is rule 5.5's recomputation"
+        f"{len(places)} files scanned for phase-2 ids with labels, in checkpoint and package; tables that are packed, "
+        "encrypted or without ids are not seen"
     )
     if closed and not found:
         return Finding("unknown", "none", examined, "; ".join(closed[:5]))
