@@ -18,6 +18,7 @@ from frozen_run import reseal
 from isckit.cli.main import main
 from isckit.data.columns import cell_of
 from isckit.engine import describe as extraction
+from isckit.runs.checkpoints import read_weights, write_weights
 from isckit.runs.embeddings import read_embeddings
 from isckit.runs.workspace import Workspace
 from isckit.submission import read_descriptors, read_matches
@@ -344,3 +345,45 @@ def test_a_track_before_the_fit_is_told_to_fit(copy, assert_refused, track):
     for path in (copy / "checkpoints/run").glob("ensemble.npz*"):
         path.unlink()
     assert_refused(track, "--name", "run", "--phase", "1", "--root", copy, saying="isckit fit --name run")
+
+
+def test_weights_that_cannot_be_downloaded_are_told_with_what_to_set(mini, tmp_path, assert_refused):
+    train = ["train", "--name", "run", "--recipe", "baseline", "--data", mini, "--root", tmp_path, "--workers", 0]
+    assert_refused(*train, saying=["tf_efficientnetv2_s", "connect once", "--checkpoint"])
+
+
+def test_more_dimensions_than_train_images_say_what_to_set(mini, tmp_path, assert_refused, capsys):
+    chain = verbs(tmp_path, mini, phase=1)
+    chain[0] += ["--set", "ensemble.dim=200"]
+    for verb in chain[:2]:
+        assert main(verb) == 0
+    capsys.readouterr()
+    assert_refused(*chain[2], saying=["PCA to 200 dimensions from 48 vectors", "--set ensemble.dim"])
+
+
+def test_a_manifest_of_no_submission_is_refused(copy, assert_refused):
+    folder = copy / "submissions/phase1/run"
+    for name in ("descriptors.h5", "matching.csv", "manifest.json"):
+        (folder / name).unlink()
+    assert_refused("manifest", "--name", "run", "--root", copy, saying=["no submission in", "isckit descriptor"])
+    assert not (folder / "manifest.json").exists()
+
+
+def test_weights_that_are_no_numbers_are_blamed_on_the_file(done, mini, tmp_path, assert_refused):
+    weights = read_weights(Workspace(done).weights("run"))
+    first = next(key for key, value in weights.items() if value.is_floating_point())
+    weights[first] = weights[first] * float("nan")
+    write_weights(tmp_path / "w.safetensors", weights, recipe=Workspace(done).recipe("run").read_text())
+    folder, out = mini / "images/queries", tmp_path / "v.h5"
+    assert_refused(
+        "describe", folder, "--checkpoint", tmp_path / "w.safetensors", "--out", out, saying=["NaN in", first]
+    )
+
+
+def test_a_fault_of_the_kit_is_one_message_with_an_exit_code_of_its_own(monkeypatch, capsys, mini):
+    import isckit.data.doctor
+
+    monkeypatch.setattr(isckit.data.doctor, "render", lambda report: report.nothing_of_this_name)
+    assert main(["doctor", "--data", str(mini)]) == 3
+    told = capsys.readouterr().err
+    assert "a fault in this program" in told and "nothing_of_this_name" in told and "Traceback" not in told

@@ -14,7 +14,7 @@ from isckit import config
 from isckit.models.layers import InstanceBatchNorm, WaveBlock
 from isckit.models.layouts import member_keys
 from isckit.runs.checkpoints import read_weights
-from isckit.types import BadInput
+from isckit.types import BadInput, MissingInput
 
 HEAD_CONVOLUTION = ("conv_head", "bn2")
 """Parts after the last stage of an EfficientNet, in timm's names."""
@@ -48,7 +48,17 @@ def backbone(settings: config.Backbone) -> Any:
         )
     window: dict[str, Any] = {"window_size": settings.window} if settings.window else {}
     hub = settings.pretrained == "hub"
-    model = timm.create_model(settings.name, pretrained=hub, num_classes=0, global_pool="", **window)
+    try:
+        model = timm.create_model(settings.name, pretrained=hub, num_classes=0, global_pool="", **window)
+    except OSError as error:
+        if not hub:
+            raise
+        raise MissingInput(
+            seen=f"the weights of {settings.name} are neither in the cache (HF_HOME) nor to be had: {error}",
+            allowed="a connection for the first time, or weights that are at hand",
+            remedy="connect once; or set pretrained of this member's backbone to a weight file, or to none; "
+            "or pass --checkpoint with the weights of a whole run",
+        ) from error
     operate(model, settings)
     if settings.pretrained not in ("none", "hub"):
         _load(model, Path(settings.pretrained), cut=_unused_parts(settings))

@@ -139,7 +139,7 @@ def _too_wide(dim: int, most: int, train: Embeddings) -> BadInput:
         seen=f"PCA to {dim} dimensions from {train.vectors.shape[0]} vectors of {train.vectors.shape[1]} dimensions "
         f"and rank {most}",
         allowed=f"1 to {most}" if most > 0 else "vectors that differ",
-        remedy="fit on more train images, or choose a smaller ensemble.dim",
+        remedy="fit on more train images, or begin another run with a smaller one: isckit train --set ensemble.dim=N",
     )
 
 

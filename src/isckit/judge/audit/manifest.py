@@ -31,7 +31,8 @@ TRACK_SUFFIXES = (".csv", ".h5")
 def write_manifest(folder: Path, *, data: Path | None = None, workers: int = 1) -> Path:
     """Write manifest.json of a submission folder and return its path.
 
-    Equal inputs give equal bytes: no clock is read, and those that receipts recorded stand in "costs" alone.
+    No clock is read, and those that receipts recorded stand in "costs" alone. Files that hold a time of their own
+    (freeze.json, training logs and states) are sealed as they stand: there, the manifests of equal runs differ.
 
     Args:
         folder: submissions/phaseN/NAME.
@@ -39,10 +40,16 @@ def write_manifest(folder: Path, *, data: Path | None = None, workers: int = 1) 
         workers: threads that read images.
 
     Raises:
-        MissingInput, BadInput: the run or one of its files is missing or damaged.
+        MissingInput, BadInput: there is no submission; the run or one of its files is missing or damaged.
         StaleArtifact: the images are not those that were described.
     """
     case = Case(*Workspace.locate(folder), disc=given_disc(data))
+    if not case.folder.is_dir() or not artifact_files(case):
+        raise MissingInput(
+            seen=f"no submission in {case.folder}",
+            allowed="a folder with at least one track's file",
+            remedy=f"make it with: isckit descriptor --name {case.name} --phase {case.phase}",
+        )
     manifest = {"format": FORMAT} | {key: make(case) for key, make in SECTIONS.items()}
     manifest["images"] = _images(case, workers)
     return write_json(folder / MANIFEST, manifest | {"seal": seal(manifest)})
