@@ -68,7 +68,8 @@ def make_again(root, mini, cheat, *, steps):
 
 def failed_rules(root, mini, *, sample):
     folder = root / "submissions/phase1/run"
-    code = main(["check", str(folder), "--data", str(mini), "--sample", str(sample)])
+    commands = ["--pipeline", cheating(INFER), "--training", cheating(TRAIN)]
+    code = main(["check", str(folder), "--data", str(mini), "--sample", str(sample), *commands])
     findings = json.loads((folder / "rules.json").read_text())["rules"]
     assert code == any(finding["status"] == "failed" for finding in findings)
     return {finding["rule"]: finding["detail"] for finding in findings if finding["status"] == "failed"}
@@ -174,10 +175,11 @@ def test_the_sample_meets_queries_without_rows_as_often_as_with_and_says_its_pow
     path = copy / "submissions/phase1/run/matching.csv"
     head, *rows = path.read_text().splitlines()
     path.write_text("\n".join([head, *(row for row in rows if int(row[1:6]) % 2)]) + "\n")
-    whole = trials.trials(case(copy, mini, sample=8))[0]
+    one = case(copy, mini, sample=8)
+    whole = trials.trials(one)[0]
     numbers = [int(name[1:]) for name in whole.queries.ids]
     assert len(numbers) == 8 and sum(number % 2 for number in numbers) == 4
-    finding = independent_pairs(case(copy, mini, sample=8))
+    finding = independent_pairs(one)
     assert finding.status == "failed" and "left out" in finding.detail
     assert f"on 8 queries ({1 - 0.95**8:.0%} to meet" in finding.examined
 

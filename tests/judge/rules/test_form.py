@@ -242,7 +242,7 @@ def test_a_damaged_file_ends_in_a_message_whatever_byte_is_wrong(tmp_path):
     """Some damage ends the process that reads; each file is read in one of its own first."""
     whole = save(tmp_path / "d.h5", reference=vectors(60, 1), reference_ids=REFERENCES[:60].astype("S7")).read_bytes()
     rng = np.random.default_rng(0)
-    for number in range(120):
+    for number in range(60):
         damaged = bytearray(whole)
         for at in rng.integers(0, 2_500, size=int(rng.integers(1, 4))):
             damaged[at] = int(rng.integers(256))

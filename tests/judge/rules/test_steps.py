@@ -97,8 +97,8 @@ def test_without_experiments_each_track_is_told_by_its_own_steps(copy):
 
 def test_experiments_decide_and_the_steps_stand_beside(done):
     case, notes = case_of(done), ["looks at other images: x"]
-    passed = _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", notes=notes)
+    passed = _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", queries=1, notes=notes)
     assert (passed.status, passed.level, passed.detail) == ("passed", "sampled", notes[0])
-    failed = _verdict(case, [Gap("half", "Q0,R0", 1.0)], "scores", notes=notes)
+    failed = _verdict(case, [Gap("half", "Q0,R0", 1.0)], "scores", queries=1, notes=notes)
     assert failed.status == "failed" and failed.detail.endswith(f"differ (Q0,R0 by 1); {notes[0]}")
-    assert _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores").detail == ""
+    assert _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", queries=1).detail == ""

@@ -108,7 +108,7 @@ def independent_descriptors(case: Case) -> Finding:
         ]
     if not gaps:
         return Finding("unknown", "none", "the pipeline wrote no descriptors")
-    return _verdict(case, gaps, "vectors")
+    return _verdict(case, gaps, "vectors", queries=len(_sampled(case)))
 
 
 def independent_pairs(case: Case) -> Finding:
@@ -124,9 +124,14 @@ def independent_pairs(case: Case) -> Finding:
     if all(trial.answer.scores is None for trial in trials(case)):
         return Finding("unknown", "none", "the pipeline wrote no matching file")
     matches = read_matches(path)
-    rows = _Rows(matches, {name for trial in trials(case) for name in trial.queries.ids.tolist()})
+    rows = _Rows(matches, _sampled(case))
     gaps = [gap for trial in trials(case) for gap in _score_gaps(trial, rows, tolerance(case))]
-    return _verdict(case, gaps, "scores", notes=_declared(case))
+    return _verdict(case, gaps, "scores", queries=len(_sampled(case)), notes=_declared(case))
+
+
+def _sampled(case: Case) -> set[str]:
+    """Ids of the queries of all experiments."""
+    return {name for trial in trials(case) for name in trial.queries.ids.tolist()}
 
 
 def tolerance(case: Case) -> float:
@@ -233,8 +238,8 @@ def _score_gaps(trial: Trial, rows: _Rows, allowed: float) -> Iterator[Gap]:
                 yield Gap(trial.name, f"{query},{reference} scores {after:.4g} but was left out", np.inf)
 
 
-def _verdict(case: Case, gaps: list[Gap], what: str, *, notes: Sequence[str] = ()) -> Finding:
-    """Whether anything differs; the notes stand beside either answer, as they may explain it."""
+def _verdict(case: Case, gaps: list[Gap], what: str, *, queries: int, notes: Sequence[str] = ()) -> Finding:
+    """Whether anything differs; the notes stand beside either answer, as they may explain it; `queries`: looked at."""
     allowed = tolerance(case)
     problems = []
     for trial in dict.fromkeys(gap.trial for gap in gaps):
@@ -245,7 +250,6 @@ def _verdict(case: Case, gaps: list[Gap], what: str, *, notes: Sequence[str] = (
             problems.append(f"{trial}: {len(wrong)} of {len(own)} {what} differ ({named})")
     largest = max((gap.size for gap in gaps if gap.trial != NOISE), default=0.0)
     count = len({gap.trial for gap in gaps})
-    queries = len({query for trial in trials(case) for query in trial.queries.ids.tolist()})
     examined = (
         f"{count} experiments, {told()}, on {queries} queries ({power(queries):.0%} to meet a fault of 5 % of them): "
         f"{len(gaps)} {what}, largest difference {largest:.1e} (allowed {allowed:.0e})"
