@@ -7,7 +7,9 @@ import faulthandler
 import functools
 import multiprocessing
 import os
+import resource
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
@@ -19,7 +21,11 @@ FAULTS = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeEr
 """Errors that h5py raises on damaged files: it documents no common one."""
 _RATIO = 1_100
 """Deflate packs at most 1,032 bytes into one."""
+_CHUNK = 1 << 28
+"""Bytes of a piece of a chunked dataset, which is in memory as a whole."""
 _BLOCK = 1 << 24
+_MEMORY = 1 << 30
+"""Bytes that reading may take beside twice the file's."""
 _PATIENCE = 600.0
 """Seconds; a file of a million descriptors takes about one."""
 
@@ -89,6 +95,8 @@ def reason_against(file: h5py.File, name: str) -> str:
     size = os.fstat(file.id.get_vfd_handle()).st_size
     if claimed > most or stored > size or (data.chunks is None and (data.id.get_offset() or 0) + claimed > size):
         return f"claims {claimed:,} bytes, shape {data.shape}, of which {stored:,} are stored in {size:,} of the file"
+    if data.chunks is not None and int(np.prod(data.chunks, dtype=np.float64)) * data.dtype.itemsize > _CHUNK:
+        return f"is stored in pieces of shape {data.chunks}, more than {_CHUNK:,} bytes each"
     return ""
 
 
@@ -109,31 +117,44 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 @functools.lru_cache(maxsize=64)
 def _trial(path: Path, stamp: tuple[int, ...]) -> str:
-    """Return what happens to a process that reads the file; "" where it lives."""
-    process = multiprocessing.get_context("fork").Process(target=_read, args=(path,))
+    """Return what happens to a process that reads the file; "" where all is well."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_read, args=(path, theirs))
     process.start()
+    theirs.close()
     process.join(_PATIENCE)
     if process.is_alive():
         process.kill()
         process.join()
         return f"takes HDF5 more than {_PATIENCE:.0f} s"
-    return "" if process.exitcode == 0 else f"crashes HDF5 (signal {-(process.exitcode or 0)})"
+    if process.exitcode:
+        return f"crashes HDF5 (signal {-process.exitcode})"
+    reason = ours.recv()
+    return f"cannot be read as HDF5 ({reason})" if reason else ""
 
 
-def _read(path: Path) -> None:
-    """Read all that may be read; an error of the library is none here, as the caller will meet it."""
+def _read(path: Path, pipe: Connection) -> None:
+    """Read all that may be read, and tell the first fault in it; those of the file as a whole the caller meets."""
     faulthandler.disable()
+    # A damaged length has HDF5 ask for all the memory there is.
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = used + _MEMORY + 2 * path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    reason = ""
     with contextlib.suppress(*FAULTS), h5py.File(path, "r") as file:
         names = list(file)
         with contextlib.suppress(*FAULTS):
             file.visititems(lambda name, _: names.append(name))
         for name in names:
-            with contextlib.suppress(*FAULTS):
+            try:
                 if not reason_against(file, name):
                     _pass(file[name])
+            except FAULTS as error:
+                reason = reason or f"{name}: {str(error) or type(error).__name__}"
         for name in file.attrs:
             with contextlib.suppress(*FAULTS):
                 file.attrs[name]
+    pipe.send(reason)
     os._exit(0)
 
 
