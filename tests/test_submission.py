@@ -372,3 +372,15 @@ def test_variable_length_ids_are_read_too(tmp_path):
     write_descriptors(path, QUERIES, REFERENCES)
     spoil(path, "query_ids", ["Q00000", "Q00001", "Q00002"])
     assert read_descriptors(path)[0].ids.tolist() == ["Q00000", "Q00001", "Q00002"]
+
+
+def test_what_goes_wrong_beside_a_file_of_descriptors_is_not_told_of_it(tmp_path):
+    sides = [
+        Embeddings.whole(role, np.array([name]), np.ones((1, 4), np.float32))
+        for role, name in ((Role.QUERY, "Q00000"), (Role.REFERENCE, "R000000"))
+    ]
+    write_descriptors(tmp_path / "d.h5", *sides)
+    for fault in (KeyError("own"), BadInput(seen="own", allowed="own", remedy="own")):
+        with pytest.raises(type(fault)) as told, open_descriptors(tmp_path / "d.h5"):
+            raise fault
+        assert told.value is fault

@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from isckit.data.columns import cell_of, cells_of, plain_columns, text_column, text_of
+from isckit.data.columns import cell_of, cells_of, plain_columns, refuse_wide, text_column, text_of
 from isckit.data.ground_truth import id_codes
 from isckit.runs.artifacts import atomic, reserve
-from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.runs.hdf5 import dataset, open_hdf5, parsing
 from isckit.types import MAX_DIM, MAX_ROWS, BadInput, Embeddings, Matches, MissingInput, Role
 
 HEADER = "query_id,reference_id,score"
@@ -245,8 +246,11 @@ def open_descriptors(path: Path) -> Iterator[tuple[Embeddings, Embeddings]]:
         MissingInput: there is no such file.
         BadInput: not HDF5, truncated, a dataset missing or of the wrong shape or type.
     """
-    with open_hdf5(path, allowed="a whole HDF5 descriptor file", remedy="write or copy the file again") as file:
-        yield _open_side(file, Role.QUERY), _open_side(file, Role.REFERENCE)
+    told: dict[str, Any] = {"allowed": "a whole HDF5 descriptor file", "remedy": "write or copy the file again"}
+    with open_hdf5(path, **told) as file:
+        with parsing(path, **told):
+            sides = _open_side(file, Role.QUERY), _open_side(file, Role.REFERENCE)
+        yield sides
 
 
 def _open_side(file: h5py.File, role: Role) -> Embeddings:
@@ -271,8 +275,10 @@ def read_ids(data: h5py.Dataset) -> np.ndarray:
     try:
         if data.ndim == 1 and kind is not None:
             place = Path(f"{data.file.filename}:{data.name}")
-            cells = data.asstr()[:] if kind.length is None else np.char.decode(data[:], "utf-8")
-            return text_column(place, cells.tolist())
+            if kind.length is None:
+                return text_column(place, data.asstr()[:].tolist())
+            refuse_wide(place, len(data), kind.length)
+            return np.char.decode(data[:], "utf-8")
     except UnicodeDecodeError:
         pass
     raise BadInput(

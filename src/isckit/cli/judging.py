@@ -26,10 +26,10 @@ from isckit.runs.workspace import DESCRIPTORS, MATCHES, SUFFIXES, Workspace
 from isckit.types import BadInput, MissingInput
 
 
-class Protocol(StrEnum):
-    """Which pairs of descriptors are scored: the closest of all, or the closest of each query."""
+class Candidates(StrEnum):
+    """Pairs of descriptors that are scored: the closest of all, or the closest of each query."""
 
-    all = "global"
+    closest = "global"
     knn = "knn"
 
 
@@ -59,7 +59,7 @@ def score(
     data: MaybeData = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the precision-recall picture here.")] = None,
-    protocol: Annotated[Protocol, typer.Option(help="Of descriptors; global is the official one.")] = Protocol.all,
+    protocol: Annotated[Candidates, typer.Option(help="Of descriptors; global is official.")] = Candidates.closest,
     k: Annotated[int, typer.Option(help="Neighbours of the knn protocol.", min=1, max=MOST)] = 10,
     bootstrap: Annotated[int, typer.Option(help="Resamples for the interval; 0 for none.", min=0, max=MOST)] = 200,
 ) -> None:

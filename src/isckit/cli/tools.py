@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 TOLERANT = ("extract.on_broken=replace",)
-"""What people's own folders are described with, unless they say otherwise: broken images are left out and listed."""
+"""Setting for people's own folders, unless they say otherwise: broken images are left out and listed."""
 
 
 class FileFormat(StrEnum):

@@ -114,10 +114,15 @@ def text_column(path: Path, cells: Sequence[str]) -> np.ndarray:
         BadInput: one is so long that the column would not fit into memory.
     """
     longest = max(cells, key=len, default="")
-    if len(longest) * len(cells) > MOST_TEXT:
+    refuse_wide(path, len(cells), len(longest), seen=f", {longest[:40]!r}...")
+    return np.array(cells, str)
+
+
+def refuse_wide(path: Path, rows: int, width: int, *, seen: str = "") -> None:
+    """Refuse a column of text beyond memory, as every row takes the width of the longest. Raises BadInput."""
+    if rows * width > MOST_TEXT:
         raise BadInput(
-            seen=f"{path}: {len(cells):,} rows and a cell of {len(longest):,} characters, {longest[:40]!r}...",
+            seen=f"{path}: {rows:,} rows and a cell of {width:,} characters{seen}",
             allowed=f"at most {MOST_TEXT:,} characters, rows times the longest id",
             remedy="shorten it, or check that it is the right file",
         )
-    return np.array(cells, str)

@@ -13,12 +13,13 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from isckit.runs.artifacts import atomic, reserve
-from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.runs.hdf5 import dataset, open_hdf5, parsing
 from isckit.types import BadInput
 
 _OVERHEAD = 4_096
@@ -100,8 +101,11 @@ def read_index(path: Path) -> Index:
     Raises:
         BadInput: truncated, or no pack.
     """
-    remedy = f"delete {path.name} and pack the images again"
-    with open_hdf5(path, allowed="a whole pack of images, as `isckit data pack` writes it", remedy=remedy) as file:
+    told: dict[str, Any] = {
+        "allowed": "a whole pack of images, as `isckit data pack` writes it",
+        "remedy": f"delete {path.name} and pack the images again",
+    }
+    with open_hdf5(path, **told) as file, parsing(path, **told):
         kind = PIXELS if PIXELS in file else FILES
         names = np.strings.decode(dataset(file, "names")[()], "utf-8").astype(np.str_, copy=False)
         sizes, crcs, block = dataset(file, "sizes")[()], dataset(file, "crcs")[()], dataset(file, kind)

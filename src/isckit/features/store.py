@@ -13,7 +13,7 @@ import numpy as np
 
 from isckit.features.points import Points, vectors
 from isckit.runs.artifacts import atomic, reserve
-from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.runs.hdf5 import dataset, open_hdf5, parsing
 from isckit.types import MissingInput
 
 Mirror = Callable[[Points], Points | None]
@@ -158,8 +158,8 @@ def _mapped(path: Path, data: h5py.Dataset) -> np.ndarray:
 
 
 def _open(path: Path, *, bits: bool) -> Block:
-    remedy = f"delete {path} and run the extraction again"
-    with open_hdf5(path, allowed="a whole file of keypoints of this kit", remedy=remedy, untrusted=False) as file:
+    told = {"allowed": "a whole file of keypoints of this kit", "remedy": f"delete {path} and run the extraction again"}
+    with open_hdf5(path, untrusted=False, **told) as file, parsing(path, **told):
         ids, offsets, areas = (dataset(file, name)[()] for name in ("ids", "offsets", "areas"))
         descriptors, frames = (_mapped(path, dataset(file, name)) for name in ("descriptors", "frames"))
         names = np.strings.decode(ids, "utf-8").astype(str, copy=False)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from isckit.runs.artifacts import atomic
-from isckit.runs.hdf5 import dataset, open_hdf5
+from isckit.runs.hdf5 import dataset, open_hdf5, parsing
 from isckit.types import Embeddings, MissingInput, Role
 
 
@@ -39,8 +39,11 @@ def read_embeddings(path: Path) -> Embeddings:
         MissingInput: there is no such file.
         BadInput: it is truncated, or not a file of embeddings.
     """
-    remedy = f"delete {path} and run the extraction again"
-    with open_hdf5(path, allowed="a whole file of embeddings of this kit", remedy=remedy, untrusted=False) as file:
+    told = {
+        "allowed": "a whole file of embeddings of this kit",
+        "remedy": f"delete {path} and run the extraction again",
+    }
+    with open_hdf5(path, untrusted=False, **told) as file, parsing(path, **told):
         names = tuple(str(name) for name in file.attrs["view_names"])
         ids, vectors, views = (dataset(file, name)[()] for name in ("ids", "vectors", "views"))
         if views.dtype != np.int16 or not ((views >= 0) & (views < len(names))).all():

@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isckit.types import BadInput, KitError, MissingInput
+from isckit.types import BadInput, MissingInput
 
 FAULTS = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError)
 """Errors that h5py raises on damaged files: it documents no common one."""
@@ -32,7 +32,7 @@ _PATIENCE = 600.0
 
 @contextlib.contextmanager
 def open_hdf5(path: Path, *, allowed: str, remedy: str, untrusted: bool = True) -> Iterator[h5py.File]:
-    """Open a file for reading; what goes wrong while it is used ends in a message.
+    """Open a file for reading.
 
     Args:
         path: of the file.
@@ -43,7 +43,7 @@ def open_hdf5(path: Path, *, allowed: str, remedy: str, untrusted: bool = True) 
 
     Raises:
         MissingInput: there is no such file.
-        BadInput: it is damaged, or holds something else.
+        BadInput: it is damaged.
     """
     if not path.is_file():
         raise MissingInput(seen=f"no file {path}", allowed=allowed, remedy="check the path")
@@ -52,15 +52,27 @@ def open_hdf5(path: Path, *, allowed: str, remedy: str, untrusted: bool = True) 
         stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         if reason := _trial(path.absolute(), stamp):
             raise BadInput(seen=f"{path} {reason}", allowed=allowed, remedy=remedy)
+    with parsing(path, allowed=allowed, remedy=remedy):
+        file = h5py.File(path, "r")
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def parsing(path: Path, *, allowed: str, remedy: str) -> Iterator[None]:
+    """Tell of the file what goes wrong while its values are read; for nothing else: other faults would be its, too.
+
+    Raises:
+        BadInput: it is damaged, or holds something else.
+    """
     try:
-        with h5py.File(path, "r") as file:
-            yield file
+        yield
     except BadInput as error:
-        if str(path) in error.seen:
-            raise
-        raise BadInput(seen=f"{path}: {error.seen}", allowed=error.allowed, remedy=remedy) from error
-    except KitError:
-        raise
+        raise BadInput(
+            seen=error.seen if str(path) in error.seen else f"{path}: {error.seen}",
+            allowed=error.allowed,
+            remedy=remedy,
+        ) from error
     except FAULTS as error:
         raise BadInput(
             seen=f"{path} cannot be read as HDF5 ({str(error) or type(error).__name__})",
@@ -134,26 +146,23 @@ def _trial(path: Path, stamp: tuple[int, ...]) -> str:
 
 
 def _read(path: Path, pipe: Connection) -> None:
-    """Read all that may be read, and tell the first fault in it; those of the file as a whole the caller meets."""
+    """Read all that may be read, and tell the first fault."""
     faulthandler.disable()
     # A damaged length has HDF5 ask for all the memory there is.
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     most = used + _MEMORY + 2 * path.stat().st_size
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     reason = ""
-    with contextlib.suppress(*FAULTS), h5py.File(path, "r") as file:
-        names = list(file)
-        with contextlib.suppress(*FAULTS):
+    try:
+        with h5py.File(path, "r") as file:
+            names = list(file)
             file.visititems(lambda name, _: names.append(name))
-        for name in names:
-            try:
+            for name in names:
                 if not reason_against(file, name):
                     _pass(file[name])
-            except FAULTS as error:
-                reason = reason or f"{name}: {str(error) or type(error).__name__}"
-        for name in file.attrs:
-            with contextlib.suppress(*FAULTS):
-                file.attrs[name]
+            dict(file.attrs)
+    except FAULTS as error:
+        reason = str(error) or type(error).__name__
     pipe.send(reason)
     os._exit(0)
 

@@ -25,7 +25,7 @@ class Record(BaseModel):
 
 
 class Cost(Record):
-    """What a step cost."""
+    """Costs of a step."""
 
     seconds: float = 0.0
     images: int = 0
@@ -36,7 +36,7 @@ class Cost(Record):
 
 
 class Facts(Record):
-    """What a receipt tells of a step; more may stand there."""
+    """Facts on a step; a receipt may tell more."""
 
     complete: bool = True
     images: int = 0
@@ -52,7 +52,7 @@ class Facts(Record):
 
 
 class Receipt(Record):
-    """What an artifact was made from, and facts on how."""
+    """Origin of an artifact, and facts on how it was made."""
 
     made_from: dict[str, Any]
     facts: Facts
@@ -113,7 +113,7 @@ class Manifest(Record):
 
 
 class Freeze(Record):
-    """What phase 1 deposited; see `judge.freeze`."""
+    """The state that phase 1 deposited; see `judge.freeze`."""
 
     code: dict[str, str]
     artifacts: dict[str, str | None]
@@ -138,7 +138,7 @@ Scores = dict[str, Score]
 
 
 class Consumed(Record):
-    """What an epoch consumed of the images of a role; "ids" is the digest of the distinct ids drawn."""
+    """Images of a role that an epoch consumed; "ids" is the digest of the distinct ids drawn."""
 
     augmented: bool
     draws: int

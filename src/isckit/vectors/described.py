@@ -160,7 +160,9 @@ def with_broken(described: Embeddings, broken: Collection[str]) -> Embeddings:
     for row, name in zip(rows, broken, strict=True):
         seed = int.from_bytes(hashlib.sha256(f"{described.role} {name}".encode()).digest()[:8])
         row[:] = np.random.default_rng(seed).normal(size=len(row))
-    far = Embeddings.whole(described.role, np.array([*broken], str), np.float32(FAR) * l2(rows))
+    whole = np.full(len(broken), described.view_names.index(WHOLE), np.int16)
+    ids = np.array([*broken], str)
+    far = Embeddings(described.role, ids, np.float32(FAR) * l2(rows), described.view_names, whole)
     return Embeddings.joined([described, far])
 
 

@@ -371,7 +371,7 @@ def test_the_verb_ends_with_1_on_a_change_and_2_without_a_manifest(place, capsys
 def test_a_foreign_manifest_is_refused(place):
     folder = place / "root" / FOLDER
     (folder / "manifest.json").write_text(json.dumps({"name": "run"}))
-    with pytest.raises(BadInput, match="it lacks artifacts"):
+    with pytest.raises(BadInput, match="no record that this kit writes: format: Field required"):
         verify(folder)
     with pytest.raises(MissingInput):
         verify(place / "root/submissions/phase1/other")

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 from spoiled import case_of, change_recipe
 
 from isckit import config
+from isckit.judge.rules.experiments.contestant import Drawn
+from isckit.judge.rules.experiments.trials import Sample
 from isckit.judge.rules.independence import (
     Gap,
     _verdict,
@@ -96,9 +99,11 @@ def test_without_experiments_each_track_is_told_by_its_own_steps(copy):
 
 
 def test_experiments_decide_and_the_steps_stand_beside(done):
+    nothing = Drawn(None, np.arange(1), np.array(["Q0"]))
+    drawn = Sample(nothing, nothing, {}, 0.05)
     case, notes = case_of(done), ["looks at other images: x"]
-    passed = _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", queries=1, notes=notes)
+    passed = _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", drawn=drawn, notes=notes)
     assert (passed.status, passed.level, passed.detail) == ("passed", "sampled", notes[0])
-    failed = _verdict(case, [Gap("half", "Q0,R0", 1.0)], "scores", queries=1, notes=notes)
+    failed = _verdict(case, [Gap("half", "Q0,R0", 1.0)], "scores", drawn=drawn, notes=notes)
     assert failed.status == "failed" and failed.detail.endswith(f"differ (Q0,R0 by 1); {notes[0]}")
-    assert _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", queries=1).detail == ""
+    assert _verdict(case, [Gap("half", "Q0,R0", 0.0)], "scores", drawn=drawn).detail == ""

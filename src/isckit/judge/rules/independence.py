@@ -18,7 +18,7 @@ from isckit import config
 from isckit.config import Dependence
 from isckit.judge.rules.experiments.contestant import Drawn
 from isckit.judge.rules.experiments.isolate import told
-from isckit.judge.rules.experiments.trials import NOISE, Trial, trials
+from isckit.judge.rules.experiments.trials import FAULTY, NOISE, Sample, Trial, sample, trials
 from isckit.judge.rules.finding import Case, Finding, judged
 from isckit.runs.artifacts import read_receipt, receipt_path
 from isckit.runs.meter import machine
@@ -108,7 +108,7 @@ def independent_descriptors(case: Case) -> Finding:
         ]
     if not gaps:
         return Finding("unknown", "none", "the pipeline wrote no descriptors")
-    return _verdict(case, gaps, "vectors", queries=len(_sampled(case)))
+    return _verdict(case, gaps, "vectors", drawn=sample(case))
 
 
 def independent_pairs(case: Case) -> Finding:
@@ -124,14 +124,9 @@ def independent_pairs(case: Case) -> Finding:
     if all(trial.answer.scores is None for trial in trials(case)):
         return Finding("unknown", "none", "the pipeline wrote no matching file")
     matches = read_matches(path)
-    rows = _Rows(matches, _sampled(case))
+    rows = _Rows(matches, set(sample(case).queries.ids.tolist()))
     gaps = [gap for trial in trials(case) for gap in _score_gaps(trial, rows, tolerance(case))]
-    return _verdict(case, gaps, "scores", queries=len(_sampled(case)), notes=_declared(case))
-
-
-def _sampled(case: Case) -> set[str]:
-    """Ids of the queries of all experiments."""
-    return {name for trial in trials(case) for name in trial.queries.ids.tolist()}
+    return _verdict(case, gaps, "scores", drawn=sample(case), notes=_declared(case))
 
 
 def tolerance(case: Case) -> float:
@@ -151,11 +146,6 @@ def tolerance(case: Case) -> float:
             if receipt_path(folder).is_file():
                 devices.add(str(read_receipt(folder)["facts"].get("device", "cpu")).split(":")[0])
     return max(TOLERANCE[device] for device in devices)
-
-
-def power(queries: int, *, share: float = 0.05) -> float:
-    """Return the chance that so many queries, drawn at random, hold one of a share that is at fault."""
-    return 1 - (1 - share) ** queries
 
 
 def _unrun(case: Case) -> bool:
@@ -238,8 +228,8 @@ def _score_gaps(trial: Trial, rows: _Rows, allowed: float) -> Iterator[Gap]:
                 yield Gap(trial.name, f"{query},{reference} scores {after:.4g} but was left out", np.inf)
 
 
-def _verdict(case: Case, gaps: list[Gap], what: str, *, queries: int, notes: Sequence[str] = ()) -> Finding:
-    """Whether anything differs; the notes stand beside either answer, as they may explain it; `queries`: looked at."""
+def _verdict(case: Case, gaps: list[Gap], what: str, *, drawn: Sample, notes: Sequence[str] = ()) -> Finding:
+    """Whether anything differs; the notes stand beside either answer, as they may explain it."""
     allowed = tolerance(case)
     problems = []
     for trial in dict.fromkeys(gap.trial for gap in gaps):
@@ -251,7 +241,8 @@ def _verdict(case: Case, gaps: list[Gap], what: str, *, queries: int, notes: Seq
     largest = max((gap.size for gap in gaps if gap.trial != NOISE), default=0.0)
     count = len({gap.trial for gap in gaps})
     examined = (
-        f"{count} experiments, {told()}, on {queries} queries ({power(queries):.0%} to meet a fault of 5 % of them): "
+        f"{count} experiments, {told()}, on {len(drawn.queries.rows)} queries "
+        f"({drawn.power:.0%} to meet a fault of {FAULTY:.0%} of all): "
         f"{len(gaps)} {what}, largest difference {largest:.1e} (allowed {allowed:.0e})"
     )
     found = judged(problems, "sampled", examined)

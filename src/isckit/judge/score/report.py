@@ -103,7 +103,7 @@ def score(
     queries: np.ndarray | None = None,
     references: np.ndarray | None = None,
     listed: Path | None = None,
-    protocol: str,
+    protocol: Literal["global", "knn"],
     k: int,
     bootstrap: int,
 ) -> ScoreReport:
@@ -129,7 +129,7 @@ def score(
         report = score_matches(matches, truth, phase_queries=queries, reference_ids=references)
     elif path.suffix in (".h5", ".hdf5"):
         with open_descriptors(path) as (described, collection):
-            matches, made = descriptor_matches(described, collection, truth, protocol=_rule(protocol), k=k)
+            matches, made = descriptor_matches(described, collection, truth, protocol=protocol, k=k)
         report = score_matches(matches, truth, max_rows=len(matches), protocol=made)
     else:
         raise BadInput(seen=f"{path}", allowed="a .csv of matches or a .h5 of descriptors", remedy="correct the path")
@@ -140,12 +140,6 @@ def score(
         slices=score_halves(matches, truth, max_rows=max(1, len(matches))),
         inputs={path.name: file_digest(path), ground_truth.name: file_digest(ground_truth)},
     )
-
-
-def _rule(protocol: str) -> Literal["global", "knn"]:
-    if protocol not in ("global", "knn"):
-        raise BadInput(seen=f"--protocol {protocol}", allowed="global or knn", remedy="choose one of them")
-    return "global" if protocol == "global" else "knn"
 
 
 def require_plot(path: Path | None) -> None:

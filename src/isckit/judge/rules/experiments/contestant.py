@@ -149,7 +149,7 @@ def ask(
 
 @dataclass(frozen=True)
 class Sees:
-    """What a command may see beside the programs of the machine, its own program's folder and this kit.
+    """Files that a command may see beside the machine's programs, its own program's folder and this kit.
 
     Attributes:
         read, write: files and folders.

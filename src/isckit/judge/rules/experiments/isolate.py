@@ -24,7 +24,7 @@ from pathlib import Path
 NOT_ISOLATED = 125
 """Exit code where the kernel has no Landlock."""
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys")
-"""What every program needs to start, to be read."""
+"""Folders that every program needs to start, to be read."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "nvidia*", "dri")
 """Of /dev, to be read and written."""
 LARGEST_FILE = 1 << 36

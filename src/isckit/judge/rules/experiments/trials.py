@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -56,11 +57,9 @@ def trials(case: Case) -> tuple[Trial, ...]:
     Raises:
         BadInput: the pipeline failed on one of them.
     """
-    assert case.probe is not None and case.disc is not None
-    rng = np.random.default_rng(case.probe.seed)
-    path = case.workspace.matches(case.phase, case.name)
-    queries, references, best = _sample(case, read_matches(path) if path.is_file() else None, rng)
-    plans = list(_plans(queries, references, best, rng))
+    assert case.probe is not None
+    drawn = sample(case)
+    plans = list(_plans(drawn, np.random.default_rng([case.probe.seed, 1])))
     with tempfile.TemporaryDirectory(prefix="isckit-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
         asked = [pool.submit(_ask, case, plan, Path(folder) / str(number)) for number, plan in enumerate(plans)]
         answers = [job.result() for job in tqdm(asked, desc="independence", unit="experiment")]
@@ -85,13 +84,12 @@ def _ask(case: Case, plan: TrialPlan, folder: Path) -> Answer:
     )
 
 
-def _plans(
-    queries: Drawn, references: Drawn, best: dict[str, list[str]], rng: np.random.Generator
-) -> Iterator[TrialPlan]:
+def _plans(drawn: Sample, rng: np.random.Generator) -> Iterator[TrialPlan]:
     """Name, queries, references and batch size of each experiment of competition rule 5.4.
 
     One has the whole sample, which decides its power; the others, a part of it.
     """
+    queries, references, best = drawn.queries, drawn.references, drawn.best
     yield "order, ids and files changed", _elsewhere(queries, rng), _elsewhere(references, rng), BATCH
     queries = _part(queries, np.arange(min(PART, len(queries.rows))))
     own = np.isin(references.ids, [name for query in queries.ids.tolist() for name in best.get(query, [])])
@@ -139,25 +137,51 @@ def _first_of_phase(queries: Drawn) -> int:
     return PHASE_QUERIES * int(phases_of(queries.ids[:1])[0] - 1)
 
 
-def _sample(case: Case, matches: Matches | None, rng: np.random.Generator) -> tuple[Drawn, Drawn, dict[str, list[str]]]:
-    """Queries with and without rows in turn; references, of their best rows and as many others.
+class Sample(NamedTuple):
+    """Images drawn for the experiments.
 
-    A quarter of the queries are those of the most confident rows. Also the references of each query's best rows, the
-    best first.
+    Attributes:
+        queries: with and without rows in turn, those of the most confident rows among the first.
+        references: of their best rows, and as many others.
+        best: references of each query's best rows, the best first.
+        power: chance that a fault of 5 % of all queries meets one of those drawn at random, wherever the fault lies:
+            all in queries with rows, or all in queries without.
     """
+
+    queries: Drawn
+    references: Drawn
+    best: dict[str, list[str]]
+    power: float
+
+
+FAULTY = 0.05
+"""Share of all queries that a fault is to have for the power that is told."""
+
+
+@functools.lru_cache(maxsize=1)
+def sample(case: Case) -> Sample:
+    """Return the images of all experiments; drawn once for both rules."""
     assert case.probe is not None and case.disc is not None
+    rng, path = np.random.default_rng(case.probe.seed), case.workspace.matches(case.phase, case.name)
     images, shelves = require(case.disc, query_set(case.phase)), require(case.disc, "references")
+    matches = read_matches(path) if path.is_file() else None
     ranked = list(dict.fromkeys(best_rows(matches, len(matches)).query_ids.tolist())) if matches else []
-    at_random = rng.permutation(images.ids).tolist()
-    confident, listed = ranked[: case.probe.sample // 4], set(ranked)
-    listing = list(dict.fromkeys([*confident, *(name for name in at_random if name in listed)]))
-    silent = [name for name in at_random if name not in listed]
+    at_random, listed, confident = rng.permutation(images.ids).tolist(), set(ranked), ranked[:ALONE]
+    strata = [[name for name in at_random if (name in listed) == with_rows] for with_rows in (True, False)]
+    listing, silent = list(dict.fromkeys([*confident, *strata[0]])), strata[1]
     turns = [name for pair in zip_longest(listing, silent) for name in pair if name is not None]
     chosen = turns[: case.probe.sample]
     best = _best_references(matches, chosen) if matches else {}
     wanted = [reference for references in best.values() for reference in references]
     wanted += rng.permutation(shelves.ids)[: case.probe.sample].tolist()
-    return _drawn(images, chosen), _drawn(shelves, list(dict.fromkeys(wanted))), best
+    by_chance = set(chosen).difference(confident)
+    power = min(_power(len(stratum), len(by_chance & set(stratum)), len(images)) for stratum in strata if stratum)
+    return Sample(_drawn(images, chosen), _drawn(shelves, list(dict.fromkeys(wanted))), best, power)
+
+
+def _power(size: int, drawn: int, whole: int) -> float:
+    """Return the chance that so many of a stratum, drawn at random, meet a fault of FAULTY of the whole, all in it."""
+    return 1 - max(0.0, 1 - FAULTY * whole / size) ** drawn
 
 
 def _best_references(matches: Matches, chosen: list[str]) -> dict[str, list[str]]:
