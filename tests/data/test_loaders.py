@@ -12,6 +12,18 @@ from isckit.data import loaders
 from isckit.data.loaders import Loader, LoaderFailed
 
 
+class Cut:
+    """A batch whose connection is cut by the end of its worker while it is received."""
+
+    def __reduce__(self):
+        return _cut, (os.getpid(),)
+
+
+def _cut(worker):
+    os.kill(worker, signal.SIGKILL)
+    raise ConnectionResetError("Connection reset by peer")
+
+
 class Items(Dataset):
     """Eight numbers; the fault comes with the sixth."""
 
@@ -26,8 +38,12 @@ class Items(Dataset):
             os.kill(os.getpid(), signal.SIGKILL)
         if i == 5 and self.fault == "unsendable":
             return lambda: None  # cannot be pickled, as a batch for which shared memory lacks cannot be sent
+        if i == 5 and self.fault == "cut":
+            return Cut()
         if i == 5 and self.fault == "own":
             raise RuntimeError("an error of the item")
+        if i == 5 and self.fault == "file":
+            raise FileNotFoundError("an error of the item")
         return torch.tensor(i)
 
 
@@ -40,16 +56,17 @@ def test_batches_come_in_order(workers):
     assert given(None, workers=workers) == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-@pytest.mark.parametrize("fault", ["killed", "unsendable"])
+@pytest.mark.parametrize("fault", ["killed", "unsendable", "cut"])
 def test_a_worker_that_ends_is_a_message_with_the_remedy(fault):
     with pytest.raises(LoaderFailed) as caught:
         given(fault, workers=2, collate_fn=list)
     assert "--shm-size" in str(caught.value) and "--workers 0" in str(caught.value)
 
 
-def test_an_error_of_an_item_stays_what_it_is():
-    with pytest.raises(RuntimeError, match="an error of the item"):
-        given("own", workers=1)
+@pytest.mark.parametrize(("fault", "kind"), [("own", RuntimeError), ("file", FileNotFoundError)])
+def test_an_error_of_an_item_stays_what_it_is(fault, kind):
+    with pytest.raises(kind, match="an error of the item"):
+        given(fault, workers=1)
 
 
 def test_little_shared_memory_is_warned_of_before_the_first_batch(monkeypatch, caplog):

@@ -7,6 +7,7 @@ import logging
 import multiprocessing.queues
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 SHARED = Path("/dev/shm")
 LEAST_SHARED = 512 << 20
 """Bytes of shared memory below which a warning is due: a batch of 128 pictures of 512 px takes 100 MB, several wait."""
+_OF_AN_ITEM = "Caught "
+"""How torch begins an error that a worker met and passed on."""
+_SIGNAL = 5.0
+"""Seconds in which the signal of a worker's end arrives; it ends the wait."""
 _REMEDY = "give the processes shared memory (Docker: --shm-size=8g) and memory, or load without: --workers 0, or fewer"
 
 
@@ -58,7 +63,13 @@ class Loader(DataLoader):
             _warn_of_little_shared_memory()
         batches = super().__iter__()
         try:
-            yield from batches
+            try:
+                yield from batches
+            except (OSError, EOFError) as error:
+                if self.num_workers and not str(error).startswith(_OF_AN_ITEM):
+                    # A worker's end cuts a batch on its way; torch's signal, which says how it ended, is due now.
+                    time.sleep(_SIGNAL)
+                raise
         except RuntimeError as error:
             if not is_loader_fault(error):
                 raise
