@@ -184,6 +184,16 @@ def test_the_sample_meets_queries_without_rows_as_often_as_with_and_says_its_pow
     # Eight of the sixteen queries have rows; one of these was drawn at random, beside three of the best rows.
     assert trials.sample(one).power == pytest.approx(1 - (1 - 0.05 * 16 / 8) ** 1)
     assert "on 8 queries (10% to meet a fault of 5% of all)" in finding.examined
+    # As many as are needed of 0.9 ** n <= 0.05: 29 of each kind, so all that there are.
+    assert len(trials.sample(case(copy, mini, sample=None)).queries.rows) == 16
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.04, 1), (0.1, 5), (0.5, 29), (0.9, 53), (1.0, 59)])
+def test_a_sample_grows_until_a_fault_is_met_by_a_chance_of_95_percent(share, least):
+    size, whole = round(share * 1000), 1000
+    needed = trials._needed(size, whole)
+    assert trials._power(size, needed, whole) >= 0.95 and needed == least
+    assert needed == 1 or trials._power(size, needed - 1, whole) < 0.95
 
 
 def test_a_pipeline_that_fails_is_reported_with_its_last_words(done, mini):

@@ -311,7 +311,7 @@ def test_a_verb_too_early_names_the_one_before(mini, tmp_path, assert_refused, c
     assert_refused(*chain[2], saying="isckit extract")
 
 
-def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy):
+def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy, mini):
     for name in ("descriptors.h5", "matching.csv"):
         (copy / "submissions/phase1/run" / name).unlink()
     before = files(copy)
@@ -320,8 +320,14 @@ def test_a_full_disk_leaves_earlier_results_and_a_clear_message(copy):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
         "from isckit.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
-    for verb in ("descriptor", "matching"):
-        command = [sys.executable, "-c", code, verb, "--name", "run", "--root", str(copy)]
+    run = ["--name", "run", "--root", copy]
+    for words in (
+        ["descriptor", *run],
+        ["matching", *run],
+        ["export", *run, "--format", "torchscript", "--out", copy / "model.pt"],
+        ["data", "pack", "--data", mini, "--sets", "references", "--out", copy / "packed"],
+    ):
+        command = [sys.executable, "-c", code, *map(str, words)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 2 and "no space left" in ended.stderr, ended.stderr
         assert "Traceback" not in ended.stderr

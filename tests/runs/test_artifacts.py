@@ -1,5 +1,6 @@
 """What stands on disk is whole, and known to be made from what is at hand."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -65,6 +66,12 @@ with atomic(pathlib.Path({str(path)!r})) as temporary:
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert path.read_text() == "old"
+    assert len(names(tmp_path)) == 2
+    others = [tmp_path / f".a.txt.{node}.{os.getpid()}.0123.part" for node in (platform.node()[:50], "elsewhere")]
+    for other in others:  # a process that runs, and one of a machine that nobody can ask
+        other.write_text("half")
+    write_text(path, "new")
+    assert names(tmp_path) == sorted(["a.txt", *(other.name for other in others)])
 
 
 @pytest.mark.parametrize("size", [1001, 5_000_000])

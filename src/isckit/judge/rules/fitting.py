@@ -40,7 +40,7 @@ def fitted_on_train(case: Case) -> Finding:
         problems += found
         examined += f"; {tested}"
     folders = [case.workspace.embeddings(case.name, "train", member.name) for member in case.recipe.members]
-    if case.probe is None or not case.probe.sample:
+    if case.probe is None or case.probe.sample == 0:
         return judged(problems, "declared", examined, note="not fitted again")
     if not all(any(folder.glob("shard-*.h5")) for folder in folders):
         return judged(problems, "declared", examined, note="no train embeddings to fit again from: audit replay --full")

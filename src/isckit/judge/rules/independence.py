@@ -150,7 +150,7 @@ def tolerance(case: Case) -> float:
 
 def _unrun(case: Case) -> bool:
     """Whether no experiment can be made."""
-    return case.probe is None or not case.probe.sample or case.disc is None
+    return case.probe is None or case.probe.sample == 0 or case.disc is None
 
 
 def _by_recipe(case: Case, steps: Callable[[config.Recipe], list[str]]) -> Finding:

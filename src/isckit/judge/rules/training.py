@@ -51,7 +51,7 @@ def no_augmentation(case: Case) -> Finding:
         return Finding("unknown", "none", what, f"the weights were installed from {source}")
     if not trained_parts(case.recipe):
         return judged(problems, "declared", f"{examined}; nothing of the recipe is trained")
-    if case.probe is None or case.probe.train is None or not case.probe.sample or case.disc is None:
+    if case.probe is None or case.probe.train is None or case.probe.sample == 0 or case.disc is None:
         return judged(problems, "declared", examined, note="training not watched")
     found, watched = watched_training(case, case.disc, case.probe.train)
     same, compared = _same_files(case, case.disc)

@@ -117,6 +117,8 @@ def main() -> None:
         sys.exit(NOT_ISOLATED)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))  # of each process; CUDA's addresses do not count
     confine([*SYSTEM, *given.read], [*devices(), *given.write])
     os.execvp(given.command[0], given.command)
 

@@ -7,6 +7,7 @@ every one of them. Each runs the contestant's pipeline in a fresh process on ima
 from __future__ import annotations
 
 import functools
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -154,8 +155,8 @@ class Sample(NamedTuple):
     power: float
 
 
-FAULTY = 0.05
-"""Share of all queries that a fault is to have for the power that is told."""
+FAULTY, POWER = 0.05, 0.95
+"""Share of all queries that a fault is to have for the power that is told, and the power a sample grows to."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -168,12 +169,14 @@ def sample(case: Case) -> Sample:
     ranked = list(dict.fromkeys(best_rows(matches, len(matches)).query_ids.tolist())) if matches else []
     at_random, listed, confident = rng.permutation(images.ids).tolist(), set(ranked), ranked[:ALONE]
     strata = [[name for name in at_random if (name in listed) == with_rows] for with_rows in (True, False)]
-    listing, silent = list(dict.fromkeys([*confident, *strata[0]])), strata[1]
-    turns = [name for pair in zip_longest(listing, silent) for name in pair if name is not None]
+    drawn = [[name for name in stratum if name not in confident] for stratum in strata]
+    if case.probe.sample is None:
+        drawn = [some[: _needed(len(all_), len(images))] for some, all_ in zip(drawn, strata, strict=True)]
+    turns = [name for pair in zip_longest([*confident, *drawn[0]], drawn[1]) for name in pair if name is not None]
     chosen = turns[: case.probe.sample]
     best = _best_references(matches, chosen) if matches else {}
     wanted = [reference for references in best.values() for reference in references]
-    wanted += rng.permutation(shelves.ids)[: case.probe.sample].tolist()
+    wanted += rng.permutation(shelves.ids)[: len(chosen)].tolist()
     by_chance = set(chosen).difference(confident)
     power = min(_power(len(stratum), len(by_chance & set(stratum)), len(images)) for stratum in strata if stratum)
     return Sample(_drawn(images, chosen), _drawn(shelves, list(dict.fromkeys(wanted))), best, power)
@@ -182,6 +185,12 @@ def sample(case: Case) -> Sample:
 def _power(size: int, drawn: int, whole: int) -> float:
     """Return the chance that so many of a stratum, drawn at random, meet a fault of FAULTY of the whole, all in it."""
     return 1 - max(0.0, 1 - FAULTY * whole / size) ** drawn
+
+
+def _needed(size: int, whole: int) -> int:
+    """Return how many of a stratum have at least POWER, by `_power`."""
+    missed = max(0.0, 1 - FAULTY * whole / max(1, size))
+    return 1 if missed == 0 else math.ceil(math.log(1 - POWER) / math.log(missed))
 
 
 def _best_references(matches: Matches, chosen: list[str]) -> dict[str, list[str]]:
