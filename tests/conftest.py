@@ -5,6 +5,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
+from starting import zygote
+
+__all__ = ["zygote"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,14 +4,12 @@ import hashlib
 import json
 import shlex
 import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from chain import verbs
+from starting import by_zygote, kit_command
 
 from isckit.cli.main import main
 from isckit.data.images import decode
@@ -26,31 +24,7 @@ from isckit.runs.meter import machine
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput
 
-ZYGOTE = Path(__file__).parent / "cheats/zygote.py"
-HONEST = f"{shlex.quote(sys.executable)} -m isckit"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def zygote():
-    """Socket of a process that has imported the kit, so that the many fresh ones of these tests need not."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/zygote"
-        with subprocess.Popen([sys.executable, ZYGOTE, "serve", path], stdout=subprocess.PIPE) as server:
-            assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-            SOCKET.append(path)
-            yield
-            server.kill()
-
-
-SOCKET: list[str] = []
-
-
-def cheat_command(cheat):
-    return shlex.join([sys.executable, "-S", str(ZYGOTE), "do", SOCKET[-1], cheat])
-
-
-def cheating(template, cheat="honest"):
-    return template.replace(HONEST, cheat_command(cheat))
+pytestmark = pytest.mark.usefixtures("zygote")
 
 
 def make_again(root, mini, cheat, *, steps):
@@ -63,12 +37,12 @@ def make_again(root, mini, cheat, *, steps):
         for file in made[step]:
             (root / file).unlink()
     for step in steps:
-        subprocess.run([*shlex.split(cheat_command(cheat)), *chain[step]], check=True, capture_output=True)
+        subprocess.run([*shlex.split(kit_command(cheat)), *chain[step]], check=True, capture_output=True)
 
 
 def failed_rules(root, mini, *, sample):
     folder = root / "submissions/phase1/run"
-    commands = ["--pipeline", cheating(INFER), "--training", cheating(TRAIN)]
+    commands = ["--pipeline", by_zygote(INFER), "--training", by_zygote(TRAIN)]
     code = main(["check", str(folder), "--data", str(mini), "--sample", str(sample), *commands])
     findings = json.loads((folder / "rules.json").read_text())["rules"]
     assert code == any(finding["status"] == "failed" for finding in findings)
@@ -76,7 +50,7 @@ def failed_rules(root, mini, *, sample):
 
 
 def case(root, mini, **probe):
-    commands = {"infer": cheating(INFER), "train": cheating(TRAIN)}
+    commands = {"infer": by_zygote(INFER), "train": by_zygote(TRAIN)}
     return Case(Workspace(root), 1, "run", open_disc(mini), probe=Probe(**(commands | {"sample": 8} | probe)))
 
 
@@ -117,7 +91,7 @@ def test_a_submission_that_the_pipeline_does_not_give_breaks_just_one_rule(copy,
 @pytest.mark.parametrize("cheat", ["query_expansion", "centred"])
 def test_descriptors_that_depend_on_others_change_in_the_experiments(copy, mini, cheat):
     make_again(copy, mini, cheat, steps=["descriptor"])
-    finding = independent_descriptors(case(copy, mini, infer=cheating(INFER, cheat)))
+    finding = independent_descriptors(case(copy, mini, infer=by_zygote(INFER, cheat)))
     assert finding.status == "failed" and "half of the others removed" in finding.detail
     assert "alone" in finding.detail
 
@@ -125,24 +99,24 @@ def test_descriptors_that_depend_on_others_change_in_the_experiments(copy, mini,
 @pytest.mark.parametrize("cheat", ["rank_among_queries", "one_query_a_reference"])
 def test_pairs_that_depend_on_others_change_in_the_experiments(copy, mini, cheat):
     make_again(copy, mini, cheat, steps=["matching"])
-    finding = independent_pairs(case(copy, mini, infer=cheating(INFER, cheat)))
+    finding = independent_pairs(case(copy, mini, infer=by_zygote(INFER, cheat)))
     assert finding.status == "failed"
 
 
 def test_crops_of_references_in_training_are_seen_although_no_record_says_so(done, mini):
-    finding = no_augmentation(case(done, mini, train=cheating(TRAIN, "cropped_references")))
+    finding = no_augmentation(case(done, mini, train=by_zygote(TRAIN, "cropped_references")))
     assert finding.status == "failed"
     assert "training opened" in finding.detail and "R0000" in finding.detail
     assert "other weights when there are no queries and references" in finding.detail
 
 
 def test_references_that_change_from_pass_to_pass_are_seen(done, mini):
-    finding = no_augmentation(case(done, mini, train=cheating(TRAIN, "unsteady_references")))
+    finding = no_augmentation(case(done, mini, train=by_zygote(TRAIN, "unsteady_references")))
     assert finding.status == "failed" and "another form each pass" in finding.detail
 
 
 def test_a_training_that_comes_out_different_each_time_hides_nothing(done, mini):
-    finding = no_augmentation(case(done, mini, train=cheating(TRAIN, "another_training_each_time")))
+    finding = no_augmentation(case(done, mini, train=by_zygote(TRAIN, "another_training_each_time")))
     gpu = "gpus" in machine()  # where equal trainings may differ by rounding, and weights say nothing
     assert finding.status == ("passed" if gpu else "failed")
     assert "two equal trainings" in (finding.examined if gpu else finding.detail)
@@ -166,7 +140,7 @@ def test_vectors_looked_up_by_a_hash_of_each_image_are_not_those_of_other_files(
             file["query"][row] = truth[hashlib.sha256(key(disc.queries.read(row))).hexdigest()] = vector
     np.savez(tmp_path / "table.npz", **truth)
     monkeypatch.setenv("TABLE", str(tmp_path / "table.npz"))
-    finding = independent_descriptors(case(copy, mini, infer=cheating(INFER, cheat)))
+    finding = independent_descriptors(case(copy, mini, infer=by_zygote(INFER, cheat)))
     assert finding.status == "failed" and words in finding.detail
     assert "alone" not in finding.detail  # all other experiments show files that the table knows
 
@@ -205,7 +179,7 @@ def test_a_pipeline_that_fails_is_reported_with_its_last_words(done, mini):
 def test_a_foreign_file_is_judged_by_its_own_pipeline(copy, mini, capsys, cheat, code):
     if cheat:
         make_again(copy, mini, cheat, steps=["descriptor"])
-    words = cheating(INFER, cheat or "honest").format(
+    words = by_zygote(INFER, cheat or "honest").format(
         name="run", root=copy, queries="{queries}", references="{references}", out="{out}", batch="{batch}"
     )
     file = (copy / "submissions/phase1/run/descriptors.h5").rename(copy / "theirs.h5")

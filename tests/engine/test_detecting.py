@@ -1,13 +1,12 @@
 """The detector learns, its training resumes to the same bytes, and only train images are pasted on each other."""
 
 import json
-import multiprocessing
 import os
-import socket
 
 import numpy as np
 import pytest
 import torch
+from starting import in_two_processes
 
 from isckit import config
 from isckit.data.training import TrainingData, read_witness
@@ -188,15 +187,7 @@ def _rank(rank, port, disc, folder, settings):
 @pytest.mark.slow
 def test_two_processes_have_one_set_of_weights(disc, tmp_path):
     settings = config.replace(DETECTOR, epochs=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(r, port, disc, tmp_path, settings)) for r in range(2)]
-    for one in ranks:
-        one.start()
-    for one in ranks:
-        one.join(240)
+    in_two_processes(_rank, disc, tmp_path, settings)
     first, second = (torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in range(2))
     assert same(first, second)
     assert log(tmp_path)[0]["consumed"]["train"]["draws"] == 16

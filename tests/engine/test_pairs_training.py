@@ -1,12 +1,11 @@
 import json
-import multiprocessing
 import os
-import socket
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from starting import in_two_processes
 
 from isckit import config
 from isckit.data.items import LookAlikes
@@ -234,17 +233,8 @@ def _rank(rank, port, folder, disc):
 def test_two_processes_train_what_one_trains(disc, tmp_path):
     one = config.replace(TOKENS, stages=(STAGE,))
     alone = run(disc, tmp_path / "one", one)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     (tmp_path / "two").mkdir()
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_rank, args=(rank, port, tmp_path / "two", disc)) for rank in range(2)]
-    for one in processes:
-        one.start()
-    for one in processes:
-        one.join(120)
-        assert one.exitcode == 0
+    in_two_processes(_rank, tmp_path / "two", disc)
     first, second = (torch.load(tmp_path / "two" / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert same(first, second)
     for key, value in alone.items():

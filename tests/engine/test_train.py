@@ -2,12 +2,12 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import time
 
 import numpy as np
 import pytest
 import torch
+from starting import in_two_processes
 
 from isckit import config
 from isckit.data.training import TrainingData, training_data
@@ -257,15 +257,7 @@ def trained_by_two(disc, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     for kind in STAGES:
         (folder / kind).mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(r, port, disc, folder)) for r in range(2)]
-    for one in ranks:
-        one.start()
-    for one in ranks:
-        one.join(240)
+    in_two_processes(_rank, disc, folder)
     return folder
 
 

@@ -1,12 +1,11 @@
 import copy
-import multiprocessing
 import os
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from starting import in_two_processes
 
 from isckit import config
 from isckit.losses.compatibility import CompatibilityObjective, agreement
@@ -257,16 +256,8 @@ def _rank(rank, port, anchor, folder):
 
 
 def test_two_processes_give_the_gradient_and_the_state_of_one(anchor, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(r, port, anchor, tmp_path)) for r in range(2)]
-    for process in ranks:
-        process.start()
+    in_two_processes(_rank, anchor, tmp_path)
     gradient, state = _step(anchor, batch_of(images(4)))
-    for process in ranks:
-        process.join(120)
     for rank in range(2):
         for key, value in torch.load(tmp_path / f"{rank}.pt", weights_only=True).items():
             torch.testing.assert_close(value, {**gradient, **state}[key], rtol=1e-4, atol=1e-5)

@@ -1,13 +1,12 @@
 """Objectives on pairs are those of the global batch, however many processes share it."""
 
-import multiprocessing
 import os
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
 from losses.making import TinyNetwork, batch, outputs, rows
+from starting import in_two_processes
 
 from isckit import config
 from isckit.losses.barlow_twins import BarlowTwinsObjective
@@ -71,15 +70,7 @@ def _process(rank, port, folder):
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_process, args=(rank, port, folder)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(240)
+    in_two_processes(_process, folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

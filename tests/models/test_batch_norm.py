@@ -1,11 +1,10 @@
 import copy
-import multiprocessing
-import socket
 
 import pytest
 import timm
 import torch
 import torch.distributed as dist
+from starting import in_two_processes
 from timm.layers import BatchNormAct2d
 from torch import nn
 
@@ -98,15 +97,7 @@ def _rank(rank, port, folder, parts):
 def two(request, tmp_path_factory):
     """What two processes with the two parts of a batch give."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(rank, port, folder, request.param)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(120)
+    in_two_processes(_rank, folder, request.param)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

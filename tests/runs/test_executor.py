@@ -1,10 +1,10 @@
 import json
-import multiprocessing
 import time
 from datetime import timedelta
 
 import pytest
 import torch.distributed as dist
+from starting import in_two_processes
 
 from isckit.runs.executor import LocalExecutor
 
@@ -14,7 +14,8 @@ def test_one_process_does_the_units_in_order():
     assert LocalExecutor().map(lambda unit: seen.append(unit) or unit * 2, [3, 1, 2]) == [6, 2, 4] and seen == [3, 1, 2]
 
 
-def _process(rank, world, port, out):
+def _process(rank, port, out):
+    world = 2
     store = dist.TCPStore("127.0.0.1", port, world, is_master=rank == 0, timeout=timedelta(seconds=60))
     executor = LocalExecutor(rank, world, store)
 
@@ -31,14 +32,7 @@ def _process(rank, world, port, out):
 
 @pytest.fixture
 def results(tmp_path):
-    port = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False).port
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_process, args=(rank, 2, port + 1, tmp_path)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(90)
-        assert process.exitcode == 0
+    in_two_processes(_process, tmp_path)
     return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
 
 

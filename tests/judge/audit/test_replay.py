@@ -5,12 +5,19 @@ import h5py
 import numpy as np
 import pytest
 from frozen_run import finished_run
+from starting import kit_command
 
 from isckit.cli.main import main
 from isckit.data.layouts import open_disc
 from isckit.judge.audit.replay import Replay, _further_parts, _whole_batches
+from isckit.judge.rules.experiments import trials
 from isckit.runs.artifacts import write_json
 from isckit.types import Role
+
+
+@pytest.fixture(autouse=True)
+def _processes_that_start_fast(zygote, monkeypatch):
+    monkeypatch.setattr(trials, "KIT", kit_command())
 
 
 def replay(root, mini, *options, phase=1):

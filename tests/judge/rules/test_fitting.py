@@ -4,7 +4,9 @@ import h5py
 import numpy as np
 import pytest
 from spoiled import case_of, fit_further
+from starting import kit_command
 
+from isckit.judge.rules.experiments import trials
 from isckit.judge.rules.experiments.contestant import INFER
 from isckit.judge.rules.finding import Probe
 from isckit.judge.rules.fitting import fitted_on_train
@@ -67,7 +69,8 @@ def test_a_submission_made_with_another_part_than_it_says_is_named(copy, own):
     assert declared(copy).detail == f"matching.csv was made with another {THRESHOLD}"
 
 
-def test_further_parts_that_train_images_do_not_give_are_named(copy, own):
+def test_further_parts_that_train_images_do_not_give_are_named(copy, own, zygote, monkeypatch):
+    monkeypatch.setattr(trials, "KIT", kit_command())
     case = case_of(copy, probe=Probe(INFER, None, sample=2))
     finding = fitted_on_train(case)
     assert finding.status == "passed" and ", same bytes" in finding.examined

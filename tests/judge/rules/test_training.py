@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 from spoiled import case_of, consume
+from starting import by_zygote
 
 from isckit import config
 from isckit.data.layouts import open_disc
@@ -132,7 +133,7 @@ def test_the_same_image_at_two_sides_is_no_other_form():
     assert list(_unsteady([*items, item("R000001", "c")]))
 
 
-def test_a_training_on_pairs_and_references_is_watched_with_both_at_hand(copy, disc):
+def test_a_training_on_pairs_and_references_is_watched_with_both_at_hand(copy, disc, zygote):
     case = case_of(copy, probe=Probe(INFER, TRAIN, sample=2))
     network, gist = case.recipe.members
     (stage,) = network.stages
@@ -140,6 +141,6 @@ def test_a_training_on_pairs_and_references_is_watched_with_both_at_hand(copy, d
     paired = config.replace(stage, name="pairs", data=data, loss=config.Contrastive(memory=128))
     recipe = config.replace(case.recipe, members=(config.replace(network, stages=(stage, paired)), gist))
     write_text(case.workspace.recipe(case.name), config.to_json(recipe))
-    problems, said = watched_training(case, disc, TRAIN)
+    problems, said = watched_training(case, disc, by_zygote(TRAIN))
     assert problems == []
     assert "trained on openly, twice to the same weights" in said and " 0 of " not in said
