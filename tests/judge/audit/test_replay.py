@@ -5,10 +5,11 @@ import h5py
 import numpy as np
 import pytest
 from frozen_run import finished_run
-from starting import kit_command
+from starting import by_zygote, kit_command
 
 from isckit.cli.main import main
 from isckit.data.layouts import open_disc
+from isckit.judge.audit import replay as replays
 from isckit.judge.audit.replay import Replay, _further_parts, _whole_batches
 from isckit.judge.rules.experiments import trials
 from isckit.runs.artifacts import write_json
@@ -18,6 +19,7 @@ from isckit.types import Role
 @pytest.fixture(autouse=True)
 def _processes_that_start_fast(zygote, monkeypatch):
     monkeypatch.setattr(trials, "KIT", kit_command())
+    monkeypatch.setattr(replays, "INFER", by_zygote(replays.INFER))
 
 
 def replay(root, mini, *options, phase=1):
