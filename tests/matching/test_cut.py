@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit import config
-from isckit.matching import cut as cuts
 from isckit.matching.cut import above, cut_pairs, normalised, threshold
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
+from isckit.vectors import above as search_above
+from isckit.vectors.above import pairs_above
+from isckit.vectors.products import Widened
 
 
 def unit(seed, n, d=32):
@@ -48,20 +50,74 @@ def test_neighbours_are_those_of_every_view():
 
 
 @settings(max_examples=40, deadline=None)
-@given(first=st.integers(1, 50), level=st.floats(-1.1, 1.1))
-def test_all_pairs_above_a_threshold_are_found_however_long_the_first_list(first, level):
+@given(tile=st.integers(1, 50), block=st.integers(1, 40), level=st.floats(-1.1, 1.1))
+def test_all_pairs_above_a_threshold_are_found_whatever_the_blocks(tile, block, level):
     left, right = unit(1, 20, 4), unit(2, 30, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuts, "_FIRST_LIST", first)
-        made = above(left, right, threshold=level)
-    assert numbers(made, 30) == by_sort(left, right, lambda place, own, score: score >= level)
+        patch.setattr(search_above, "TILE_COLUMNS", tile)
+        found = pairs_above(left, right, threshold=level, query_block=block, reference_block=block)
+        made = found.kept(np.lexsort((found.reference, found.query, -found.score)))
+    assert (made.query * 30 + made.reference).tolist() == by_sort(left, right, lambda place, own, score: score >= level)
+    assert numbers(above(left, right, threshold=level), 30) == (made.query * 30 + made.reference).tolist()
 
 
-def test_a_score_equal_to_the_threshold_passes_with_all_its_ties(monkeypatch):
-    monkeypatch.setattr(cuts, "_FIRST_LIST", 4)
+@settings(max_examples=60, deadline=None)
+@given(
+    tile=st.integers(1, 50),
+    whole=st.booleans(),
+    level=st.floats(-2.1, 2.1),
+    views=st.lists(st.integers(0, 6), min_size=1, max_size=40).map(sorted),
+    others=st.lists(st.integers(0, 6), min_size=1, max_size=40).map(sorted),
+)
+def test_of_all_views_of_two_images_the_best_pair_is_kept(tile, whole, level, views, others):
+    images = [np.array(side) for side in (views, others)]
+    left, right = (
+        np.random.default_rng(len(side)).integers(-1, 2, (len(side), 3)).astype(np.float32) for side in images
+    )
+    if not whole:  # no two scores alike
+        left, right = left + unit(3, len(left), 3) / 8, right + unit(4, len(right), 3) / 8
+    scores = left.astype(np.float64) @ right.astype(np.float64).T
+    wanted = {}
+    for q, r in np.argwhere(scores >= level).tolist():  # by rows, so that of equals the first stays
+        pair = int(images[0][q]), int(images[1][r])
+        if pair not in wanted or scores[q, r] > scores[wanted[pair]]:
+            wanted[pair] = (q, r)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_above, "TILE_COLUMNS", tile)
+        made = pairs_above(
+            left, right, threshold=level, query_groups=images[0], reference_groups=images[1], query_block=7
+        )
+    rows = list(zip(made.query.tolist(), made.reference.tolist(), strict=True))
+    if whole:
+        assert sorted(rows) == sorted(wanted.values())
+    best = {}
+    for (q, r), score in zip(rows, made.score, strict=True):
+        pair = int(images[0][q]), int(images[1][r])
+        assert pair not in best
+        best[pair] = score
+    assert best == pytest.approx({pair: scores[at] for pair, at in wanted.items()}, abs=1e-12)
+
+
+def test_a_score_equal_to_the_threshold_passes_with_all_its_ties():
     made = above(np.ones((5, 2), np.float32), np.ones((7, 2), np.float32), threshold=2.0)
     assert len(made.scores) == 35
     assert len(above(np.ones((5, 2), np.float32), np.ones((7, 2), np.float32), threshold=2.0001).scores) == 0
+
+
+def test_a_list_beyond_all_bounds_is_refused_while_it_grows(monkeypatch):
+    monkeypatch.setattr(search_above, "MOST_ABOVE", 100)
+    with pytest.raises(BadInput, match=r"cut\.most") as caught:
+        above(unit(1, 40), unit(2, 30), threshold=-2.0)
+    assert "1,200 pairs" in str(caught.value)
+
+
+def test_rows_that_are_widened_as_they_are_read_are_those_of_the_whole_matrix():
+    base, further = unit(1, 9, 5), unit(2, 9, 2)
+    wide = Widened(Widened(base, further[:, :1]), further[:, 1:])
+    whole = np.concatenate([base, further], axis=1)
+    assert wide.shape == whole.shape and len(wide) == 9 and np.asarray(wide).dtype == np.float32
+    for rows in (slice(2, 7), np.array([8, 0, 0]), slice(None)):
+        assert (wide[rows] == whole[rows]).all()
 
 
 def test_no_queries_give_no_pairs():
@@ -96,7 +152,8 @@ FITTED = {"norm_factor": 2.0, "norm_first": 1, "norm_last": 10}
 def test_the_share_of_fresh_unrelated_pairs_above_the_threshold_is_as_asked(share, factor):
     bank = bank_of(unit(3, 3000))
     level = threshold(bank, share=share, norm_factor=factor, norm_first=1, norm_last=10)
-    left, right = normalised(unit(4, 500), unit(5, 900), bank, factor=factor, first=1, last=10)
+    sides = normalised(unit(4, 500), unit(5, 900), bank, factor=factor, first=1, last=10)
+    left, right = map(np.asarray, sides)
     reached = np.mean(left.astype(np.float64) @ right.astype(np.float64).T >= level)
     assert reached == pytest.approx(share, rel=0.15)
 

@@ -21,7 +21,7 @@ def unit(seed, n, d=16):
 def test_worked_example_scores_minus_one_point_four():
     q, r = np.array([[1, 0]], np.float32), np.array([[0.6, 0.8]], np.float32)
     statistic = background(q, bank_of([[1, 0], [0, 1]]), first=1, last=1)
-    left, right = with_score_dimension(q, r, statistic, 2.0)
+    left, right = map(np.asarray, with_score_dimension(q, r, statistic, 2.0))
     assert left.dtype == right.dtype == np.float32
     assert left.shape == right.shape == (1, 3)
     hits = search(left, right, n=1, metric="ip", query_keys=np.array(["Q"]), reference_keys=np.array(["R"]))
@@ -38,13 +38,13 @@ def test_ranks_count_from_one_and_both_ends_belong(first, last, wanted):
 def test_scores_equal_similarity_minus_factor_times_mean_of_a_full_sort():
     q, r, train = unit(1, 20), unit(2, 30), unit(3, 200)
     similar = np.sort(q.astype(np.float64) @ train.astype(np.float64).T, axis=1)[:, ::-1]
-    left, right = with_score_dimension(q, r, background(q, bank_of(train), first=3, last=10), 1.5)
+    left, right = map(np.asarray, with_score_dimension(q, r, background(q, bank_of(train), first=3, last=10), 1.5))
     np.testing.assert_allclose(left @ right.T, q @ r.T - 1.5 * similar[:, 2:10].mean(axis=1)[:, None], atol=1e-6)
 
 
 def test_order_within_a_query_stays():
     q, r = unit(1, 5), unit(2, 40)
-    left, right = with_score_dimension(q, r, background(q, bank_of(unit(3, 50)), first=1, last=5), 2.0)
+    left, right = map(np.asarray, with_score_dimension(q, r, background(q, bank_of(unit(3, 50)), first=1, last=5), 2.0))
     assert np.array_equal(np.argsort(left @ right.T, axis=1), np.argsort(q @ r.T, axis=1))
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from isckit.config import Agreement, Ensemble, Gist, Matching, Recipe, Space, Views
-from isckit.matching.spaces import fit_spaces, own_spaces, space_bank, space_vectors, view_names
+from isckit.config import Agreement, Cut, Ensemble, Gist, Matching, Recipe, Space, Views
+from isckit.matching.cut import threshold
+from isckit.matching.spaces import fit_spaces, fit_thresholds, own_spaces, space_bank, space_vectors, view_names
 from isckit.runs.artifacts import read_receipt, write_receipt
 from isckit.runs.embeddings import read_shards, write_embeddings
+from isckit.runs.records import read_json
 from isckit.runs.run import begin
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, Embeddings, MissingInput, Role
@@ -115,3 +117,22 @@ def test_views_that_a_member_lacks_are_named(tmp_path):
 
 def test_names_of_view_sets_begin_with_the_whole_image():
     assert view_names(("overlays", "mirror")) == ("whole", "mirror", "overlay_*")
+
+
+@pytest.mark.parametrize(("references", "share"), [(None, 0.3), (1, 0.3), (1_000, 5 / 8_000)])
+def test_a_share_that_would_list_too_many_pairs_at_the_size_at_hand_is_replaced_by_a_smaller_one(
+    tmp_path, references, share
+):
+    cut = Cut(by="share", amount=0.3, most=5)
+    branch = Views(norm_last=3, query_views=("mirror",), reference_views=("rotations",), cut=cut)
+    run = fitted(tmp_path, branch)
+    assert [len(view_names(views)) for views in (branch.query_views, branch.reference_views)] == [2, 4]
+    if references is not None:
+        folder = run.folder("references", "a")
+        folder.mkdir(parents=True)
+        write_receipt(folder, made_from={}, facts={"complete": True, "images": references})
+    fit_thresholds(run, branch)
+    found = read_json(run.workspace.threshold("run", "views"))
+    assert found["share"] == share
+    bank = space_bank(run, None)
+    assert found["threshold"] == threshold(bank, share=found["share"], norm_factor=1.5, norm_first=1, norm_last=3)

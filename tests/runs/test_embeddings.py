@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from isckit.runs.embeddings import read_embeddings, read_shards, write_embeddings
+from isckit.runs.embeddings import mapped, read_embeddings, read_shards, write_embeddings
 from isckit.types import BadInput, Embeddings, MissingInput, Role
 
 
@@ -144,3 +144,19 @@ except StorageFull:
     assert (ran.returncode, ran.stderr) == (7, "")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["e.h5"]
+
+
+def test_parts_mapped_from_a_nameless_file_are_those_in_memory(tmp_path):
+    rng = np.random.default_rng(0)
+    parts = [made_part(rng, rows) for rows in (3, 0, 5)]
+    got, wanted = mapped(iter(parts), tmp_path), Embeddings.joined(parts)
+    assert (got.ids == wanted.ids).all() and (got.views == wanted.views).all() and got.role is wanted.role
+    assert got.vectors.tobytes() == wanted.vectors.tobytes() and got.vectors.shape == (8, 4)
+    assert isinstance(got.vectors.base, np.memmap) and not list(tmp_path.iterdir())
+    assert mapped(iter(parts[1:2]), tmp_path).vectors.shape == (0, 4)
+
+
+def made_part(rng, rows):
+    vectors = rng.standard_normal((rows, 4)).astype(np.float32)
+    ids = rng.integers(0, 9, rows).astype(str)
+    return Embeddings(Role.QUERY, ids, vectors, ("whole", "mirror"), rng.integers(0, 2, rows).astype(np.int16))

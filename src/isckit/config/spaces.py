@@ -51,10 +51,13 @@ class Cut:
             the list goes depends on other images; "neighbours", of every query view its `amount` best reference views
             (separate); this depends on other references; "share", all that reach the score which a share of `amount` of
             unrelated pairs of train images reaches: this depends on nothing but the pair, and is fitted once, on train.
+        most: pairs of views that a query image is expected to have by share, at the number of references that the run
+            described when it was fitted: where `amount` gives more, a smaller share takes its place.
     """
 
     by: Literal["rows", "neighbours", "share"] = "rows"
     amount: Positive = 10.0
+    most: Count = 2_000
 
     def __post_init__(self) -> None:
         if self.by == "share" and self.amount >= 1:

@@ -9,7 +9,9 @@ import numpy as np
 from isckit import config
 from isckit.matching.lists import Hits, search
 from isckit.types import BadInput, Embeddings
+from isckit.vectors.above import pairs_above
 from isckit.vectors.neighbours import nearest
+from isckit.vectors.products import Rows, Widened
 
 
 def background(vectors: np.ndarray, bank: Embeddings, *, first: int, last: int) -> np.ndarray:
@@ -32,19 +34,19 @@ def background(vectors: np.ndarray, bank: Embeddings, *, first: int, last: int) 
 
 def with_score_dimension(
     queries: np.ndarray, references: np.ndarray, statistic: np.ndarray, factor: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Widened, Widened]:
     """[q, -factor * statistic] and [r, 1], float32: their inner product is q.r - factor * statistic.
 
     The constant of a query leaves its own order alone and makes the scores of different queries comparable
     (score normalisation of the organisers' baselines).
     """
-    left = np.column_stack([queries, -factor * statistic]).astype(np.float32)
-    return left, np.column_stack([references, np.ones(len(references), np.float32)])
+    own = (-factor * statistic).astype(np.float32)[:, None]
+    return Widened(queries, own), Widened(references, np.ones((len(references), 1), np.float32))
 
 
 def normalised(
     queries: np.ndarray, references: np.ndarray, bank: Embeddings, *, factor: float, first: int, last: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Rows, Rows]:
     """Return both sides, with a coordinate more each: their inner product is the normalised score; a factor of 0 adds
     none.
 
@@ -60,11 +62,17 @@ PSEUDO_QUERIES = 4_096
 """Train images that stand for queries when a threshold is fitted."""
 _COPIES = 10
 """Copies of a train image within train that are recognised as such."""
-_FIRST_LIST = 262_144
 
 
 def cut_pairs(
-    left: np.ndarray, right: np.ndarray, cut: config.Cut, *, images: int, threshold: float | None = None, least: int = 0
+    left: Rows,
+    right: Rows,
+    cut: config.Cut,
+    *,
+    images: int,
+    threshold: float | None = None,
+    least: int = 0,
+    groups: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Hits:
     """Return the pairs of rows that a cut lets through, by score descending, then query row, then reference row.
 
@@ -73,27 +81,30 @@ def cut_pairs(
         images: query images, which a cut by rows counts.
         threshold: the fitted score of a cut by share.
         least: a cut by rows lets at least so many pairs through, so that no pair of a small set is lost.
+        groups: (n,) and (m,) images that rows are views of, where one pair of views of two images is enough: a cut by
+            share then leaves out those that another of the same images beats.
     """
     if cut.by == "share":
         assert threshold is not None, "a cut by share was not fitted"
-        return above(left, right, threshold=threshold)
+        return above(left, right, threshold=threshold, groups=groups)
     if cut.by == "neighbours":
         return _search(left, right, n=max(1, len(left) * int(cut.amount)), per_query=int(cut.amount))
     return _search(left, right, n=max(1, least, round(cut.amount * images)))
 
 
-def above(left: np.ndarray, right: np.ndarray, *, threshold: float) -> Hits:
-    """Return all pairs that score `threshold` or more, whatever else is there.
-
-    Lists of the best are made, each four times as long as the one before, until one reaches below the threshold.
-    """
-    n, every = _FIRST_LIST, len(left) * len(right)
-    while True:
-        hits = _search(left, right, n=max(1, min(n, every)))
-        if hits.cut_score < threshold:
-            kept = int(np.count_nonzero(hits.scores >= threshold))
-            return Hits(hits.query_rows[:kept], hits.reference_rows[:kept], hits.scores[:kept], 0, threshold)
-        n *= 4
+def above(left: Rows, right: Rows, *, threshold: float, groups: tuple[np.ndarray, np.ndarray] | None = None) -> Hits:
+    """Return all pairs that score `threshold` or more, whatever else is there; `groups` as in `cut_pairs`."""
+    query_groups, reference_groups = groups or (None, None)
+    found = pairs_above(
+        left,
+        right,
+        threshold=threshold,
+        query_groups=query_groups,
+        reference_groups=reference_groups,
+        progress=True,
+    )
+    found = found.kept(np.lexsort((found.reference, found.query, -found.score)))
+    return Hits(found.query, found.reference, found.score, 0, threshold)
 
 
 def threshold(
@@ -170,7 +181,7 @@ def _drawn(ids: np.ndarray, sample: int) -> np.ndarray:
     return np.sort(np.array(sorted(range(len(ids)), key=hashes.__getitem__)[:sample]))
 
 
-def _search(left: np.ndarray, right: np.ndarray, *, n: int, per_query: int | None = None) -> Hits:
+def _search(left: Rows, right: Rows, *, n: int, per_query: int | None = None) -> Hits:
     return search(
         left,
         right,

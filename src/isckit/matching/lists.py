@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isckit.types import WHOLE, BadInput, Embeddings, Matches
-from isckit.vectors.exact import Metric, RowBlock, best_pairs, full_order
+from isckit.vectors.exact import best_pairs, full_order
+from isckit.vectors.products import Metric, RowBlock, Rows, Widened
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Hits:
 
 
 def search(
-    queries: np.ndarray,
+    queries: Rows,
     references: RowBlock,
     *,
     n: int,
@@ -109,14 +110,14 @@ def of_views(embeddings: Embeddings, names: Sequence[str]) -> np.ndarray:
 
 
 def with_crop_penalty(
-    left: np.ndarray,
-    right: np.ndarray,
+    left: Rows,
+    right: Rows,
     queries: Embeddings,
     references: Embeddings,
     *,
     penalty: float,
     free: Sequence[str] = (WHOLE,),
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Widened, Widened]:
     """Add two coordinates that take `penalty` off a pair's score for each of its views that is not one of the free.
 
     Crops have many more chances to look alike, two crops still more (the idea is D2LV's; Wang et al. 2021). Written as
@@ -130,7 +131,8 @@ def with_crop_penalty(
     """
     costs = [np.where(of_views(side, free), 0.0, -penalty).astype(np.float32) for side in (queries, references)]
     ones = [np.ones(len(side), np.float32) for side in (left, right)]
-    return np.column_stack([left, costs[0], ones[0]]), np.column_stack([right, ones[1], costs[1]])
+    sides = np.stack([costs[0], ones[0]], axis=1), np.stack([ones[1], costs[1]], axis=1)
+    return Widened(left, sides[0]), Widened(right, sides[1])
 
 
 def aggregate(hits: Hits, queries: Embeddings, references: Embeddings, *, max_rows: int | None = None) -> Matches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 from isckit import config
 from isckit.matching.cut import threshold
 from isckit.runs import made_from
-from isckit.runs.artifacts import rows_digest, write_json
-from isckit.runs.embeddings import read_embeddings, write_embeddings
+from isckit.runs.artifacts import read_receipt, receipt_path, rows_digest, write_json
+from isckit.runs.embeddings import mapped, read_embeddings, write_embeddings
 from isckit.runs.records import Threshold, read_json
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
-from isckit.types import WHOLE, Embeddings
+from isckit.types import WHOLE, Embeddings, Role
 from isckit.vectors.described import bank, combined, described_from, ensembled, train_vectors
 from isckit.vectors.pca import Pca, fit_pca, identity, load_pca, project, save_pca
 
@@ -83,7 +84,7 @@ def view_names(view_sets: Sequence[str]) -> tuple[str, ...]:
 
 def _projected(run: Run, own: config.OwnSpace, pca: Pca, image_set: str, names: tuple[str, ...]) -> Embeddings:
     shards = combined(run, image_set, members=own.members, views=names)
-    return Embeddings.joined([project(part, pca) for part in shards])
+    return mapped((project(part, pca) for part in shards), run.described.root)
 
 
 Viewed = config.Views | config.Agreement
@@ -98,10 +99,11 @@ def fit_thresholds(run: Run, branch: Viewed) -> None:
     """
     if branch.cut.by != "share":
         return
+    share = _share(run, branch)
     for key, space in _spaces(branch).items():
         bank = space_bank(run, space)
         settings: dict[str, Any] = {
-            "share": branch.cut.amount,
+            "share": share,
             "norm_factor": branch.norm_factor,
             "norm_first": branch.norm_first,
             "norm_last": branch.norm_last,
@@ -109,6 +111,22 @@ def fit_thresholds(run: Run, branch: Viewed) -> None:
         path = run.workspace.threshold(run.name, key)
         output = Output(path, made_from.threshold(settings=settings, bank=rows_digest(bank.ids, bank.vectors)))
         make(output, partial(_fit_threshold, path, bank, settings))
+
+
+def _share(run: Run, branch: Viewed) -> float:
+    """Return the share of a branch's cut for the references that were described, which it is then fixed for."""
+    folder = run.folder("references", run.recipe.members[0].name)
+    facts = read_receipt(folder)["facts"] if receipt_path(folder).is_file() else {}
+    views = [_most_views(run.recipe, branch.view_sets(role)) for role in (Role.QUERY, Role.REFERENCE)]
+    pairs = math.prod(views) * facts.get("images", 0)
+    return min(branch.cut.amount, branch.cut.most / pairs) if pairs else branch.cut.amount
+
+
+def _most_views(recipe: config.Recipe, view_sets: Sequence[str]) -> int:
+    """Return how many views of some sets an image has at most."""
+    dynamic = {"proposals": recipe.proposals.most, "overlays": recipe.overlays.most}
+    names = view_names(view_sets)
+    return sum(not name.endswith("*") for name in names) + sum(dynamic[name] for name in view_sets if name in DYNAMIC)
 
 
 def _fit_threshold(path: Path, bank: Embeddings, settings: dict[str, Any]) -> dict[str, Any]:

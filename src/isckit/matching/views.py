@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from isckit import config
 from isckit.matching.cut import cut_pairs, normalised
 from isckit.matching.lists import Hits, aggregate, with_crop_penalty
@@ -43,7 +45,10 @@ def view_matches(
         factor=branch.norm_factor, first=branch.norm_first, last=branch.norm_last,
     )  # fmt: skip
     left, right = with_crop_penalty(left, right, queries, references, penalty=branch.crop_penalty, free=free)
-    hits = cut_pairs(left, right, branch.cut, images=images, threshold=threshold, least=ALL_VIEW_PAIRS)
+    owners = tuple(np.unique(side.ids, return_inverse=True)[1] for side in (queries, references))
+    hits = cut_pairs(
+        left, right, branch.cut, images=images, threshold=threshold, least=ALL_VIEW_PAIRS, groups=(owners[0], owners[1])
+    )
     return aggregate(hits, queries, references)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -50,6 +51,26 @@ def read_embeddings(path: Path) -> Embeddings:
             raise ValueError(f"views of {views.dtype}, not all of them among {', '.join(names)}")
         ids = np.strings.decode(ids, "utf-8").astype(str, copy=False)  # no rows decode to floats
         return Embeddings(Role(file.attrs["role"]), ids, vectors, names, views)
+
+
+def mapped(parts: Iterable[Embeddings], folder: Path) -> Embeddings:
+    """Return the parts of one image set, at least one, as one, whose vectors lie in a nameless file in `folder`.
+
+    The system keeps as much of them in memory as it has room for. The file is gone with the array, or the process.
+
+    Raises:
+        OSError: the disk filled up.
+    """
+    keys: list[Embeddings] = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part.vectors).data)
+            keys.append(part.with_vectors(np.empty((len(part.ids), 0), np.float32)))
+            width = part.vectors.shape[1]
+        file.flush()
+        joined = Embeddings.joined(keys)
+        shape = len(joined.ids), width
+        return joined.with_vectors(np.memmap(file, np.float32, "r", shape=shape) if 0 not in shape else np.empty(shape))
 
 
 def read_shards(folder: Path) -> Iterator[Embeddings]:

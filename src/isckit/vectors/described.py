@@ -14,7 +14,7 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest
-from isckit.runs.embeddings import read_embeddings, read_shards, write_embeddings
+from isckit.runs.embeddings import mapped, read_embeddings, read_shards, write_embeddings
 from isckit.runs.run import Run
 from isckit.runs.steps import Output, make
 from isckit.types import WHOLE, Embeddings, Role
@@ -104,7 +104,7 @@ def ensembled(run: Run, image_set: str, *, views: ViewNames = (WHOLE,)) -> Embed
     pca = load_pca(run.workspace.ensemble(run.name))
     settings = run.recipe.ensemble
     parts = combined(run, image_set, members=settings.members, views=views, how=settings.how)
-    return Embeddings.joined([project(part, pca) for part in parts])
+    return mapped((project(part, pca) for part in parts), run.described.root)
 
 
 def combined(

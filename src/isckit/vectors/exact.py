@@ -1,23 +1,14 @@
-"""Exact best pairs of all queries x references: float32 blocks by BLAS propose, float64 rows decide.
-
-A float32 inner product of d terms, summed in any order, differs from the true one by at most about d 2^-24 |q||r|
-(Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Every pair that could still be wanted within this
-bound is scored again in float64, pair by pair, so the result does not depend on blocks, threads or the BLAS.
-"""
+"""The best pairs of all queries x references, exact: products of blocks propose, float64 rows decide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
 from isckit.types import BadInput
-from isckit.vectors.checks import lengths, same_dim
-
-PAIR = np.dtype([("query", np.int64), ("reference", np.int64), ("low", np.float64), ("high", np.float64)])
-"""A pair of rows whose exact score lies in [low, high]."""
+from isckit.vectors.products import PAIR, TILE_COLUMNS, Metric, RowBlock, Rows, Scorer, reaching
 
 _SLACK = 65_536
 
@@ -120,75 +111,8 @@ def _places(sorted_groups: np.ndarray) -> np.ndarray:
     return np.arange(len(sorted_groups)) - np.repeat(starts, np.diff(starts, append=len(sorted_groups)))
 
 
-Metric = Literal["ip", "l2"]
-_TILE_COLUMNS = 4096
-_EXACT_ROWS = 2048
-
-
-class RowBlock(Protocol):
-    """A matrix that is read by slices: an array, or an HDF5 dataset of any size."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, d)."""
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        """Return some rows."""
-
-
-class _Scorer:
-    """Fast scores of tiles with their error bound, and exact scores of pairs. score = scale * product + offset."""
-
-    def __init__(
-        self, queries: np.ndarray, references: RowBlock, metric: Metric, reference_block: int, names: tuple[str, str]
-    ) -> None:
-        norms = lengths(queries, what=names[0])
-        same_dim(queries.shape[1], references.shape[1], what=" and ".join(names))
-        self.queries, self.references, self.l2, self.block = queries, references, metric == "l2", reference_block
-        self.names = names
-        self.query_lengths = _upper(norms)
-        self.scale = 2.0 if self.l2 else 1.0
-        self.offsets = -np.square(norms, dtype=np.float64) if self.l2 else np.zeros(len(norms))
-        # -|q-r|^2 = 2 (q.r - |r|^2 / 2) - |q|^2: the bracket is an inner product with one more coordinate.
-        self.columns = np.column_stack([queries, np.ones(len(queries), np.float32)]) if self.l2 else queries
-
-    def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield (first row, rows ready for the product, upper bounds of their lengths) of each reference block."""
-        for first in range(0, self.references.shape[0], self.block):
-            rows = np.ascontiguousarray(self.references[first : first + self.block])
-            norms = lengths(rows, what=self.names[1], first_row=first)
-            yield first, np.column_stack([rows, -norms * norms / 2]) if self.l2 else rows, _upper(norms)
-
-    def error(self, query_lengths: np.ndarray, reference_lengths: np.ndarray) -> np.ndarray:
-        """Return the upper bound of |fast - exact|, for lengths as `_upper` gives them."""
-        terms = self.queries.shape[1] + 8
-        size = 2 * np.square(query_lengths + reference_lengths) if self.l2 else query_lengths * reference_lengths
-        return terms * 1.01 * 2.0**-24 * size
-
-    def exact(self, query_rows: np.ndarray, reference_rows: np.ndarray) -> np.ndarray:
-        """Return the float64 scores of pairs of rows, each computed from its two rows alone, in one fixed order of
-        summation.
-        """
-        scores = np.empty(len(query_rows))
-        order = np.argsort(reference_rows, kind="stable")
-        for first in range(0, self.references.shape[0], self.block):
-            start, stop = np.searchsorted(reference_rows, [first, first + self.block], sorter=order)
-            if start == stop:
-                continue
-            rows = self.references[first : first + self.block]
-            for low in range(start, stop, _EXACT_ROWS):
-                some = order[low : min(low + _EXACT_ROWS, stop)]
-                left = self.queries[query_rows[some]].astype(np.float64)
-                right = rows[reference_rows[some] - first].astype(np.float64)
-                if self.l2:
-                    scores[some] = 0.0 - _row_products(left - right, left - right)
-                else:
-                    scores[some] = _row_products(left, right)
-        return scores
-
-
 def best_pairs(
-    queries: np.ndarray,
+    queries: Rows,
     references: RowBlock,
     *,
     metric: Metric,
@@ -222,26 +146,27 @@ def best_pairs(
             allowed="1 or more of each",
             remedy="ask for at least one pair and one row a block",
         )
-    scorer = _Scorer(queries, references, metric, reference_block, names)
+    scorer = Scorer(queries, references, metric, reference_block, names)
     groups = np.arange(len(queries)) if per_query else np.zeros(len(queries), np.int64)
     shortlist = Shortlist(
         quota=quota, groups=groups, query_ranks=query_ranks, reference_ranks=reference_ranks, exact=scorer.exact
     )
-    buffer = np.empty(query_block * _TILE_COLUMNS, np.float32)
+    buffer = np.empty(query_block * TILE_COLUMNS, np.float32)
     total = -(-references.shape[0] // reference_block)
     for first, rows, sizes in tqdm(scorer.blocks(), total=total, desc="search", unit="block", disable=not progress):
         for start in range(0, len(queries), query_block):
-            some = np.arange(start, min(start + query_block, len(queries)))
-            for column in range(0, len(rows), _TILE_COLUMNS):
-                part = rows[column : column + _TILE_COLUMNS]
+            block = scorer.columns[start : start + query_block]
+            some = np.arange(start, start + len(block))
+            for column in range(0, len(rows), TILE_COLUMNS):
+                part = rows[column : column + TILE_COLUMNS]
                 tile = buffer[: len(some) * len(part)].reshape(len(some), len(part))
-                np.matmul(scorer.columns[start : start + query_block], part.T, out=tile)
-                _propose(scorer, shortlist, tile, some, first + column, sizes[column : column + _TILE_COLUMNS])
+                np.matmul(block, part.T, out=tile)
+                _propose(scorer, shortlist, tile, some, first + column, sizes[column : column + TILE_COLUMNS])
     return shortlist.finish(), shortlist.ties_cut
 
 
 def _propose(
-    scorer: _Scorer, shortlist: Shortlist, tile: np.ndarray, queries: np.ndarray, first: int, sizes: np.ndarray
+    scorer: Scorer, shortlist: Shortlist, tile: np.ndarray, queries: np.ndarray, first: int, sizes: np.ndarray
 ) -> None:
     """Hand over the pairs of a tile that may reach the floor of their group."""
     groups = shortlist.groups[queries]
@@ -249,23 +174,9 @@ def _propose(
     widest = scorer.error(scorer.query_lengths[queries], sizes.max())
     if np.isneginf(shortlist.floors[groups]).any():
         _set_floors(shortlist, scorer.scale * tile.astype(np.float64) + (offsets - widest)[:, None], groups)
-    floors = shortlist.floors[groups]
-    needed = np.nextafter(((floors - offsets - widest) / scorer.scale).astype(np.float32), np.float32(-np.inf))
-    # Few rows of a tile hold a candidate once the floors stand: their maxima cost half of comparing every score.
-    rows = np.flatnonzero(tile.max(axis=1) >= needed)
-    if not len(rows):
-        return
-    hot = tile[rows]
-    flat = np.flatnonzero(hot >= needed[rows, None])
-    row, column = np.divmod(flat, tile.shape[1])
-    row = rows[row]
-    score = scorer.scale * hot.ravel()[flat].astype(np.float64) + offsets[row]
-    error = scorer.error(scorer.query_lengths[queries[row]], sizes[column])
-    keep = score + error >= floors[row]
-    pairs = np.empty(int(keep.sum()), PAIR)
-    pairs["query"], pairs["reference"] = queries[row[keep]], first + column[keep]
-    pairs["low"], pairs["high"] = (score - error)[keep], (score + error)[keep]
-    shortlist.add(pairs)
+    pairs = reaching(scorer, tile, queries, first, sizes, shortlist.floors[groups])
+    if len(pairs):
+        shortlist.add(pairs)
 
 
 def _set_floors(shortlist: Shortlist, lows: np.ndarray, groups: np.ndarray) -> None:
@@ -274,15 +185,3 @@ def _set_floors(shortlist: Shortlist, lows: np.ndarray, groups: np.ndarray) -> N
     if by_group.shape[1] >= shortlist.quota:
         nth = np.partition(by_group, -shortlist.quota, axis=1)[:, -shortlist.quota]
         shortlist.raise_floors(groups[: len(nth)], nth)
-
-
-def _row_products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", left, right)
-
-
-def _upper(norms: np.ndarray) -> np.ndarray:
-    """Return the upper bounds of lengths that were measured in float32.
-
-    The added term also keeps the error bound above what float32 loses by underflow, some 2^-126 a product or square.
-    """
-    return norms.astype(np.float64) * 1.001 + 1e-15
