@@ -40,28 +40,40 @@ class Vote:
     """Search of query points among reference points; pairs of images with enough votes are candidates.
 
     Attributes:
-        index: exact, or cells by k-means on points of train images; ivf_pq compares with codes of 32 bytes in place of
-            the reference points.
-        lists, probes: cells, and those of them that a query point searches.
+        index: exact; "ivf", cells by k-means on points of train images; "ivf_pq" compares with codes of 32 bytes in
+            place of the reference points; "codes", an inverted file of codes of 64 bits on disk, for any size.
+        lists, probes: cells, and those of them that a query point searches. With codes, 0 lists for as many as keep
+            them short at the number of references that the run described when it was fitted.
         by: "radius", a query point votes for every image with a point within `radius`, a function of the pair alone;
             "nearest" (imgFp), it votes for the image of its one nearest reference point, and the image of most votes
             wins where their mean squared distance is below `radius`; this depends on other references.
         radius: squared distance of 8-bit RootSIFT, whose squared length is 65,025; Hamming for ORB.
+        bits: that two codes may differ in, with codes, which know no radius.
         least_votes: that a pair needs.
+        most: candidates that a query is expected to have with codes, at the number of references that the run described
+            when it was fitted: where `least_votes` gives more, pairs need more votes, found on train and then fixed.
         least_alone: that it needs by nearest where no other image has votes.
         consistent: of votes by radius only those that agree on turn and scale count together.
         mirrored: the mirrored query votes too.
     """
 
-    index: Literal["exact", "ivf", "ivf_pq"] = "ivf"
-    lists: Count = 1_024
+    index: Literal["exact", "ivf", "ivf_pq", "codes"] = "ivf"
+    lists: NotNegativeInt = 1_024
     probes: Count = 16
     by: Literal["nearest", "radius"] = "radius"
     radius: Positive = 6_500.0
+    bits: Count = 15
     least_votes: Count = 5
+    most: Count = 200
     least_alone: Count = 6
     consistent: bool = True
     mirrored: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.lists and self.index != "codes":
+            raise ValueError("0 lists are chosen for index=codes alone")
+        if self.index == "codes" and self.by != "radius":
+            raise ValueError("codes vote within a distance: by=radius")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from isckit.features.points import Points, vectors
-from isckit.runs.artifacts import atomic, reserve
-from isckit.runs.hdf5 import dataset, open_hdf5, parsing
+from isckit.runs.hdf5 import dataset, mapped, open_hdf5, parsing, write_contiguous
 from isckit.types import MissingInput
 
 Mirror = Callable[[Points], Points | None]
@@ -70,9 +67,9 @@ class Block:
         assert points is not None
         return Block(self.ids, points.descriptors, points.frames, self.offsets, self.areas, self.bits)
 
-    def vectors(self) -> np.ndarray:
-        """Return (n, d) float32 vectors of all points."""
-        return vectors(self.descriptors, bits=self.bits)
+    def vectors(self, rows: slice = slice(None)) -> np.ndarray:
+        """Return (n, d) float32 vectors of all points, or of some."""
+        return vectors(self.descriptors[rows], bits=self.bits)
 
     def points(self, image: int) -> Points:
         """Return the points of one image."""
@@ -86,14 +83,9 @@ def write_block(path: Path, block: Block) -> None:
     Raises:
         StorageFull: the disk filled up; whatever stood there is untouched.
     """
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
-        file["ids"] = np.strings.encode(block.ids, "utf-8")
-        for name in ("descriptors", "frames", "offsets", "areas"):
-            file[name] = getattr(block, name)
-    with atomic(path) as temporary:
-        reserve(temporary, image.getbuffer().nbytes)
-        temporary.write_bytes(image.getbuffer())
+    ids = np.strings.encode(block.ids, "utf-8")
+    columns = {name: getattr(block, name) for name in ("descriptors", "frames", "offsets", "areas")}
+    write_contiguous(path, {"ids": ids} | columns)
 
 
 class Store:
@@ -122,7 +114,7 @@ class Store:
         self.ids = np.concatenate([block.ids for block in self._blocks])
 
     def start(self, number: int) -> int:
-        """Return the row of the first image of a shard in `ids`."""
+        """Return the row of the first image of a shard in `ids`; of one past the last, the number of images."""
         return int(self._starts[number])
 
     def block(self, number: int) -> Block:
@@ -151,16 +143,10 @@ class Store:
         return shown
 
 
-def _mapped(path: Path, data: h5py.Dataset) -> np.ndarray:
-    """Return a contiguous dataset as it lies in its file, read when it is looked at."""
-    shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()
-    return np.memmap(path, dtype, "r", offset, shape) if offset is not None and shape[0] else np.zeros(shape, dtype)
-
-
 def _open(path: Path, *, bits: bool) -> Block:
     told = {"allowed": "a whole file of keypoints of this kit", "remedy": f"delete {path} and run the extraction again"}
     with open_hdf5(path, untrusted=False, **told) as file, parsing(path, **told):
         ids, offsets, areas = (dataset(file, name)[()] for name in ("ids", "offsets", "areas"))
-        descriptors, frames = (_mapped(path, dataset(file, name)) for name in ("descriptors", "frames"))
+        descriptors, frames = (mapped(path, dataset(file, name)) for name in ("descriptors", "frames"))
         names = np.strings.decode(ids, "utf-8").astype(str, copy=False)
         return Block(names, descriptors, frames, offsets, areas, bits)

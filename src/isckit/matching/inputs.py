@@ -12,7 +12,7 @@ import numpy as np
 from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.runs import made_from
-from isckit.runs.artifacts import file_digest, read_receipt
+from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
 from isckit.runs.run import Run
 from isckit.types import BadInput, MissingInput, Role
 from isckit.vectors.described import substituted_from
@@ -59,6 +59,12 @@ class MatchingInputs:
                 remedy="pass --data DIR",
             )
         return self.images[name]
+
+
+def references_of(run: Run) -> int:
+    """Return how many references the run described: what is bounded by their number is fitted for it; 0 before that."""
+    folder = run.folder("references", run.recipe.members[0].name)
+    return int(read_receipt(folder)["facts"].get("images", 0)) if receipt_path(folder).is_file() else 0
 
 
 def open_table(run: Run, image_set: str) -> Table:

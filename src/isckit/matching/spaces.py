@@ -10,8 +10,9 @@ from typing import Any
 
 from isckit import config
 from isckit.matching.cut import threshold
+from isckit.matching.inputs import references_of
 from isckit.runs import made_from
-from isckit.runs.artifacts import read_receipt, receipt_path, rows_digest, write_json
+from isckit.runs.artifacts import rows_digest, write_json
 from isckit.runs.embeddings import mapped, read_embeddings, write_embeddings
 from isckit.runs.records import Threshold, read_json
 from isckit.runs.run import Run
@@ -115,10 +116,8 @@ def fit_thresholds(run: Run, branch: Viewed) -> None:
 
 def _share(run: Run, branch: Viewed) -> float:
     """Return the share of a branch's cut for the references that were described, which it is then fixed for."""
-    folder = run.folder("references", run.recipe.members[0].name)
-    facts = read_receipt(folder)["facts"] if receipt_path(folder).is_file() else {}
     views = [_most_views(run.recipe, branch.view_sets(role)) for role in (Role.QUERY, Role.REFERENCE)]
-    pairs = math.prod(views) * facts.get("images", 0)
+    pairs = math.prod(views) * references_of(run)
     return min(branch.cut.amount, branch.cut.most / pairs) if pairs else branch.cut.amount
 
 

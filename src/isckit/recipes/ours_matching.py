@@ -7,12 +7,12 @@ that of `ours`.
 
 from __future__ import annotations
 
-from isckit.config import Cut, External, Local, Matching, Recipe, Views, Weighted, replace
+from isckit.config import Cut, External, Local, Matching, Recipe, Views, Vote, Weighted, replace
 from isckit.recipes import baseline, ours
 
 VIEWS = Views(cut=Cut(by="share", amount=0.003))
 """A fixed share, so that no pair is left out for the sake of others: thirty candidates a query of 3,000 references."""
-LOCAL = Local(candidates=("views",))
+LOCAL = Local(vote=Vote(index="codes", lists=0, probes=8), candidates=("views",))
 # A pair without a row of views counts a little below the score that the share ends at.
 MATCHING = Matching(
     branches=(VIEWS, LOCAL),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import functools
+import io
 import multiprocessing
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from isckit.runs.artifacts import atomic, reserve
 from isckit.types import BadInput, MissingInput
 
 FAULTS = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError)
@@ -125,6 +127,27 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
             remedy="write the file with the kit, or with h5py's create_dataset",
         )
     return file[name]
+
+
+def write_contiguous(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays atomically, each in one piece and uncompressed, so that `mapped` can read them.
+
+    Raises:
+        StorageFull: the disk filled up; whatever stood there is untouched.
+    """
+    image = io.BytesIO()  # on a full disk HDF5 crashes the process
+    with h5py.File(image, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    with atomic(path) as temporary:
+        reserve(temporary, image.getbuffer().nbytes)
+        temporary.write_bytes(image.getbuffer())
+
+
+def mapped(path: Path, data: h5py.Dataset) -> np.ndarray:
+    """Return a contiguous dataset as it lies in its file, read when it is looked at."""
+    shape, dtype, offset = data.shape, data.dtype, data.id.get_offset()
+    return np.memmap(path, dtype, "r", offset, shape) if offset is not None and shape[0] else np.zeros(shape, dtype)
 
 
 @functools.lru_cache(maxsize=64)

@@ -85,9 +85,14 @@ def keypoints(*, settings: object, images: str, extract: object, weights: str) -
     return found | ({"weights": weights} if weights else {})
 
 
-def quantiser(*, vote: object, train: object) -> MadeFrom:
-    """Return the `made_from` of the cells of an index of local features."""
-    return {"vote": words(vote), "train": words(train)}
+def quantiser(*, vote: object, train: object, references: int) -> MadeFrom:
+    """Return the `made_from` of the cells of an index of local features, fitted for so many references (0: for any)."""
+    return {"vote": words(vote), "train": words(train)} | ({"references": references} if references else {})
+
+
+def index(words_digest: str, receipt: object) -> MadeFrom:
+    """Return the `made_from` of an inverted file of references; `receipt`: of their keypoints."""
+    return {"words": words_digest, "keypoints": words(receipt)}
 
 
 def votes(*, vote: object, keypoints: object, quantiser: str | None, sides: Mapping[str, object]) -> MadeFrom:

@@ -142,6 +142,10 @@ class Workspace:
         """Return folder of the candidates of an image set of queries by a branch of local features, a file a shard."""
         return self.root / "cache" / _named(name) / image_set / f"{branch}.votes"
 
+    def index(self, name: str, image_set: str, branch: str) -> Path:
+        """Return folder of the inverted file of an image set of references by a branch of local features."""
+        return self.root / "cache" / _named(name) / image_set / f"{branch}.index"
+
     def quantiser(self, name: str, branch: str) -> Path:
         """Return the cells of the index of a branch of local features, fitted on train."""
         return self.checkpoint(name) / f"{branch}.quantiser.npz"

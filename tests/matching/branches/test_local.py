@@ -165,8 +165,9 @@ def test_no_candidates_are_no_matches(run, data):
             verify=Verify(model="none", score="count", least=1),
         ),
         config.replace(BRANCH, vote=config.replace(BRANCH.vote, index="ivf_pq", radius=9_000.0)),
+        config.replace(BRANCH, vote=config.replace(BRANCH.vote, index="codes", bits=20)),
     ],
-    ids=["orb", "imgfp", "ivf_pq"],
+    ids=["orb", "imgfp", "ivf_pq", "codes"],
 )
 def test_other_settings_find_copies_too(branch, data, tmp_path):
     found = matched(started(tmp_path, branch, data=data), data, branch)

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from isckit import config
@@ -18,14 +20,22 @@ from isckit.data.images import placeholder
 from isckit.features.kinds import feature_of
 from isckit.features.points import LocalFeature, none, vectors
 from isckit.features.store import Store
-from isckit.matching.inputs import MatchingInputs, open_table, substitute_made_from, substitute_of, table_receipt
-from isckit.matching.local import index
-from isckit.matching.local.verify import score
-from isckit.matching.local.vote import candidates
+from isckit.matching.inputs import (
+    MatchingInputs,
+    open_table,
+    references_of,
+    substitute_made_from,
+    substitute_of,
+    table_receipt,
+)
+from isckit.matching.local import index, inverted, words
+from isckit.matching.local.verify import Shown
+from isckit.matching.local.vote import by_codes, candidates, votes_needed
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
+from isckit.runs.executor import LocalExecutor
 from isckit.runs.run import Run
-from isckit.runs.steps import Output, make
+from isckit.runs.steps import Advance, Output, Writer, make, make_shards
 from isckit.types import Matches, Role
 from isckit.views.overlays import Box, pasted, substituted
 
@@ -39,6 +49,8 @@ OVERLAY, SUBSTITUTED = "-overlay", "-substituted"
 """Ends of the names of keypoints of queries that were not looked at as they are."""
 _POINTS_AN_IMAGE = 100
 """Fewer than train images have: so many are described that there are points enough for fitting."""
+_POINTS_A_REFERENCE = 600
+"""What references have, by which the number of lists is chosen."""
 
 
 def describe(run: Run, images: ImageSet, branch: config.Local, *, process: Process, workers: int) -> None:
@@ -53,7 +65,7 @@ def describe(run: Run, images: ImageSet, branch: config.Local, *, process: Proce
     if images.role.may_be_fitted_on:
         if not _fitted(branch):
             return
-        wanted = -(-index.sample_size(branch.vote) // _POINTS_AN_IMAGE) if branch.vote else 0
+        wanted = -(-_sample_size(run, branch.vote) // _POINTS_AN_IMAGE) if branch.vote else 0
         images = images.subset(np.unique(np.linspace(0, len(images) - 1, min(wanted, len(images))).astype(np.int64)))
     for flipped in _extractions(branch, images.role):
         extract_keypoints(
@@ -80,14 +92,21 @@ def fit(run: Run, branch: config.Local) -> None:
     assert branch.vote is not None
     path, folder = run.workspace.quantiser(run.name, branch.name), _folder(run, "train", branch, Role.TRAIN)
     vote, seed, feature = branch.vote, run.recipe.seed, feature_of(branch.keypoints)
-    inputs = made_from.quantiser(vote=config.to_dict(vote), train=run.finished(folder)["made_from"])
+    lists, references = _lists(run, vote), references_of(run) if vote.index == "codes" else 0
+    settings = config.to_dict(config.replace(vote, lists=lists))
+    inputs = made_from.quantiser(vote=settings, train=run.finished(folder)["made_from"], references=references)
 
     def work() -> dict[str, Any]:
         train = Store(folder)
         descriptors = np.concatenate([train.block(number).descriptors for number in range(len(train.paths))])
-        drawn = np.random.default_rng(seed).permutation(len(descriptors))[: index.sample_size(vote)]
+        drawn = np.random.default_rng(seed).permutation(len(descriptors))[: _sample_size(run, vote)]
         points = vectors(descriptors[drawn], bits=feature.bits)
-        index.save(path, index.fit(points, vote, seed=seed, bits=feature.bits))
+        if vote.index == "codes":
+            vocabulary = words.fit(points, lists, seed=seed, bits=feature.bits)
+            least = votes_needed(train, vocabulary, vote, references=references)
+            words.save(path, config.replace(vocabulary, least=least))
+        else:
+            index.save(path, index.fit(points, vote, seed=seed, bits=feature.bits))
         return {"fitted_on": Role.TRAIN.value, "images": len(train.ids), "points": len(drawn)}
 
     make(Output(path, inputs), work)
@@ -131,14 +150,13 @@ def verified(
     """
 
     def look(rows: slice) -> np.ndarray:
-        shown = [side.points(int(query[rows.start])) for side in sides]
-        others = (references.points(int(row)) for row in reference[rows])
-        return np.array([max(score(points, other, settings) for points in shown) for other in others])
+        shown = Shown([side.points(int(query[rows.start])) for side in sides])
+        return np.array([shown.score(references.points(int(row)), settings) for row in reference[rows]])
 
     starts = np.unique(query, return_index=True)[1]
     ends = np.append(starts[1:], len(query))[: len(starts)]
     parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(max(1, workers)) as pool:
         scores = list(tqdm(pool.map(look, parts), total=len(parts), desc="verify", unit="query"))
     return np.concatenate([np.zeros(0), *scores])
 
@@ -147,10 +165,8 @@ def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], refe
     """Return pairs that vote, as numbers: query row times references plus reference row."""
     run, settings = scene.run, branch.vote
     assert settings is not None
-    quantiser, cells = index.EVERYTHING, None
-    if _fitted(branch):
-        path = run.fitted(run.workspace.quantiser(run.name, branch.name))
-        quantiser, cells = index.load(path), file_digest(path)
+    path = run.workspace.quantiser(run.name, branch.name)
+    cells = file_digest(run.fitted(path)) if _fitted(branch) else None
     roles = {scene.queries: Role.QUERY, scene.references: Role.REFERENCE}
     receipts = {name: run.finished(_folder(run, name, branch, role))["made_from"] for name, role in roles.items()}
     keypoints = config.to_dict(branch.keypoints)
@@ -159,13 +175,57 @@ def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], refe
     if not is_fresh(folder, inputs):
         folder.mkdir(parents=True, exist_ok=True)
         write_receipt(folder, made_from=inputs, facts={"role": Role.QUERY.value})
+    if settings.index == "codes":
+        assert cells is not None
+        vocabulary = words.load(path)
+        lists = _index(scene, branch, references, vocabulary, made_from.index(cells, receipts[scene.references]))
+        look = partial(by_codes, index=lists, vocabulary=vocabulary, settings=settings, workers=scene.workers)
+    else:
+        quantiser = index.load(path) if cells else index.EVERYTHING
+        look = partial(candidates, references=references, quantiser=quantiser, settings=settings, workers=scene.workers)
     pairs = []
     for side in sides if settings.mirrored else sides[:1]:
         beside = folder / ("mirrored" if side is not sides[0] else "plain")
-        votes = candidates(side, references, quantiser, settings, folder=beside, workers=scene.workers)
+        votes = look(side, folder=beside)
         pairs.append(votes.query * len(references.ids) + votes.reference)
         log.info("%s: %d pairs of %s voted", branch.name, len(votes.query), beside.name)
     return np.concatenate(pairs)
+
+
+def _index(
+    scene: MatchingInputs,
+    branch: config.Local,
+    references: Store,
+    vocabulary: words.Vocabulary,
+    inputs: made_from.MadeFrom,
+) -> list[inverted.Part]:
+    """Return the parts of the inverted file of the references, made where they are not there yet."""
+    folder = scene.run.described.index(scene.run.name, scene.references, branch.name)
+    shards = inverted.parts_of(references)
+    output = Output(folder, inputs, ".h5")
+
+    def work(rows: range, advance: Advance) -> tuple[list[Writer], dict[str, int]]:
+        own = next(part for part in shards if references.start(part[0]) == rows.start)
+        lists = inverted.lists_of(references, own, vocabulary, advance)
+        return [lambda path: inverted.save_part(path, lists)], {"images": len(rows), "points": len(lists.codes)}
+
+    def facts(reports: list[dict[str, int]]) -> dict[str, Any]:
+        return {key: sum(report[key] for report in reports) for key in ("images", "points")}
+
+    parts = [range(references.start(first), references.start(last)) for first, last in shards]
+    executor = scene.process.executor if scene.process else LocalExecutor()
+    make_shards([output], parts, work, title=f"index {scene.references}", facts=facts, executor=executor)
+    return [inverted.read_part(output.shard(number)) for number in range(len(parts))]
+
+
+def _lists(run: Run, vote: config.Vote) -> int:
+    """Return the number of lists: as set, or for the points of the references that were described, then fixed."""
+    return vote.lists or words.words_for(references_of(run) * _POINTS_A_REFERENCE)
+
+
+def _sample_size(run: Run, vote: config.Vote) -> int:
+    """Return the points of train that are enough for fitting."""
+    return words.PER_WORD * _lists(run, vote) if vote.index == "codes" else index.sample_size(vote)
 
 
 def _pairs(rows: Matches, query_ids: np.ndarray, reference_ids: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 
 from isckit.config import Verify
 from isckit.features.points import Points
-from isckit.matching.local.index import squared_distances
+from isckit.matching.local.compiled import compiled
 
 _DRAWS = 1_000
 """Models that MAGSAC tries at most; its draws are those of a fixed seed."""
@@ -31,7 +32,80 @@ def score(query: Points, reference: Points, settings: Verify) -> float:
     that could have matched: those of the smaller side in the part of the picture that both show. Texture and near
     duplicates have many points that do not fit; pictures of the same thing fit, but not to the pixel.
     """
-    left, right, distances = match(query, reference, ratio=settings.ratio)
+    return Shown([query]).score(reference, settings)
+
+
+class Shown:
+    """A query as it is shown, and mirrored where that counts too: many references are compared with it."""
+
+    def __init__(self, sides: Sequence[Points]) -> None:
+        """Args: `sides` are the points of each."""
+        self.sides = sides
+        self.bounds = np.concatenate([[0], np.cumsum([len(side) for side in sides])])
+        vectors = np.concatenate([side.vectors() for side in sides])
+        # |r - q|^2 = |r|^2 - 2 (r.q - |q|^2 / 2): the bracket is a product with one more coordinate, exact in float32.
+        self.columns = np.column_stack([vectors, np.einsum("ij,ij->i", vectors, vectors) / -2]).T.copy()
+        self._room = np.empty((0, 0), np.float32)
+
+    def score(self, reference: Points, settings: Verify) -> float:
+        """Return the score of a reference, see `score`: the best over the sides."""
+        matches = self.matches(reference, ratio=settings.ratio, least=max(settings.least, 1))
+        return max(_score(side, reference, *found, settings) for side, found in zip(self.sides, matches, strict=True))
+
+    def matches(self, reference: Points, *, ratio: float, least: int = 1) -> list[Matched]:
+        """Return the matches of each side, see `match`; none where there are fewer than `least`."""
+        descriptors = reference.vectors()
+        rows = np.ones((len(descriptors), len(self.columns)), np.float32)
+        rows[:, :-1] = descriptors
+        if len(rows) > len(self._room):
+            self._room = np.empty((len(rows), self.columns.shape[1]), np.float32)
+        products = np.matmul(rows, self.columns, out=self._room[: len(rows)])
+        lengths = np.einsum("ij,ij->i", descriptors, descriptors)
+        found = []
+        for side, start, stop in zip(self.sides, self.bounds[:-1], self.bounds[1:], strict=True):
+            own = products[:, start:stop]
+            first = lengths - 2 * own.max(axis=1, initial=-np.inf)
+            right = _alone(own, lengths, ratio * first)
+            if len(side) < 2 or len(right) < least:
+                found.append(_NO_MATCH)
+                continue
+            found.append(_one_to_one(side, reference, own[right].argmax(axis=1), right, first[right]))
+        return found
+
+
+Matched = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows of query and of reference points (int64), and their squared distances (float32)."""
+_NO_MATCH: Matched = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+@compiled
+def _alone(products, lengths, limits):  # type: ignore[no-untyped-def]
+    """Return the rows in which a single product is that of a squared distance up to the row's limit."""
+    rows, count = np.empty(len(products), np.int64), 0
+    for row in range(len(products)):
+        near = 0
+        for column in range(products.shape[1]):
+            if lengths[row] - np.float32(2) * products[row, column] <= limits[row]:
+                near += 1
+                if near == 2:  # which most rows find at once
+                    break
+        if near < 2:
+            rows[count] = row
+            count += 1
+    return rows[:count]
+
+
+def _one_to_one(query: Points, reference: Points, left: np.ndarray, right: np.ndarray, first: np.ndarray) -> Matched:
+    """Return the matches by distance, of those at one place, to the pixel, in either image the nearest."""
+    order = np.argsort(first, kind="stable")
+    for frames, at in ((reference.frames, right), (query.frames, left)):
+        order = order[_distinct(frames[at[order], :2])]
+    return left[order], right[order], first[order]
+
+
+def _score(
+    query: Points, reference: Points, left: np.ndarray, right: np.ndarray, distances: np.ndarray, settings: Verify
+) -> float:
     if len(left) < max(settings.least, 1):
         return 0.0
     if settings.model == "none":
@@ -60,18 +134,7 @@ def match(query: Points, reference: Points, *, ratio: float) -> tuple[np.ndarray
     A reference point matches its nearest query point if `ratio` times its distance is below that to the second. Of
     matches at one place, to the pixel, in either image the nearest counts.
     """
-    if len(reference) < 1 or len(query) < 2:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    every = squared_distances(reference.vectors(), query.vectors())
-    rows = np.arange(len(every))
-    nearest = every.argmin(axis=1)
-    first = every[rows, nearest]
-    every[rows, nearest] = np.inf
-    right = np.flatnonzero(ratio * first < every.min(axis=1))
-    right = right[np.argsort(first[right], kind="stable")]
-    for frames, at in ((reference.frames, rows), (query.frames, nearest)):
-        right = right[_distinct(frames[at[right], :2])]
-    return nearest[right], right, first[right]
+    return Shown([query]).matches(reference, ratio=ratio)[0]
 
 
 def project(places: np.ndarray, model: np.ndarray) -> np.ndarray:

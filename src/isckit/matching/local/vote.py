@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,8 @@ from tqdm import tqdm
 from isckit.config import Vote
 from isckit.features.store import Block, Store
 from isckit.matching.local.index import PointHits, Quantiser, nearest, within
+from isckit.matching.local.inverted import OCTAVE, TURNS, Part, levels, lists_of, matching_entries
+from isckit.matching.local.words import Vocabulary
 from isckit.runs.arrays import read_arrays, write_arrays
 
 _TURNS = 24
@@ -38,17 +42,34 @@ def count_votes(hits: PointHits, query: Block, reference: Block, *, consistent: 
     consistency, Jegou et al. 2008).
     """
     pair = query.owners[hits.query].astype(np.int64) * len(reference.ids) + reference.owners[hits.reference]
-    enough = np.bincount(pair, minlength=len(query.ids) * len(reference.ids))[pair] >= least
+
+    def differences(kept: PointHits) -> tuple[np.ndarray, np.ndarray]:
+        left, right = query.frames[kept.query], reference.frames[kept.reference]
+        return (left[:, 3] - right[:, 3]) % 360, np.log2(left[:, 2] / right[:, 2])
+
+    pairs, count = _counted(pair, hits, least=least, differences=differences if consistent else None)
+    return Votes(*np.divmod(pairs, len(reference.ids)), count)
+
+
+Differences = Callable[[PointHits], tuple[np.ndarray, np.ndarray]]
+"""Pairs of points to their difference in turn, degrees in [0, 360), and in scale, octaves."""
+
+
+def _counted(
+    pair: np.ndarray, hits: PointHits, *, least: int, differences: Differences | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of images with at least `least` votes, and how many; `pair` is the number of each hit's."""
+    enough = np.bincount(pair)[pair] >= least
     pair, hits = pair[enough], PointHits(*(column[enough] for column in hits))
     for side in ("query", "reference"):
         once = _first_of_each(pair, hits, side)
         pair, hits = pair[once], PointHits(*(column[once] for column in hits))
     pairs, at = np.unique(pair, return_inverse=True)
     count = np.bincount(at, minlength=len(pairs))
-    if consistent and len(pairs):
-        count = _fullest(at, len(pairs), query.frames[hits.query], reference.frames[hits.reference])
+    if differences is not None and len(pairs):
+        count = _fullest(at, len(pairs), *differences(hits))
     kept = count >= least
-    return Votes(*np.divmod(pairs[kept], len(reference.ids)), count[kept])
+    return pairs[kept], count[kept]
 
 
 def _first_of_each(pair: np.ndarray, hits: PointHits, side: str) -> np.ndarray:
@@ -59,10 +80,10 @@ def _first_of_each(pair: np.ndarray, hits: PointHits, side: str) -> np.ndarray:
     return order[np.append(True, (pair[1:] != pair[:-1]) | (point[1:] != point[:-1]))[: len(order)]]
 
 
-def _fullest(at: np.ndarray, pairs: int, query: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _fullest(at: np.ndarray, pairs: int, turns: np.ndarray, octaves: np.ndarray) -> np.ndarray:
     """Return the votes in the fullest window of two by two cells of turn and scale, of each pair."""
-    turn = ((query[:, 3] - reference[:, 3]) % 360 * (_TURNS / 360)).astype(np.int64) % _TURNS
-    size = np.floor(2 * np.log2(query[:, 2] / reference[:, 2])).astype(np.int64) + _SIZES // 2
+    turn = (turns * (_TURNS / 360)).astype(np.int64) % _TURNS
+    size = np.floor(2 * octaves).astype(np.int64) + _SIZES // 2
     size = size.clip(0, _SIZES - 1)
     best = np.zeros(pairs, np.int64)
     # Sparse: a vote opens the four windows that it lies in, and only those are counted.
@@ -103,6 +124,7 @@ def winners(
 
 _POINTS = 131_072
 """Query points looked up at once: with a shard of references they bound the memory."""
+_SHAPES = dict.fromkeys(Votes._fields, "iu1")
 _HITS = 2**23
 """Pairs of points held at once, of more than one query image: about half a GiB while they are counted."""
 
@@ -110,20 +132,14 @@ _HITS = 2**23
 def candidates(
     queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, folder: Path, workers: int
 ) -> Votes:
-    """Return pairs of rows of both stores that are worth verifying, by query and reference, each once, with its most
-    votes.
+    """Return pairs of rows of both stores that are worth verifying, each once.
 
     Args:
         folder: where the pairs of finished shards lie; shards that are there are not looked at again.
         workers: threads, beside those of the matrix library.
     """
     by = _by_radius if settings.by == "radius" else _by_nearest
-    found = by(queries, references, quantiser, settings, folder=folder, workers=workers)
-    pair = found.query * len(references.ids) + found.reference
-    order = np.lexsort((-found.votes, pair))
-    pair = pair[order]
-    first = order[np.append(True, pair[1:] != pair[:-1])[: len(pair)]]
-    return Votes(*(column[first] for column in found))
+    return by(queries, references, quantiser, settings, folder=folder, workers=workers)
 
 
 def _by_radius(
@@ -135,8 +151,7 @@ def _by_radius(
         if not path.is_file():
             votes = _shard_votes(queries, references.block(number), quantiser, settings, workers)
             write_arrays(path, votes._asdict())
-        shapes = dict.fromkeys(Votes._fields, "iu1")
-        with read_arrays(path, shapes, what="a file of votes", remedy="repeat the matching") as found:
+        with read_arrays(path, _SHAPES, what="a file of votes", remedy="repeat the matching") as found:
             parts.append(Votes(found["query"], found["reference"] + references.start(number), found["votes"]))
     return _joined(parts)
 
@@ -185,6 +200,81 @@ def _by_nearest(
         )
         parts.append(Votes(votes.query + start, votes.reference, votes.votes))
     return _joined(parts)
+
+
+def by_codes(
+    queries: Store, index: Sequence[Part], vocabulary: Vocabulary, settings: Vote, *, folder: Path, workers: int
+) -> Votes:
+    """Return pairs of rows of queries and references that are worth verifying, by an inverted file.
+
+    Args:
+        index: parts of the references.
+        folder: where the pairs of finished blocks of queries lie.
+        workers: threads.
+    """
+    parts: list[Votes] = []
+    with tqdm(total=len(queries.ids), desc="vote", unit="query") as bar:
+        for number, (start, block) in enumerate(queries.parts(_POINTS)):
+            path = folder / f"votes-{number:05d}.npz"
+            if not path.is_file():
+                write_arrays(path, _block_votes(block, index, vocabulary, settings, workers)._asdict())
+            with read_arrays(path, _SHAPES, what="a file of votes", remedy="repeat the matching") as found:
+                parts.append(Votes(found["query"] + start, found["reference"], found["votes"]))
+            bar.update(len(block.ids))
+    return _joined(parts)
+
+
+PSEUDO_QUERIES, PSEUDO_REFERENCES = 128, 8_192
+"""Train images that stand for queries, and at least so many for references, when the votes a pair needs are fitted."""
+
+
+def votes_needed(train: Store, vocabulary: Vocabulary, settings: Vote, *, references: int) -> int:
+    """Return the votes with which a query has at most `settings.most` candidates among so many references, expected.
+
+    Train images vote for each other. The best of each is left out, as it may be a copy.
+    """
+    shards, images = 1, train.start(1)
+    while images < PSEUDO_REFERENCES and shards < len(train.paths):
+        shards += 1
+        images = train.start(shards)
+    block = train.block(0).part(0, min(PSEUDO_QUERIES, len(train.block(0).ids)))
+    index = [lists_of(train, (0, shards), vocabulary, lambda done: None)]
+    found = _block_votes(block, index, replace(vocabulary, least=settings.least_votes), settings, workers=1)
+    own = found.query == found.reference
+    order = np.lexsort((-found.votes[~own], found.query[~own]))
+    queries, votes = found.query[~own][order], found.votes[~own][order]
+    unrelated = np.sort(votes[np.append(False, queries[1:] == queries[:-1])[: len(queries)]])[::-1]
+    sides = 2 if settings.mirrored else 1
+    allowed = int(settings.most * len(block.ids) * max(1, images - 1) / (sides * max(1, references)))
+    if len(unrelated) <= allowed:
+        return settings.least_votes
+    return int(max(settings.least_votes, unrelated[allowed] + 1))
+
+
+def _block_votes(block: Block, index: Sequence[Part], vocabulary: Vocabulary, settings: Vote, workers: int) -> Votes:
+    points, (turns, sizes) = block.vectors(), levels(block.frames)
+    words = vocabulary.nearest(points, probes=settings.probes)
+    codes = vocabulary.codes(points, words)
+
+    def look(image: int) -> Votes:
+        rows = slice(*block.offsets[image : image + 2])
+        return _joined([votes(part, rows, image) for part in index])
+
+    def votes(part: Part, rows: slice, image: int) -> Votes:
+        own_turns, own_sizes = turns[rows].astype(np.int64), sizes[rows].astype(np.int64)
+
+        def differences(hits: PointHits) -> tuple[np.ndarray, np.ndarray]:
+            turn = (own_turns[hits.query] - part.turns[hits.reference]) % TURNS
+            return turn * (360 / TURNS), (own_sizes[hits.query] - part.sizes[hits.reference]) / OCTAVE
+
+        hits = matching_entries(words[rows], codes[rows], part, radius=settings.bits)
+        pair = part.images[hits.reference]
+        consistent = differences if settings.consistent else None
+        images, count = _counted(pair, hits, least=vocabulary.least, differences=consistent)
+        return Votes(np.full(len(images), image), images.astype(np.int64) + part.first, count)
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return _joined(list(pool.map(look, range(len(block.ids)))))
 
 
 def indexed(block: Block, quantiser: Quantiser) -> tuple[np.ndarray, np.ndarray]:

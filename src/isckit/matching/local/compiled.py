@@ -1,0 +1,16 @@
+"""Loops in machine code, where a library has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function in machine code that lets other threads run, kept on disk where there is a place for it."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither the kit's folder nor the user's can be written: each process compiles
+        return numba.njit(nogil=True)(function)
