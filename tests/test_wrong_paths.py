@@ -164,6 +164,8 @@ CASES = [
     ("breakdown {one} --data {data} --out {new}.md", 1, no_images, ""),
     ("breakdown {one} --data {data} --out {new}.md", "--data", no_images, ""),
     ("breakdown {one} --data {data} --out {new}.md", "--out", no_place, ".md"),
+    ("plan --references 10", "--recipe", no_file, ".yaml"),
+    ("plan --references 10", "--json", no_place, ".json"),
     ("baselines --data {data} --recipe pdq --root {new}", "--data", no_images, ""),
     ("baselines --data {data} --recipe pdq --root {new}", "--recipe", no_file, ".yaml"),
     ("baselines --data {data} --recipe pdq --root {new}", "--root", no_room, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from isckit.cli.options import (
     DataFolder,
     Name,
     Phase,
+    RecipeName,
     Root,
     Settings,
     Workers,
@@ -21,7 +23,7 @@ from isckit.cli.options import (
     guarded,
     written,
 )
-from isckit.runs.artifacts import require_writable
+from isckit.runs.artifacts import require_writable, write_json
 from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import BadInput, MissingInput, Role
 
@@ -230,6 +232,38 @@ def baselines(
     typer.echo(text)
     if out is not None:
         write_text(out, text + "\n")
+
+
+@guarded
+def plan(
+    recipe: RecipeName = "ours_default",
+    references: Annotated[int, typer.Option(help="Reference images.", min=1)] = 1_000_000,
+    queries: Annotated[int, typer.Option(help="Query images.", min=1)] = 50_000,
+    train: Annotated[int, typer.Option(help="Train images.", min=1)] = 1_000_000,
+    cores: Annotated[int, typer.Option(help="Cores of a machine.", min=1)] = os.cpu_count() or 1,
+    gpus: Annotated[int, typer.Option(help="GPUs of a machine.", min=0)] = 0,
+    machines: Annotated[int, typer.Option(help="Machines, all alike.", min=1)] = 1,
+    memory: Annotated[float | None, typer.Option(help="GB of a machine; else this one's.", min=0.1)] = None,
+    measured: Annotated[bool, typer.Option("--measure", help="Measure this machine's rates, in a minute.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File for the stages.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Tell what a recipe costs at a size: rows, disk, memory, operations and time of every stage."""
+    from isckit import config
+    from isckit.recipes.catalogue import recipe as find_recipe
+    from isckit.runs.meter import machine
+    from isckit.studies.plan import Size, record, table
+    from isckit.studies.plan import plan as planned
+    from isckit.studies.rates import Rates, measure
+
+    require_writable(json)
+    found = config.override(find_recipe(recipe), settings or [])
+    held = round(memory * 1e9) if memory is not None else machine()["memory_bytes"]
+    size = Size(train, references, queries, cores, gpus, held, machines)
+    stages = planned(found, size, measure() if measured else Rates())
+    typer.echo(table(stages, size))
+    if json is not None:
+        typer.echo(written(write_json(json, record(stages))))
 
 
 @guarded

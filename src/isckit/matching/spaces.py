@@ -116,12 +116,12 @@ def fit_thresholds(run: Run, branch: Viewed) -> None:
 
 def _share(run: Run, branch: Viewed) -> float:
     """Return the share of a branch's cut for the references that were described, which it is then fixed for."""
-    views = [_most_views(run.recipe, branch.view_sets(role)) for role in (Role.QUERY, Role.REFERENCE)]
+    views = [most_views(run.recipe, branch.view_sets(role)) for role in (Role.QUERY, Role.REFERENCE)]
     pairs = math.prod(views) * references_of(run)
     return min(branch.cut.amount, branch.cut.most / pairs) if pairs else branch.cut.amount
 
 
-def _most_views(recipe: config.Recipe, view_sets: Sequence[str]) -> int:
+def most_views(recipe: config.Recipe, view_sets: Sequence[str]) -> int:
     """Return how many views of some sets an image has at most."""
     dynamic = {"proposals": recipe.proposals.most, "overlays": recipe.overlays.most}
     names = view_names(view_sets)

@@ -116,7 +116,8 @@ def d2lv() -> Recipe:
         members=tuple(
             _network(training_set, key, size) for training_set in SETS for key in BACKBONES for size in SCALES
         ),
-        extract=Extract(batch_images=64),
+        # 99 views of a network, of 33 of them: batches of 64 need 40 GB, shards of 2,048 another 650.
+        extract=Extract(batch_images=16, shard_images=128),
         ensemble=Ensemble(members=names, dim=256, fit_images=20_000),
         detector=Detector(architecture="fasterrcnn_resnet50_fpn_v2", image_size=640),
         overlays=Overlays(confidence=0.1, most=20),
