@@ -7,7 +7,7 @@ blocks, and faiss's flat index. Points are real ones where FOLDER has keypoints 
 those of drawn pictures. A distractor is a real image whose descriptors have noise of 6 levels and are rotated in the
 space of descriptors by a permutation and a cyclic shift of each of the 16 histograms, another for each copy, so that
 copies are as far from each other as from anything. Queries are images whose descriptors have the noise alone: recall is
-the share whose image is among the candidates. `--evaluate` runs the official evaluation, 50,000 x 1,000,000 x 256, whole.
+the share whose image is among the candidates. `--evaluate` runs the official evaluation, 50,000 x 1,000,000, whole.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def votes(references: int, folder: Path | None) -> dict[str, float]:
         train = np.concatenate(
             [store.block(k).descriptors[:: 1 + total // (lists * 32)] for k in range(len(store.paths))]
         )
-        vote = config.Vote(index="codes", lists=lists, probes=8, least_votes=4)
+        vote = config.Vote(index="codes", lists=lists, probes=8, bits=13, least_votes=3)
         vocabulary = words.fit(train[: lists * 32].astype(np.float32), lists, seed=1)
         least = votes_needed(store, vocabulary, vote, references=references)
         vocabulary = config.replace(vocabulary, least=least)

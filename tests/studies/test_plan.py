@@ -10,7 +10,8 @@ from isckit import config
 from isckit.cli.main import main
 from isckit.models.network import EmbeddingNetwork
 from isckit.recipes.catalogue import recipe
-from isckit.studies.plan import Size, _flops, plan, record, too_large
+from isckit.studies.operations import operations
+from isckit.studies.plan import Size, plan, record, too_large
 from isckit.studies.rates import Rates, measure
 
 SMALL = Size(train=300, references=200, queries=50, cores=2, memory_bytes=4 << 30)
@@ -27,9 +28,9 @@ def test_operations_of_a_network_are_twice_its_multiplications():
     small = config.Network(image_size=64, canvas=64, dim=32)
     wide = config.replace(small, dim=64)
     network = EmbeddingNetwork(small)
-    assert _flops(wide) - _flops(small) == 2 * 32 * network.pooled_dim
-    assert _flops(config.replace(small, flip=True)) == 2 * _flops(small)
-    assert _flops(config.replace(small, canvas=96, scales=(64, 96))) == _flops(small) + _flops(
+    assert operations(wide) - operations(small) == 2 * 32 * network.pooled_dim
+    assert operations(config.replace(small, flip=True)) == 2 * operations(small)
+    assert operations(config.replace(small, canvas=96, scales=(64, 96))) == operations(small) + operations(
         config.replace(small, canvas=96, image_size=96)
     )
     assert torch.get_default_device() == torch.device("cpu")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from isckit import config
 from isckit.matching.local.words import words_for
 from isckit.matching.spaces import most_views
+from isckit.studies.operations import operations, pair_operations, width_of
 from isckit.studies.rates import Rates
 from isckit.types import MAX_ROWS, Role
 
@@ -145,8 +146,9 @@ class _Planner:
     def __post_init__(self) -> None:
         self.cores = self.size.cores * self.size.machines
         self.gpus = self.size.gpus * self.size.machines
-        self.widths = {member.name: _width(member) for member in self.recipe.members}
-        self.passes = {m.name: _flops(m) for m in self.recipe.members if isinstance(m, config.Network)}
+        self.widths = {member.name: width_of(member) for member in self.recipe.members}
+        networks = [member for member in self.recipe.members if isinstance(member, config.Network)]
+        self.passes = {network.name: operations(network) for network in networks}
 
     def stage(
         self,
@@ -200,7 +202,7 @@ class _Planner:
                 yield self.stage(
                     f"train {pair.name} {part.name}, pairs",
                     images,
-                    network=_BACKWARD * _pair_flops(pair) * images,
+                    network=_BACKWARD * pair_operations(pair) * images,
                     cores=2 * images / self.rates.edits,
                 )
 
@@ -293,7 +295,7 @@ class _Planner:
                 listed[branch.name] = MAX_ROWS
             elif isinstance(branch, config.Pairs):
                 pairs = sum(listed[name] for name in branch.takes)
-                network = pairs * sum(map(_pair_flops, branch.networks)) * (1 + len(branch.views))
+                network = pairs * sum(map(pair_operations, branch.networks)) * (1 + len(branch.views))
                 yield self.stage(f"{branch.name}: networks, pairs", pairs, network=network, memory=pairs * _PAIR)
                 listed[branch.name] = pairs
             elif isinstance(branch, config.Views | config.Agreement):
@@ -397,35 +399,3 @@ class _Planner:
             branches = [b for b in self.recipe.matching.branches if not b.reads or names[0] in b.reads]
             names = tuple(dict.fromkeys(name for branch in branches for name in branch.view_sets(role)))
         return most_views(self.recipe, names)
-
-
-def _width(member: config.Member) -> int:
-    match member:
-        case config.Network() | config.Fisher():
-            return member.dim
-        case config.Hash():
-            return 256 if member.method == "pdq" else 64
-    return 960
-
-
-def _flops(member: config.Network) -> float:
-    """Return the operations of describing one view, all scales and mirrored ones; on shapes alone."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from isckit.models.network import EmbeddingNetwork
-
-    blank = replace(member, backbone=replace(member.backbone, pretrained="none"))
-    with torch.device("meta"), torch.no_grad():
-        network = EmbeddingNetwork(blank).eval()
-        total = 0.0
-        for side in member.scales or (member.image_size,):
-            with FlopCounterMode(display=False) as counter:
-                network.outputs(torch.empty(1, 3, side, side, dtype=torch.uint8))
-            total += counter.get_total_flops()
-    return total * (2 if member.flip else 1)
-
-
-def _pair_flops(pair: config.PairNetwork) -> float:
-    member = config.Network(backbone=pair.backbone, image_size=pair.image_size, canvas=pair.canvas, pooling="token")
-    return _flops(member) * (2 if pair.tokens else 1)
