@@ -8,11 +8,13 @@ import torch
 
 from isckit import config
 from isckit.cli.main import main
+from isckit.engine.operations import operations
 from isckit.models.network import EmbeddingNetwork
 from isckit.recipes.catalogue import recipe
-from isckit.studies.operations import operations
-from isckit.studies.plan import Size, plan, record, too_large
+from isckit.studies import rates
+from isckit.studies.plan import Size, record, too_large
 from isckit.studies.rates import Rates, measure
+from isckit.studies.stages import plan
 
 SMALL = Size(train=300, references=200, queries=50, cores=2, memory_bytes=4 << 30)
 RATES = Rates()
@@ -55,7 +57,7 @@ def test_rows_disk_and_products_of_a_search_are_those_of_its_views():
     assert named(stages, "descriptor: normalise").flops == 2 * 50 * 300 * 100
 
 
-@pytest.mark.parametrize("name", ["ours_default", "lyakaap", "d2lv", "imgfp", "separate", "d2lv.fixed"])
+@pytest.mark.parametrize("name", ["ours_default", "d2lv", "imgfp"])
 def test_at_the_contests_size_every_stage_but_training_fits_and_lists_are_bounded(name):
     """D2LV described a shard of 2,048 queries in 692 GB, and the default listed 2.5e9 rows."""
     size = Size(memory_bytes=64 << 30)
@@ -88,25 +90,17 @@ def test_more_machines_take_less_time_but_not_less_work():
 
 def test_what_does_not_fit_is_named_with_the_setting_and_stages_are_written(tmp_path, capsys):
     path = tmp_path / "plan.json"
-    words = ["--recipe", "d2lv", "--set", "extract.shard_images=2048", "--memory", "64", "--json", str(path)]
-    assert main(["plan", *words]) == 0
+    settings = ["extract.shard_images=200000"]
+    assert main(["plan", "--set", *settings, "--memory", "4", "--cores", "2", "--json", str(path)]) == 0
     out = capsys.readouterr().out
     assert "does not fit: describe queries" in out and "extract.shard_images" in out
     stages = json.loads(path.read_text())
     keys = {"stage", "rows", "disk_bytes", "peak_memory_bytes", "flops", "seconds"}
-    assert len(stages) > 50 and all(set(stage) == keys for stage in stages)
-    assert stages == record(plan(config.override(recipe("d2lv"), words[3:4]), Size(cores=stages_cores()), RATES))
-
-
-def stages_cores():
-    import os
-
-    return os.cpu_count() or 1
+    assert len(stages) > 10 and all(set(stage) == keys for stage in stages)
+    assert stages == record(plan(config.override(recipe("ours_default"), settings), Size(), RATES))
 
 
 def test_rates_of_this_machine_are_of_the_order_of_the_given_ones(monkeypatch):
-    from isckit.studies import rates
-
     monkeypatch.setattr(rates, "_SECONDS", 0.05)
     found = measure()
     for name in ("products", "network", "decoding", "points", "entries", "verified", "disk"):

@@ -72,7 +72,7 @@ _verb(judging.diff, "audit diff submissions/phase1/first submissions/phase1/new"
 _verb(judging.replay, "audit replay submissions/phase1/first --data DISC21", group=audit)
 
 _verb(tools.breakdown, "breakdown submissions/phase1/own --data data/own --out by.md", panel=COMPARE)
-_verb(tools.plan, "plan --recipe lyakaap --gpus 1 --cores 16", panel=DATA)
+_verb(tools.plan, "plan --recipe lyakaap --gpus 1 --cores 16", panel=COMPARE)
 _verb(tools.baselines, "baselines --data DISC21 --recipe pdq --recipe gist", panel=COMPARE)
 _verb(tools.ablate, "ablate first --data DISC21 --out ablation.md", panel=COMPARE)
 _verb(material.augment_show, "augment show lyakaap.strong --image photo.jpg --out sheet.png", group=augment)

@@ -58,16 +58,28 @@ def atomic(path: Path) -> Iterator[Path]:
             left.unlink(missing_ok=True)
     temporary = path.with_name(f"{begin}{os.getpid()}.{uuid.uuid4().hex[:12]}.part")  # unique among machines
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        with telling_full(path):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def telling_full(path: Path) -> Iterator[None]:
+    """Turn what a full disk does to whoever writes `path` in the block into one error.
+
+    Raises:
+        StorageFull: the disk filled up.
+    """
+    try:
+        yield
     except Exception as error:
         if _is_full(error, path.parent):
             raise _full(path) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _runs(pid: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isckit.runs.artifacts import atomic
+from isckit.runs.artifacts import atomic, telling_full
 from isckit.runs.hdf5 import dataset, open_hdf5, parsing
 from isckit.types import Embeddings, MissingInput, Role
 
@@ -59,10 +59,10 @@ def mapped(parts: Iterable[Embeddings], folder: Path) -> Embeddings:
     The system keeps as much of them in memory as it has room for. The file is gone with the array, or the process.
 
     Raises:
-        OSError: the disk filled up.
+        StorageFull: the disk filled up.
     """
     keys: list[Embeddings] = []
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with telling_full(folder / "vectors"), tempfile.TemporaryFile(dir=folder) as file:
         for part in parts:
             file.write(np.ascontiguousarray(part.vectors).data)
             keys.append(part.with_vectors(np.empty((len(part.ids), 0), np.float32)))

@@ -47,35 +47,32 @@ class Rates:
 def measure() -> Rates:
     """Return the rates of this machine, one core of it; those of GPUs, of edits and of proposals stay as given."""
     import cv2
-    import torch
     from threadpoolctl import threadpool_limits
 
     from isckit import config
     from isckit.data.images import decode
+    from isckit.engine.operations import network_operations
     from isckit.features.sift import RootSift
     from isckit.matching.local.inverted import Part, matching_entries
     from isckit.matching.local.verify import Shown
-    from isckit.models.network import EmbeddingNetwork
     from isckit.synthetic.procedural import picture
 
     rng = np.random.default_rng(0)
-    torch.set_num_threads(1)  # the command ends after this
     cv2.setNumThreads(1)
-    with threadpool_limits(1), tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+    with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
         left, right = rng.random((512, 256), np.float32), rng.random((4_096, 256), np.float32)
         photo = picture(0, size=(768, 1_024))
         encoded = cv2.imencode(".jpg", photo[..., ::-1])[1].tobytes()
         sift = RootSift(config.Keypoints())
         (points,), (other,) = sift.detect([photo]), sift.detect([picture(1, size=(768, 1_024))])
-        shown, network = Shown([points, points]), EmbeddingNetwork(config.Network()).eval()
-        pixels = torch.zeros(8, 3, 160, 160, dtype=torch.uint8)
+        shown = Shown([points, points])
         codes = rng.integers(0, 2**63, 1 << 22, dtype=np.uint64)
         part = Part(0, np.array([0, len(codes)]), codes, codes, codes, codes)
         asked = np.zeros((8, 1), np.int32), codes[:8, None]
         block, path = bytes(1 << 27), Path(folder) / "block"
         return Rates(
             products=2 * 512 * 4_096 * 256 * _rate(lambda: left @ right.T),
-            network=8 * _operations(network) * _rate(lambda: network.outputs(pixels)),
+            network=network_operations(_rate),
             decoding=_rate(lambda: decode(encoded, name="")),
             points=_rate(lambda: sift.detect([photo])),
             entries=8 * len(codes) * _rate(lambda: matching_entries(*asked, part, radius=8)),
@@ -96,12 +93,3 @@ def _rate(work: Callable[[], object]) -> float:
         work()
         best = max(best, 1 / (time.perf_counter() - began))
     return best
-
-
-def _operations(network: object) -> float:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        network.outputs(torch.zeros(1, 3, 160, 160, dtype=torch.uint8))  # type: ignore[attr-defined]
-    return float(counter.get_total_flops())

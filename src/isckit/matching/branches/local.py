@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from isckit import config
 from isckit.data.image_sets import ImageSet
@@ -29,7 +26,7 @@ from isckit.matching.inputs import (
     table_receipt,
 )
 from isckit.matching.local import index, inverted, words
-from isckit.matching.local.verify import Shown
+from isckit.matching.local.verify import verified
 from isckit.matching.local.vote import by_codes, candidates, votes_needed
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
@@ -131,34 +128,6 @@ def matches(scene: MatchingInputs, branch: config.Local, found: Mapping[str, Mat
     scores = verified(seen, references, query, reference, branch.verify, workers=scene.workers)
     kept = (scores > 0) | (branch.verify.least == 0)
     return Matches(sides[0].ids[query[kept]], references.ids[reference[kept]], scores[kept])
-
-
-def verified(
-    sides: list[Store],
-    references: Store,
-    query: np.ndarray,
-    reference: np.ndarray,
-    settings: config.Verify,
-    *,
-    workers: int,
-) -> np.ndarray:
-    """Return the score of each pair of rows, the best over the sides of its query: (n,) float64.
-
-    Args:
-        query, reference: (n,) rows, ordered by query.
-        workers: threads.
-    """
-
-    def look(rows: slice) -> np.ndarray:
-        shown = Shown([side.points(int(query[rows.start])) for side in sides])
-        return np.array([shown.score(references.points(int(row)), settings) for row in reference[rows]])
-
-    starts = np.unique(query, return_index=True)[1]
-    ends = np.append(starts[1:], len(query))[: len(starts)]
-    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
-    with threadpool_limits(1), ThreadPoolExecutor(max(1, workers)) as pool:
-        scores = list(tqdm(pool.map(look, parts), total=len(parts), desc="verify", unit="query"))
-    return np.concatenate([np.zeros(0), *scores])
 
 
 def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from isckit.config import Verify
 from isckit.features.points import Points
+from isckit.features.store import Store
 from isckit.matching.local.compiled import compiled
 
 _DRAWS = 1_000
@@ -188,3 +192,31 @@ def _visible(query: Points, reference: Points, model: np.ndarray) -> int:
 def _inside(places: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return which places lie in the rectangle that the others span, to half a pixel."""
     return ((places >= others.min(axis=0) - 0.5) & (places <= others.max(axis=0) + 0.5)).all(axis=1)
+
+
+def verified(
+    sides: list[Store],
+    references: Store,
+    query: np.ndarray,
+    reference: np.ndarray,
+    settings: Verify,
+    *,
+    workers: int,
+) -> np.ndarray:
+    """Return the score of each pair of rows, the best over the sides of its query: (n,) float64.
+
+    Args:
+        query, reference: (n,) rows, ordered by query.
+        workers: threads.
+    """
+
+    def look(rows: slice) -> np.ndarray:
+        shown = Shown([side.points(int(query[rows.start])) for side in sides])
+        return np.array([shown.score(references.points(int(row)), settings) for row in reference[rows]])
+
+    starts = np.unique(query, return_index=True)[1]
+    ends = np.append(starts[1:], len(query))[: len(starts)]
+    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
+    with threadpool_limits(1), ThreadPoolExecutor(max(1, workers)) as pool:
+        scores = list(tqdm(pool.map(look, parts), total=len(parts), desc="verify", unit="query"))
+    return np.concatenate([np.zeros(0), *scores])

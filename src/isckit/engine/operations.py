@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 from isckit import config
@@ -49,3 +50,18 @@ def pair_operations(pair: config.PairNetwork) -> float:
     """Return the operations of one pair of images."""
     member = config.Network(backbone=pair.backbone, image_size=pair.image_size, canvas=pair.canvas, pooling="token")
     return operations(member) * (2 if pair.tokens else 1)
+
+
+def network_operations(rate: Callable[[Callable[[], object]], float]) -> float:
+    """Return the operations a second of one core in the default network; `rate` says how often work is done a second."""
+    import torch
+
+    from isckit.models.network import EmbeddingNetwork
+
+    network, threads = EmbeddingNetwork(config.Network()).eval(), torch.get_num_threads()
+    pixels = torch.zeros(8, 3, network.settings.image_size, network.settings.image_size, dtype=torch.uint8)
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        times = rate(lambda: network.outputs(pixels))
+    torch.set_num_threads(threads)
+    return len(pixels) * operations(network.settings) * times
