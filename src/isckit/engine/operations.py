@@ -53,7 +53,7 @@ def pair_operations(pair: config.PairNetwork) -> float:
 
 
 def network_operations(rate: Callable[[Callable[[], object]], float]) -> float:
-    """Return the operations a second of one core in the default network; `rate` says how often work is done a second."""
+    """Return the operations a second of a core in the default network; `rate` says how often work is done a second."""
     import torch
 
     from isckit.models.network import EmbeddingNetwork
