@@ -27,7 +27,7 @@ from isckit.features.kinds import feature_of
 from isckit.features.points import vectors
 from isckit.features.store import Block, Store, write_block
 from isckit.matching.local import index
-from isckit.matching.local.verify import score
+from isckit.matching.local.verify import Shown
 from isckit.matching.local.vote import Votes, candidates
 from isckit.synthetic.procedural import picture
 
@@ -108,7 +108,7 @@ def measure(branch: Local, queries: Pictures, references: Pictures, truth: Mappi
         pairs = sorted({pair for found in votes for pair in _pairs(found)})
         scores, verifying = timed(
             lambda: [
-                max(score(side.points(query), kept.points(reference), branch.verify) for side in sides)
+                Shown([side.points(query) for side in sides]).score(kept.points(reference), branch.verify)
                 for query, reference in pairs
             ]
         )

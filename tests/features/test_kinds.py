@@ -7,7 +7,7 @@ from isckit.config import Keypoints
 from isckit.features.kinds import feature_of
 from isckit.features.points import reduced
 from isckit.features.sift import RootSift, mirrored_descriptors, rootsift
-from isckit.matching.local.verify import match
+from isckit.matching.local.verify import Shown
 from isckit.synthetic.procedural import bundled_pictures, picture
 
 
@@ -22,6 +22,10 @@ SETTINGS = Keypoints(points=0)
 @pytest.fixture(scope="module")
 def photograph():
     return bundled_pictures()[0]
+
+
+def match(query, reference, *, ratio):
+    return Shown([query]).matches(reference, ratio=ratio)[0]
 
 
 def test_squared_lengths_are_within_one_percent_of_65025(photograph):

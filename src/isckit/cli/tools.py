@@ -254,7 +254,7 @@ def plan(
     from isckit.runs.meter import machine
     from isckit.studies.plan import Size, record, table
     from isckit.studies.rates import Rates, measure
-    from isckit.studies.stages import plan as planned
+    from isckit.studies.training_stages import plan as planned
 
     require_writable(json)
     found = config.override(find_recipe(recipe), settings or [])

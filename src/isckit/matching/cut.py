@@ -94,15 +94,7 @@ def cut_pairs(
 
 def above(left: Rows, right: Rows, *, threshold: float, groups: tuple[np.ndarray, np.ndarray] | None = None) -> Hits:
     """Return all pairs that score `threshold` or more, whatever else is there; `groups` as in `cut_pairs`."""
-    query_groups, reference_groups = groups or (None, None)
-    found = pairs_above(
-        left,
-        right,
-        threshold=threshold,
-        query_groups=query_groups,
-        reference_groups=reference_groups,
-        progress=True,
-    )
+    found = pairs_above(left, right, threshold=threshold, groups=groups, progress=True)
     found = found.kept(np.lexsort((found.reference, found.query, -found.score)))
     return Hits(found.query, found.reference, found.score, 0, threshold)
 

@@ -15,8 +15,10 @@ import numpy as np
 class Rates:
     """What a core, a GPU and a disk do a second.
 
-    The defaults of a core were measured on one with AVX2; those of a GPU are 40 % of the dense bf16 operations that
-    NVIDIA states for an H100 SXM (989e12) for networks, and of its tf32 ones (495e12) for products.
+    The defaults of a core were measured with `isckit plan --measure` on one with AVX2; that of entries with
+    `benchmarks/contest_scale.py`, 10,000 references, all that voting takes included; edits and proposals are assumed.
+    Those of a GPU are 40 % of the dense bf16 operations that NVIDIA states for an H100 SXM (989e12) for networks, and
+    of its tf32 ones (495e12) for products: none was at hand.
 
     Attributes:
         products: operations of matrix products, of a core.
@@ -31,21 +33,21 @@ class Rates:
         gpu_network, gpu_products: operations of a GPU.
     """
 
-    products: float = 6e10
-    network: float = 2.5e10
-    decoding: float = 90.0
-    points: float = 25.0
+    products: float = 7.5e10
+    network: float = 3.4e10
+    decoding: float = 220.0
+    points: float = 16.0
     edits: float = 40.0
     proposals: float = 0.7
-    entries: float = 6e8
+    entries: float = 2.5e8
     verified: float = 220.0
-    disk: float = 5e8
+    disk: float = 1e9
     gpu_network: float = 4e14
     gpu_products: float = 2e14
 
 
 def measure() -> Rates:
-    """Return the rates of this machine, one core of it; those of GPUs, of edits and of proposals stay as given."""
+    """Return the rates of a core of this machine; those of GPUs, of edits, proposals and entries stay as given."""
     import cv2
     from threadpoolctl import threadpool_limits
 
@@ -53,7 +55,6 @@ def measure() -> Rates:
     from isckit.data.images import decode
     from isckit.engine.operations import network_operations
     from isckit.features.sift import RootSift
-    from isckit.matching.local.inverted import Part, matching_entries
     from isckit.matching.local.verify import Shown
     from isckit.synthetic.procedural import picture
 
@@ -66,16 +67,12 @@ def measure() -> Rates:
         sift = RootSift(config.Keypoints())
         (points,), (other,) = sift.detect([photo]), sift.detect([picture(1, size=(768, 1_024))])
         shown = Shown([points, points])
-        codes = rng.integers(0, 2**63, 1 << 22, dtype=np.uint64)
-        part = Part(0, np.array([0, len(codes)]), codes, codes, codes, codes)
-        asked = np.zeros((8, 1), np.int32), codes[:8, None]
         block, path = bytes(1 << 27), Path(folder) / "block"
         return Rates(
             products=2 * 512 * 4_096 * 256 * _rate(lambda: left @ right.T),
             network=network_operations(_rate),
             decoding=_rate(lambda: decode(encoded, name="")),
             points=_rate(lambda: sift.detect([photo])),
-            entries=8 * len(codes) * _rate(lambda: matching_entries(*asked, part, radius=8)),
             verified=_rate(lambda: shown.score(other, config.Verify())),
             disk=len(block) * _rate(lambda: path.write_bytes(block)),
         )

@@ -1,4 +1,4 @@
-"""What a recipe costs at a size, before anything runs: rows, disk, memory, operations and time of every stage.
+"""What describing, fitting and matching cost at a size: rows, disk, memory, operations and time of every stage.
 
 Rows and bytes follow from the recipe. Operations of networks are counted on shapes alone (torch's counter), those of
 products are two a term. Time is operations and images over rates, of which `measure` measures those of this machine.
@@ -13,32 +13,37 @@ from typing import Any
 
 from isckit import config
 from isckit.engine.operations import operations, pair_operations, width_of
-from isckit.matching.local.words import words_for
+from isckit.matching.local.inverted import PART
+from isckit.matching.local.words import POINTS, words_for
 from isckit.matching.spaces import most_views
 from isckit.studies.plan import Size, Stage
 from isckit.studies.rates import Rates
 from isckit.types import MAX_ROWS, Role
 
-POINTS = 600
-"""Local features of an image, where a recipe keeps as many as there are."""
 _POINT_BYTES, _ENTRY_BYTES = 128 + 16, 14
 _KEY = 26
 """Bytes of an id and a view beside a vector."""
 _PAIR = 32
 _BASE = 1 << 30
 """Bytes of a process with its libraries."""
-_BACKWARD = 3
-"""Forward and backward pass, in forward passes."""
-
-
-def plan(recipe: config.Recipe, size: Size, rates: Rates) -> list[Stage]:
-    """Return the stages of a recipe, in order."""
-    planner = _Planner(recipe, size, rates)
-    return [*planner.training(), *planner.describing(), *planner.fitting(), *planner.matching(), planner.evaluation()]
+DETECTOR, _LOCAL_CODES = 3e9, 2e11
+"""Operations an image of a detector, and of HOW's features at seven scales: assumed."""
+_CODE_BYTES = 20
+"""Of a word and its code."""
+_SHARED, _SHARED_RATE = 0.01, 1e7
+"""Share of pairs of images that have a word in common, and how many a core scores a second: assumed."""
+_UNEVEN = 1.24
+"""How much longer than the mean the list is that a point reads: on `disc_mini` with 1,024 words."""
+_VOTED = 4e-3
+"""Share of references that votes without a bound leave: on `disc_mini`, 11 of 3,000."""
+_COMPARED = 1e9
+"""Distances that a core holds against a radius in a second: assumed."""
 
 
 @dataclass
-class _Planner:
+class Planner:
+    """Makes the stages of describing, fitting and matching."""
+
     recipe: config.Recipe
     size: Size
     rates: Rates
@@ -74,38 +79,6 @@ class _Planner:
         seconds += disk / (self.rates.disk * self.size.machines)
         flops = int(network + products)
         return Stage(name, int(rows), int(disk), int(_BASE + memory), flops, seconds * share, setting)
-
-    def training(self) -> Iterator[Stage]:
-        """Yield the training of each network."""
-        for member in self.recipe.trained:
-            for stage in member.stages:
-                side = stage.image_size or member.image_size
-                views = len(stage.views) + 1 if stage.data.anchors == "train" else 2 + stage.data.negatives_per_anchor
-                images = (stage.stop_after or stage.epochs) * (stage.images_per_epoch or self.size.train)
-                once = self.passes[member.name] * (side / max(member.scales or (member.image_size,))) ** 2
-                held = (stage.micro_batch or stage.batch_images) * views / max(1, self.gpus or 1)
-                yield self.stage(
-                    f"train {member.name} {stage.name}, views",
-                    images * views,
-                    network=_BACKWARD * once * images * views,
-                    cores=images * views / self.rates.edits,
-                    memory=held * side * side * 3 * 4 * 24,
-                    setting=f"set members.{member.name}.stages.{stage.name}.micro_batch",
-                )
-        if self.recipe.detector:
-            detector = self.recipe.detector
-            images = detector.epochs * (detector.images_per_epoch or self.size.train)
-            seconds = images / self.rates.edits
-            yield self.stage(f"train {detector.name}, images", images, network=images * 3e9 * _BACKWARD, cores=seconds)
-        for pair in self.recipe.pair_networks:
-            for part in pair.stages:
-                images = part.groups * part.group
-                yield self.stage(
-                    f"train {pair.name} {part.name}, pairs",
-                    images,
-                    network=_BACKWARD * pair_operations(pair) * images,
-                    cores=2 * images / self.rates.edits,
-                )
 
     def describing(self) -> Iterator[Stage]:
         """Yield what is described of each image set: embeddings by all members in one pass, points, what is found."""
@@ -153,12 +126,14 @@ class _Planner:
                 name = f"keypoints {image_set} {branch.name}, images"
                 yield self.stage(name, images, disk=images * points * _POINT_BYTES, cores=seconds)
             if branch.kind == "asmk":
-                disk = images * branch.features * (branch.words and 20)
-                yield self.stage(f"codes {image_set} {branch.name}, images", images, disk=disk, network=images * 2e11)
+                disk = images * branch.features * _CODE_BYTES
+                yield self.stage(
+                    f"codes {image_set} {branch.name}, images", images, disk=disk, network=images * _LOCAL_CODES
+                )
         if "proposals" in sets:
             yield self.stage(f"proposals {image_set}, images", images, cores=images / self.rates.proposals)
         if "overlays" in sets:
-            yield self.stage(f"overlays {image_set}, images", images, network=images * 3e9)
+            yield self.stage(f"overlays {image_set}, images", images, network=images * DETECTOR)
 
     def fitting(self) -> Iterator[Stage]:
         """Yield the ensemble's projection, and the normalisation of both sides of the Descriptor track."""
@@ -200,8 +175,8 @@ class _Planner:
 
     def shared_words(self, branch: Any) -> Iterator[Stage]:
         """Yield the pairs of images that share words: a hundredth of all."""
-        pairs = self.listed[branch.name] = self.size.queries * self.size.references * 0.01
-        yield self.stage(f"{branch.name}: shared words, pairs", pairs, cores=pairs / 1e7)
+        pairs = self.listed[branch.name] = self.size.queries * self.size.references * _SHARED
+        yield self.stage(f"{branch.name}: shared words, pairs", pairs, cores=pairs / _SHARED_RATE)
 
     def searches(self, branch: Any) -> Iterator[Stage]:
         """Yield a search of all views for each space of a branch."""
@@ -250,11 +225,11 @@ class _Planner:
                 f"{branch.name}: index, points",
                 there,
                 disk=there * _ENTRY_BYTES,
-                memory=min(there, 1 << 26) * 40,
+                memory=min(there, PART) * 40,
                 products=2.0 * there * 128 * 3 * math.sqrt(words),
                 setting="set extract.shard_images",
             )
-            looked = asked * sides * vote.probes * there / words * 1.5
+            looked = asked * sides * vote.probes * there / words * _UNEVEN
             most = self.size.queries * vote.most
             yield self.stage(
                 f"{branch.name}: votes, entries",
@@ -267,17 +242,17 @@ class _Planner:
             )
             taken += most
         elif vote is not None:
-            share = 1.0 if vote.index == "exact" else 1.5 * vote.probes / vote.lists
+            share = 1.0 if vote.index == "exact" else _UNEVEN * vote.probes / vote.lists
             pairs = asked * (2 if vote.mirrored else 1) * there * share
             yield self.stage(
                 f"{branch.name}: votes, pairs of points",
                 pairs,
                 products=2.0 * pairs * 128,
-                cores=pairs / 1e9,
+                cores=pairs / _COMPARED,
                 memory=4 << 30,
                 setting=f"set matching.branches.{branch.name}.vote.index=codes",
             )
-            taken += self.size.queries * (1 if vote.by == "nearest" else self.size.references * 4e-3)
+            taken += self.size.queries * (1 if vote.by == "nearest" else self.size.references * _VOTED)
         yield self.stage(
             f"{branch.name}: verify, pairs",
             taken,

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from isckit.types import BadInput
-from isckit.vectors.products import PAIR, TILE_COLUMNS, RowBlock, Rows, Scorer, reaching
+from isckit.vectors.products import PAIR, RowBlock, Rows, Scorer, reaching
 
 
 class Above(NamedTuple):
@@ -32,8 +32,7 @@ def pairs_above(
     references: RowBlock,
     *,
     threshold: float,
-    query_groups: np.ndarray | None = None,
-    reference_groups: np.ndarray | None = None,
+    groups: tuple[np.ndarray, np.ndarray] | None = None,
     query_block: int = 512,
     reference_block: int = 65_536,
     progress: bool = False,
@@ -46,42 +45,35 @@ def pairs_above(
 
     Args:
         queries, references: (n, d) and (m, d) float32.
-        query_groups, reference_groups: (n,) and (m,) whole numbers, both or none.
+        groups: (n,) and (m,) whole numbers.
 
     Raises:
         BadInput: not float32, dimensions differ, NaN or infinite values (with row numbers); more than MOST_ABOVE pairs.
     """
     scorer = Scorer(queries, references, "ip", reference_block, ("queries", "references"))
     total, found, count = -(-len(references) // reference_block), [_NONE_ABOVE], 0
-    buffer = np.empty(query_block * TILE_COLUMNS, np.float32)
     for first, rows, sizes in tqdm(scorer.blocks(), total=total, desc="search", unit="block", disable=not progress):
-        owners = None if reference_groups is None else reference_groups[first : first + len(rows)]
-        parts = [np.empty(0, PAIR)]
-        for start in range(0, len(queries), query_block):
-            block = scorer.columns[start : start + query_block]
-            some = np.arange(start, start + len(block))
-            for column in range(0, len(rows), TILE_COLUMNS):
-                part = rows[column : column + TILE_COLUMNS]
-                tile = buffer[: len(some) * len(part)].reshape(len(some), len(part))
-                np.matmul(block, part.T, out=tile)
-                floors = np.full(len(some), threshold)
-                pairs = reaching(scorer, tile, some, column, sizes[column : column + len(part)], floors)
-                if owners is not None and query_groups is not None and len(pairs):
-                    pairs = _maybe_best(pairs, query_groups[pairs["query"]], owners[pairs["reference"]])
-                parts.append(pairs)
+        own = None if groups is None else (groups[0], groups[1][first : first + len(rows)])
+        parts, held = [np.empty(0, PAIR)], 0
+        for some, columns, tile in scorer.tiles(rows, query_block):
+            pairs = reaching(scorer, tile, some, columns.start, sizes[columns], np.full(len(some), threshold))
+            if own is not None and len(pairs):
+                pairs = _maybe_best(pairs, own[0][pairs["query"]], own[1][pairs["reference"]])
+            parts.append(pairs)
+            held += len(pairs)
+            if count + held > MOST_ABOVE:
+                raise BadInput(
+                    seen=f"{count + held:,} pairs that score {threshold:g} or more, and {total} blocks to look at",
+                    allowed=f"{MOST_ABOVE:,} pairs",
+                    remedy="set a smaller cut.most, and fit again",
+                )
         pairs = np.concatenate(parts)
-        scores = scorer.exact_in(pairs["query"], rows, pairs["reference"])
-        kept = Above(pairs["query"], pairs["reference"], scores).kept(scores >= threshold)
-        if owners is not None and query_groups is not None:
-            kept = kept.kept(_best(kept, query_groups[kept.query], owners[kept.reference]))
+        kept = Above(pairs["query"], pairs["reference"], scorer.exact_in(pairs["query"], rows, pairs["reference"]))
+        kept = kept.kept(kept.score >= threshold)
+        if own is not None:
+            kept = kept.kept(_best(kept, own[0][kept.query], own[1][kept.reference]))
         found.append(kept._replace(reference=kept.reference + first))
         count += len(kept.score)
-        if count > MOST_ABOVE:
-            raise BadInput(
-                seen=f"{count:,} pairs that score {threshold:g} or more, after {first + len(rows):,} reference rows",
-                allowed=f"{MOST_ABOVE:,} pairs",
-                remedy="set a smaller cut.most, and fit again",
-            )
     return Above(*map(np.concatenate, zip(*found, strict=True)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from isckit.types import BadInput
-from isckit.vectors.products import PAIR, TILE_COLUMNS, Metric, RowBlock, Rows, Scorer, reaching
+from isckit.vectors.products import PAIR, Metric, RowBlock, Rows, Scorer, reaching
 
 _SLACK = 65_536
 
@@ -151,17 +151,10 @@ def best_pairs(
     shortlist = Shortlist(
         quota=quota, groups=groups, query_ranks=query_ranks, reference_ranks=reference_ranks, exact=scorer.exact
     )
-    buffer = np.empty(query_block * TILE_COLUMNS, np.float32)
     total = -(-references.shape[0] // reference_block)
     for first, rows, sizes in tqdm(scorer.blocks(), total=total, desc="search", unit="block", disable=not progress):
-        for start in range(0, len(queries), query_block):
-            block = scorer.columns[start : start + query_block]
-            some = np.arange(start, start + len(block))
-            for column in range(0, len(rows), TILE_COLUMNS):
-                part = rows[column : column + TILE_COLUMNS]
-                tile = buffer[: len(some) * len(part)].reshape(len(some), len(part))
-                np.matmul(block, part.T, out=tile)
-                _propose(scorer, shortlist, tile, some, first + column, sizes[column : column + TILE_COLUMNS])
+        for some, columns, tile in scorer.tiles(rows, query_block):
+            _propose(scorer, shortlist, tile, some, first + columns.start, sizes[columns])
     return shortlist.finish(), shortlist.ties_cut
 
 

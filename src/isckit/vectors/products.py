@@ -93,6 +93,17 @@ class Scorer:
             norms = lengths(rows, what=self.names[1], first_row=first)
             yield first, np.column_stack([rows, -norms * norms / 2]) if self.l2 else rows, _upper(norms)
 
+    def tiles(self, rows: np.ndarray, query_block: int) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
+        """Yield (query rows, columns, products) of a block's `rows`; the products are overwritten by the next."""
+        buffer = np.empty(query_block * TILE_COLUMNS, np.float32)
+        for start in range(0, len(self.queries), query_block):
+            block = self.columns[start : start + query_block]
+            some = np.arange(start, start + len(block))
+            for column in range(0, len(rows), TILE_COLUMNS):
+                columns = slice(column, min(column + TILE_COLUMNS, len(rows)))
+                tile = buffer[: len(some) * (columns.stop - column)].reshape(len(some), -1)
+                yield some, columns, np.matmul(block, rows[columns].T, out=tile)
+
     def error(self, query_lengths: np.ndarray, reference_lengths: np.ndarray) -> np.ndarray:
         """Return the upper bound of |fast - exact|, for lengths as `_upper` gives them."""
         terms = self.queries.shape[1] + 8

@@ -8,8 +8,16 @@ from isckit.config import Keypoints, Verify
 from isckit.features.kinds import feature_of
 from isckit.features.points import Points
 from isckit.features.sift import RootSift
-from isckit.matching.local.verify import counted, match, project, score
+from isckit.matching.local.verify import Shown, counted, project
 from isckit.synthetic.procedural import bundled_pictures
+
+
+def match(query, reference, *, ratio):
+    return Shown([query]).matches(reference, ratio=ratio)[0]
+
+
+def score(query, reference, settings):
+    return Shown([query]).score(reference, settings)
 
 
 def extract(image, settings):
@@ -58,6 +66,26 @@ def test_matches_are_the_published_ones():
     assert (3, 3) not in found
     assert len({(5, 5), (6, 6)} & found) == 1 and len({(8, 8), (9, 9)} & found) == 1
     assert np.array_equal(distances, np.sort(distances))
+
+
+@pytest.mark.parametrize(("ratio", "sizes"), [(1.8, (30, 17)), (1.05, (40, 1)), (0.9, (25, 0)), (1.2, (0, 0))])
+def test_two_sides_match_as_each_of_them_does_by_a_loop(ratio, sizes):
+    sides, reference = [random_points(seed, n) for seed, n in enumerate(sizes)], random_points(7, 20)
+    for side in sides:
+        side.descriptors[:10] = reference.descriptors[: len(side.descriptors[:10])]
+    for side, (left, right, distances) in zip(sides, Shown(sides).matches(reference, ratio=ratio), strict=True):
+        gaps = ((reference.descriptors[:, None].astype(int) - side.descriptors[None].astype(int)) ** 2).sum(axis=2)
+        wanted = []
+        for row, own in enumerate(gaps):
+            near = np.argsort(own, kind="stable")
+            if len(own) > 1 and np.float32(ratio * own[near[0]]) < own[near[1]]:
+                wanted.append((int(near[0]), row, int(own[near[0]])))
+        assert set(zip(left.tolist(), right.tolist(), distances.tolist(), strict=True)) <= set(wanted)
+        alone = match(side, reference, ratio=ratio)
+        assert all((one == other).all() for one, other in zip(alone, (left, right, distances), strict=True))
+        assert len(set(left.tolist())) == len({w[0] for w in wanted}) or ratio < 1.8
+    best = max(score(side, reference, COUNT) for side in sides)
+    assert Shown(sides).score(reference, COUNT) == best
 
 
 def test_the_ratio_is_of_squared_distances():

@@ -46,8 +46,6 @@ OVERLAY, SUBSTITUTED = "-overlay", "-substituted"
 """Ends of the names of keypoints of queries that were not looked at as they are."""
 _POINTS_AN_IMAGE = 100
 """Fewer than train images have: so many are described that there are points enough for fitting."""
-_POINTS_A_REFERENCE = 600
-"""What references have, by which the number of lists is chosen."""
 
 
 def describe(run: Run, images: ImageSet, branch: config.Local, *, process: Process, workers: int) -> None:
@@ -189,7 +187,7 @@ def _index(
 
 def _lists(run: Run, vote: config.Vote) -> int:
     """Return the number of lists: as set, or for the points of the references that were described, then fixed."""
-    return vote.lists or words.words_for(references_of(run) * _POINTS_A_REFERENCE)
+    return vote.lists or words.words_for(references_of(run) * words.POINTS)
 
 
 def _sample_size(run: Run, vote: config.Vote) -> int:

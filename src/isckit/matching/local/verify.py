@@ -28,17 +28,6 @@ _VISIBLE_PRIOR = 20.0
 """Points added to those that could have matched, so that few points are no proof."""
 
 
-def score(query: Points, reference: Points, settings: Verify) -> float:
-    """Return how sure it is that a query shows a reference, from their points alone; 0 where too little fits.
-
-    With score="count", the matches or inliers, and a part in (0, 1) that is larger the nearer their descriptors are.
-    With "relative", the sum of exp(-error / (tolerance / 2)) over inliers, divided by the root of the number of points
-    that could have matched: those of the smaller side in the part of the picture that both show. Texture and near
-    duplicates have many points that do not fit; pictures of the same thing fit, but not to the pixel.
-    """
-    return Shown([query]).score(reference, settings)
-
-
 class Shown:
     """A query as it is shown, and mirrored where that counts too: many references are compared with it."""
 
@@ -52,12 +41,23 @@ class Shown:
         self._room = np.empty((0, 0), np.float32)
 
     def score(self, reference: Points, settings: Verify) -> float:
-        """Return the score of a reference, see `score`: the best over the sides."""
+        """Return how sure it is that the query shows a reference, by their points alone; the best over the sides.
+
+        0 where too little fits. With score="count", the matches or inliers, and a part in (0, 1) that is larger the
+        nearer their descriptors are. With "relative", the sum of exp(-error / (tolerance / 2)) over inliers, divided by
+        the root of the number of points that could have matched: those of the smaller side in the part of the picture
+        that both show. Texture and near duplicates have many points that do not fit; pictures of the same thing fit,
+        but not to the pixel.
+        """
         matches = self.matches(reference, ratio=settings.ratio, least=max(settings.least, 1))
         return max(_score(side, reference, *found, settings) for side, found in zip(self.sides, matches, strict=True))
 
     def matches(self, reference: Points, *, ratio: float, least: int = 1) -> list[Matched]:
-        """Return the matches of each side, see `match`; none where there are fewer than `least`."""
+        """Return the matches of each side, nearest first (imgFp); none where there are fewer than `least`.
+
+        A reference point matches its nearest query point if `ratio` times its distance is below that to the second. Of
+        matches at one place, to the pixel, in either image the nearest counts.
+        """
         descriptors = reference.vectors()
         rows = np.ones((len(descriptors), len(self.columns)), np.float32)
         rows[:, :-1] = descriptors
@@ -130,15 +130,6 @@ def _score(
 def counted(matches: int, distances: np.ndarray) -> float:
     """Return number of matches and a tie-breaker in (0, 1), larger for smaller squared distances of 8-bit RootSIFT."""
     return matches + 1 / (2 + float(distances.mean()) / 8_000)
-
-
-def match(query: Points, reference: Points, *, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows of matched points of query and reference, and their squared distances, nearest first (imgFp).
-
-    A reference point matches its nearest query point if `ratio` times its distance is below that to the second. Of
-    matches at one place, to the pixel, in either image the nearest counts.
-    """
-    return Shown([query]).matches(reference, ratio=ratio)[0]
 
 
 def project(places: np.ndarray, model: np.ndarray) -> np.ndarray:

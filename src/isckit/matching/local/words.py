@@ -24,6 +24,8 @@ LIST = 8_192
 """Points that a list should have at most, on average: so many words there are."""
 FEWEST, MOST = 10, 18
 """Powers of two that a number of words may be."""
+POINTS = 600
+"""Points of a reference, by which the number of words is chosen."""
 PER_WORD = 32
 """Points of train that a word is fitted on."""
 _ROUNDS = 10
