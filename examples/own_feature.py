@@ -14,7 +14,7 @@ import numpy as np
 from isckit.config import Keypoints, Verify
 from isckit.features.kinds import FEATURES, feature_of
 from isckit.features.points import Points, frames_of, none, reduced, strongest
-from isckit.matching.local.verify import score
+from isckit.matching.local.verify import Shown
 from isckit.synthetic.procedural import picture
 
 
@@ -48,7 +48,7 @@ def main() -> tuple[float, float]:
     shown, other = picture(1, size=256), picture(2, size=256)
     copy = (cv2.resize(shown, (200, 200)) * 0.8).astype(np.uint8)
     whole, same, apart = feature_of(Keypoints(kind="brisk")).detect([shown, copy, other])
-    found = score(same, whole, Verify(ratio=1.2)), score(apart, whole, Verify(ratio=1.2))
+    found = Shown([same]).score(whole, Verify(ratio=1.2)), Shown([apart]).score(whole, Verify(ratio=1.2))
     print(f"{len(whole)} points; a copy scores {found[0]:.1f}, another picture {found[1]:.1f}")
     return found
 
