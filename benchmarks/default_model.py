@@ -22,6 +22,7 @@ import torch
 from isckit import config
 from isckit.data.image_sets import open_folder
 from isckit.data.images import decode
+from isckit.engine.describe import Describer
 from isckit.models.members import load
 from isckit.runs.checkpoints import read_weights
 from isckit.runs.records import read_json
@@ -70,7 +71,7 @@ def main() -> None:
                 if bf16 and not isinstance(settings, config.Network):
                     continue
 
-                def one(row: int, member=member) -> object:
+                def one(row: int, member: Describer = member) -> object:
                     return member.embed(torch.from_numpy(member.prepare(pictures[row], WHOLE))[None], WHOLE)
 
                 rows[settings.name] = milliseconds(one, len(pictures))

@@ -12,6 +12,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def files_of(sets: list[ImageSet]) -> bytes:
     return "".join(f"{path}\0" for path in sorted(packed | loose)).encode()
 
 
-def seconds(function, *args, **options) -> float:
+def seconds(function: Callable[..., object], *args: object, **options: object) -> float:
     start = time.perf_counter()
     function(*args, **options)
     return time.perf_counter() - start

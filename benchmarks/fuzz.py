@@ -23,6 +23,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
@@ -207,7 +208,7 @@ def attempt(reader: Reader, path: Path, send: Callable[[str], None]) -> None:
         signal.alarm(0)
 
 
-def work(kind: str, first: int, inputs: int, seed: int, folder: Path, pipe: object) -> None:
+def work(kind: str, first: int, inputs: int, seed: int, folder: Path, pipe: Connection) -> None:
     """Try inputs from `first` on, and tell the outcome of each, in a process of its own."""
     logging.disable(logging.CRITICAL)
     name, whole, reader = kinds(folder)[kind]

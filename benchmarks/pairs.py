@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from isckit import config
 from isckit.config import override
+from isckit.data.image_sets import ImageSet
 from isckit.data.layouts import open_disc
 from isckit.data.training import TrainingData
 from isckit.engine.distributed import Process
-from isckit.engine.look_alikes import look_alikes
+from isckit.engine.look_alikes import LookAlikes, look_alikes
 from isckit.engine.pair_steps import held_out
 from isckit.engine.pair_training import train_pairs
 from isckit.engine.train import train
@@ -35,7 +37,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="a.b=value of the recipe")
     given = parser.parse_args()
     images, process, recipe = open_disc(given.data).train, Process(torch.device("cpu")), override(mini(), given.set)
-    assert images is not None
+    assert images is not None and isinstance(recipe.members[0], config.Network)
     cut = np.arange(len(images)) < len(images) - given.held_out
     learnt, kept = images.subset(cut), images.subset(~cut)
     started = time.process_time()
@@ -46,7 +48,7 @@ def main() -> None:
     member.eval()
     print(f"descriptor trained: {time.process_time() - started:.0f} s of CPU")
 
-    def near(train_images, name):
+    def near(train_images: ImageSet, name: str) -> LookAlikes:
         return look_alikes(
             member, train_images, count=pairs.stages[0].group, folder=given.out / name, made_from={"name": name},
             settings=recipe.extract, process=process, workers=0,

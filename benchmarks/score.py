@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -24,6 +26,7 @@ from isckit.types import GroundTruth, Matches
 
 ROWS, QUERIES, POSITIVES, REFERENCES = 500_000, 50_000, 10_000, 1_000_000
 REQUIRED_RATIO = 20
+Result = TypeVar("Result")
 
 
 def instance(seed: int) -> tuple[Matches, GroundTruth]:
@@ -46,7 +49,8 @@ def score_per_row(matches: Matches, truth: GroundTruth) -> dict[str, float]:
     """The definitions, one row at a time: checks, uAP, Recall@P90, recall@1 and @10."""
     truths = set(zip(truth.query_ids.tolist(), truth.reference_ids.tolist(), strict=True))
     listed = set(truth.listed_queries.tolist())
-    seen, rows, by_query = set(), [], {}
+    seen, rows = set(), []
+    by_query: dict[str, list[tuple[str, float]]] = {}
     columns = (matches.query_ids.tolist(), matches.reference_ids.tolist(), matches.scores.tolist())
     for query, reference, score in zip(*columns, strict=True):
         if (query, reference) in seen or score != score:
@@ -77,7 +81,7 @@ def score_per_row(matches: Matches, truth: GroundTruth) -> dict[str, float]:
     }
 
 
-def timed(function, *args) -> tuple[float, object]:
+def timed(function: Callable[..., Result], *args: object) -> tuple[float, Result]:
     start = time.perf_counter()
     result = function(*args)
     return time.perf_counter() - start, result

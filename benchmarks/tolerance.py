@@ -42,11 +42,12 @@ def main() -> None:
 
         full = [answer(f"float32-{batch}", arguments.root, batch) for batch in (1, 16)]
         short = [answer(f"bf16-{batch}", half.root, batch) for batch in (1, 16)]
-    for words, first, second in (
-        ("float32, batches of 1 against 16", *full),
-        ("bf16, batches of 1 against 16", *short),
-        ("bf16 against float32", short[0], full[0]),
-    ):
+    answers = {
+        "float32, batches of 1 against 16": full,
+        "bf16, batches of 1 against 16": short,
+        "bf16 against float32": [short[0], full[0]],
+    }
+    for words, (first, second) in answers.items():
         pairs = ((first.queries, second.queries), (first.references, second.references))
         largest = max(compare_descriptors(a, b).largest for a, b in pairs)
         print(f"{words:34} at most {largest:.1e} of a vector's length")

@@ -23,6 +23,7 @@ from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Process, deterministic, has_bf16
 from isckit.engine.stage import StageTrainer
 from isckit.models.network import EmbeddingNetwork
+from isckit.runs.steps import Output
 
 
 def rate(task: Callable[[], object], process: Process, *, images: int, steps: int) -> float:
@@ -86,7 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         extract(
-            [Target(network, Path(folder) / "out", {"what": "benchmark"})], train,
+            [Target(network)], [Output(Path(folder) / "out", {"what": "benchmark"}, ".h5")], train,
             settings=config.Extract(batch_images=given.batch, bf16=half), process=process, workers=given.workers,
         )  # fmt: skip
         extracted = described / (time.perf_counter() - start)

@@ -25,6 +25,7 @@ from isckit.data.image_sets import ImageSet, open_folder
 from isckit.engine.describe import Target, extract
 from isckit.engine.distributed import Process
 from isckit.models.network import EmbeddingNetwork
+from isckit.runs.steps import Output
 from isckit.types import Role
 from isckit.views.geometry import VIEW_SETS, View
 from isckit.views.table import ImageFinding, Table, Wanted, table_of
@@ -112,8 +113,8 @@ def main() -> None:
                 watch.start()
                 start = time.perf_counter()
                 extract(
-                    [Target(network, out / "network", {"what": "benchmark"}, wanted)], images, table=table,
-                    settings=config.Extract(batch_images=given.batch), process=process, workers=given.workers,
+                    [Target(network, wanted)], [Output(out / "network", {"what": "benchmark"}, ".h5")], images,
+                    table=table, settings=config.Extract(batch_images=given.batch), process=process, workers=given.workers,
                 )  # fmt: skip
                 rate = count * len(images) / (time.perf_counter() - start)
                 watch.going = False
