@@ -49,7 +49,7 @@ def main() -> None:
     }
     for words, (first, second) in answers.items():
         pairs = ((first.queries, second.queries), (first.references, second.references))
-        largest = max(compare_descriptors(a, b).largest for a, b in pairs)
+        largest = max(compare_descriptors(a, b).largest for a, b in pairs if a and b)
         print(f"{words:34} at most {largest:.1e} of a vector's length")
 
 

@@ -114,7 +114,8 @@ def main() -> None:
                 start = time.perf_counter()
                 extract(
                     [Target(network, wanted)], [Output(out / "network", {"what": "benchmark"}, ".h5")], images,
-                    table=table, settings=config.Extract(batch_images=given.batch), process=process, workers=given.workers,
+                    table=table,
+                    settings=config.Extract(batch_images=given.batch), process=process, workers=given.workers,
                 )  # fmt: skip
                 rate = count * len(images) / (time.perf_counter() - start)
                 watch.going = False
