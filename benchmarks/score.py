@@ -7,12 +7,14 @@ python benchmarks/score.py --memory   peak memory of scoring 50,000 x 100,000 de
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from isckit.data.ground_truth import read_ground_truth
 from isckit.judge.score.score import score_descriptors, score_matches
-from isckit.submission import open_descriptors
+from isckit.submission import open_descriptors, write_matches
 from isckit.types import GroundTruth, Matches
 
 ROWS, QUERIES, POSITIVES, REFERENCES = 500_000, 50_000, 10_000, 1_000_000
@@ -104,6 +106,32 @@ def ratio() -> int:
     return 0 if plain / ours >= REQUIRED_RATIO and gap <= 1e-12 else 1
 
 
+def write_instance(folder: Path) -> tuple[Path, Path]:
+    """Write the rows and the truth of `instance` as CSV; their paths."""
+    matches, truth = instance(0)
+    rows, found = folder / "matches.csv", dict(zip(truth.query_ids.tolist(), truth.reference_ids.tolist(), strict=True))
+    write_matches(rows, matches)
+    text = "".join(f"{query},{found.get(query, '')}\n" for query in truth.listed_queries.tolist())
+    (folder / "truth.csv").write_text("query_id,reference_id\n" + text)
+    return rows, folder / "truth.csv"
+
+
+def commands(organisers: Path) -> None:
+    """Whole command against whole command, best of five each, in turns; ours with its interval of 200 resamples."""
+    with tempfile.TemporaryDirectory() as name:
+        rows, truth = write_instance(Path(name))
+        theirs = [sys.executable, organisers / "scripts" / "compute_metrics.py"]
+        theirs += ["--preds_filepath", rows, "--gt_filepath", truth]
+        ours = [Path(sys.executable).with_name("isckit"), "score", rows, "--ground-truth", truth]
+        best = [float("inf")] * 2
+        for _ in range(5):
+            for which, command in enumerate((ours, theirs)):
+                environment = os.environ | {"PYTHONPATH": str(organisers)} if which else None
+                run = partial(subprocess.run, command, check=True, capture_output=True, env=environment)
+                best[which] = min(best[which], timed(run)[0])
+    print(f"isckit score {best[0]:.2f} s, compute_metrics.py {best[1]:.2f} s: {best[1] / best[0]:.1f} times")
+
+
 def write_synthetic(folder: Path, *, queries: int, references: int, dim: int) -> None:
     """Random vectors, written in blocks; each fifth query is a noisy copy of the reference of its number."""
     rng = np.random.default_rng(0)
@@ -136,12 +164,16 @@ def score_folder(folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="peak memory instead of the ratio")
+    parser.add_argument("--organisers", type=Path, help="checkout of facebookresearch/isc2021: whole commands")
     parser.add_argument("--queries", type=int, default=50_000)
     parser.add_argument("--references", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
         score_folder(options.folder)
+        return 0
+    if options.organisers:
+        commands(options.organisers)
         return 0
     if not options.memory:
         return ratio()

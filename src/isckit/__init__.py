@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
-__version__ = _version("isckit")
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from isckit.api import Model as Model

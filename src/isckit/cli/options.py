@@ -14,8 +14,6 @@ from typing import Annotated, Any
 
 import typer
 
-from isckit.data.images import listed
-from isckit.runs.artifacts import broken_images
 from isckit.runs.workspace import PHASES
 from isckit.types import KitError
 
@@ -112,12 +110,16 @@ def _tell_own_fault(verb: Callable[..., Any], error: BaseException) -> None:
 
 def echo_left_out(place: object, broken: Mapping[str, str]) -> None:
     """Print which images do not decode and why; nothing where all do."""
+    from isckit.data.images import listed
+
     if broken:
         typer.echo(f"left out of {place}: {listed(broken)}")
 
 
 def echo_submitted(path: Path) -> None:
     """Print a submission's file, and the images that it leaves out."""
+    from isckit.runs.artifacts import broken_images
+
     for image_set, broken in broken_images(path).items():
         echo_left_out(image_set, broken)
     typer.echo(written(path))

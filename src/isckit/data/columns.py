@@ -56,14 +56,15 @@ def plain_columns(data: bytes, kinds: Sequence[type]) -> list[np.ndarray] | None
     except ValueError:  # a cell that is no number
         return None
     columns = [table[number].to_numpy() for number in range(len(kinds))]
-    if any(_longest(column) == _WIDTH for column in columns if column.dtype.kind == "S"):
-        return None
-    return [column.astype(f"U{_longest(column)}") if column.dtype.kind == "S" else column for column in columns]
+    columns = [_text(column) if column.dtype.kind == "S" else column for column in columns]
+    return None if any(column.dtype == f"U{_WIDTH}" for column in columns) else columns
 
 
-def _longest(column: np.ndarray) -> int:
-    """Return the length of the longest text, at least 1, as numpy counts."""
-    return int(np.strings.str_len(column).max(initial=1))
+def _text(column: np.ndarray) -> np.ndarray:
+    """Return ASCII bytes as text as wide as the longest, at least 1: numpy's own way takes eight times as long."""
+    codes = np.ascontiguousarray(column).view(np.uint8).reshape(len(column), -1)
+    longest = max(1, int(np.flatnonzero(codes.any(axis=0)).max(initial=0)) + 1)
+    return codes[:, :longest].astype(np.uint32).view(f"U{longest}")[:, 0]
 
 
 def text_of(path: Path, data: bytes, *, encoding: str = "utf-8-sig") -> str:

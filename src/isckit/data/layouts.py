@@ -150,6 +150,12 @@ def open_disc(root: Path) -> Disc:
     )
 
 
+def ids_of(disc: Disc | None, image_set: str) -> np.ndarray | None:
+    """Return the ids of an image set, where it is at hand."""
+    images = getattr(disc, image_set) if disc else None
+    return images.ids if images is not None else None
+
+
 def given_disc(data: Path | None) -> Disc | None:
     """Return DISC21, or the part of it, in a folder given with --data; None where none is given.
 

@@ -13,13 +13,11 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isckit.runs.records import Receipt, read_json
 from isckit.types import BadInput, KitError, MissingInput, StaleArtifact, StorageFull
 
 PACKAGES = (
@@ -199,6 +197,8 @@ def rows_digest(ids: np.ndarray, vectors: np.ndarray) -> str:
 
 def environment() -> dict[str, str]:
     """Return the versions of the interpreter and of the packages that can change a result."""
+    from importlib.metadata import version
+
     return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in PACKAGES}
 
 
@@ -223,6 +223,8 @@ def read_receipt(path: Path) -> dict[str, Any]:
         raise MissingInput(
             seen=f"{path} does not exist", allowed="a finished artifact", remedy="run the step that makes it"
         )
+    from isckit.runs.records import Receipt, read_json  # pydantic takes a tenth of a second, which a score can spare
+
     return read_json(receipt_path(path), Receipt)
 
 

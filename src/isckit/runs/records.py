@@ -21,7 +21,7 @@ RoleName = Literal["train", "reference", "query", "external"]
 class Record(BaseModel):
     """Values that stand there, and may have others beside them."""
 
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Cost(Record):

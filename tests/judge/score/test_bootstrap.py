@@ -37,18 +37,18 @@ def test_weights_mean_repetition_of_queries(seed):
     rows = label(*instance(seed))
     weights = np.random.default_rng(seed).integers(0, 4, size=(40, 3))
     expected = [repeated(rows, column) for column in weights.T]
-    assert weighted_average_precision(rows, weights) == pytest.approx(expected, abs=1e-12)
+    assert weighted_average_precision(rows, weights.T) == pytest.approx(expected, abs=1e-12)
 
 
 def test_weights_of_one_give_the_score_itself():
     matches, truth = instance(1)
-    value = weighted_average_precision(label(matches, truth), np.ones((40, 1), int))[0]
+    value = weighted_average_precision(label(matches, truth), np.ones((1, 40), int))[0]
     assert value == pytest.approx(score_matches(matches, truth).average_precision, abs=1e-12)
 
 
 def test_resample_without_true_pairs_is_left_out():
     rows = label(*instance(2))
-    weights = np.stack([np.arange(40) % 2, np.ones(40, int)], axis=1)
+    weights = np.stack([np.arange(40) % 2, np.ones(40, int)])
     assert np.isnan(weighted_average_precision(rows, weights)).tolist() == [True, False]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from isckit.data.layouts import Disc, given_disc
+from isckit.data.layouts import Disc, given_disc, ids_of
 from isckit.judge.rules.examine import RULES, guarded, table, unbroken
 from isckit.judge.rules.finding import Case, Finding, Probe, Rule, judged
-from isckit.judge.rules.form import file_faults, ids_of
+from isckit.judge.rules.form import file_faults
 from isckit.judge.rules.independence import independent_descriptors, independent_pairs
 from isckit.judge.rules.suspicion import Suspicion, row_keys, suspect_descriptors
 from isckit.judge.rules.suspicion_matches import REFERENCES, suspect_matches

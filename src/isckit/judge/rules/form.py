@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from isckit.data.ground_truth import PHASE_QUERIES, disc_numbers, id_codes, phases_of
-from isckit.data.layouts import Disc
+from isckit.data.layouts import Disc, ids_of
 from isckit.judge.rules.finding import Fault
 from isckit.judge.rules.suspicion import row_keys
 from isckit.runs.hdf5 import open_hdf5, reason_against
@@ -301,9 +301,3 @@ def file_faults(path: Path, *, phase: int | None, disc: Disc | None) -> list[Fau
     check = check_matches_form if path.suffix == ".csv" else check_descriptors_form
     queries = ids_of(disc, query_set(phase)) if phase else None
     return check(path, query_ids=queries, reference_ids=ids_of(disc, "references"), phase=phase)
-
-
-def ids_of(disc: Disc | None, image_set: str) -> np.ndarray | None:
-    """Return the ids of an image set, where it is at hand."""
-    images = getattr(disc, image_set) if disc else None
-    return images.ids if images is not None else None

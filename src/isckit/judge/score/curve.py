@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from isckit.judge.score.labels import Labelled, label
 from isckit.types import GroundTruth, Matches
@@ -13,7 +16,7 @@ from isckit.types import GroundTruth, Matches
 PRECISION = 0.9
 """Precision of the contest's second figure, Recall@P90."""
 _BATCH = 64
-"""Resamples computed together: bounds memory to about 64 columns over queries and true pairs."""
+"""Resamples that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -107,39 +110,46 @@ def bootstrap(
     """
     rows = label(matches, truth, phase_queries=phase_queries)
     n_queries, rng = len(truth.listed_queries), np.random.default_rng(seed)
-    values: list[np.ndarray] = []
-    for start in range(0, n, _BATCH):
-        draws = [rng.integers(n_queries, size=n_queries) for _ in range(min(_BATCH, n - start))]
-        weights = np.stack([np.bincount(draw, minlength=n_queries) for draw in draws], axis=1)
-        values.append(weighted_average_precision(rows, weights))
-    low, high = np.nanquantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
+    drawn = (np.bincount(rng.integers(n_queries, size=n_queries), minlength=n_queries) for _ in range(n))
+    low, high = np.nanquantile(weighted_average_precision(rows, drawn), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def weighted_average_precision(rows: Labelled, weights: np.ndarray) -> np.ndarray:
+def weighted_average_precision(rows: Labelled, drawn: Iterable[np.ndarray]) -> np.ndarray:
     """Return the uAP of each resample, exactly as if every query's rows were repeated by its weight; NaN without a true
     pair.
 
     Args:
         rows: labelled rows.
-        weights: (queries, resamples) int, how often each query was drawn.
+        drawn: of each resample (queries,) int, how often each query was drawn.
 
     Returns:
         (resamples,) float64.
     """
     best_first = np.argsort(-rows.scores[rows.correct], kind="stable")
     true_scores, true_queries = rows.scores[rows.correct][best_first], rows.queries[rows.correct][best_first]
-    # A false row stands before every true row whose score is not above its own; bin it with the first of them.
+    # A false row stands before every true row whose score is not above its own: sorted by the first of them.
     first_behind = np.searchsorted(-true_scores, -rows.scores[~rows.correct], side="left")
-    matters = first_behind < len(true_scores)
-    cells = (first_behind[matters], rows.queries[~rows.correct][matters])
-    false_counts = csr_matrix((np.ones(len(cells[0])), cells), shape=(len(true_scores), len(weights)))
-    ahead = np.cumsum(false_counts @ weights, axis=0)
-    copies = weights[true_queries]
-    before = np.cumsum(copies, axis=0) - copies
-    total = np.zeros(weights.shape[1])
-    for copy in range(1, 1 + copies.max(initial=0)):
-        precision = (before + copy) / (before + copy + ahead)
-        total += np.where(copies >= copy, precision, 0).sum(axis=0)
-    n_pos = weights[rows.true_queries].sum(axis=0)
-    return np.divide(total, n_pos, out=np.full(len(n_pos), np.nan), where=n_pos > 0)
+    narrow = first_behind.astype(np.min_scalar_type(len(true_scores)))  # numpy sorts 16 bits by their digits
+    order = np.argsort(narrow, kind="stable")
+    order = order[: np.searchsorted(first_behind[order], len(true_scores))]
+    false_queries = rows.queries[~rows.correct][order]
+    stops = np.searchsorted(first_behind[order], np.arange(len(true_scores)), side="right")
+
+    def precision(weights: np.ndarray) -> float:
+        n_pos = weights[rows.true_queries].sum()
+        if not n_pos:
+            return np.nan
+        weights = weights.astype(np.int32)  # half the memory to gather from; a sum stays below queries times rows
+        counts = np.zeros(1 + len(false_queries), np.int64)
+        np.cumsum(weights.take(false_queries), out=counts[1:])
+        ahead = np.repeat(counts[stops], weights[true_queries])
+        found = np.arange(1, 1 + len(ahead))
+        return float((found / (found + ahead)).sum() / n_pos)
+
+    values: list[float] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        remaining = iter(drawn)
+        while part := list(pool.map(precision, islice(remaining, _BATCH))):
+            values += part
+    return np.array(values)

@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json as json_format
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from isckit import config
 from isckit.data.ground_truth import read_ground_truth, read_query_list
 from isckit.data.images import listed
-from isckit.data.layouts import given_disc
-from isckit.judge.rules.form import ids_of
-from isckit.judge.rules.training import seen_queries
+from isckit.data.layouts import given_disc, ids_of
 from isckit.judge.score.curve import PRECISION, Curve
 from isckit.judge.score.curve import bootstrap as resample
 from isckit.judge.score.score import ScoreReport, descriptor_matches, score_halves, score_matches
 from isckit.runs.artifacts import atomic, broken_images, file_digest, write_json, write_text
-from isckit.runs.records import read_json
 from isckit.runs.workspace import DESCRIPTORS, MATCHES, SCORE, Workspace, query_set
 from isckit.submission import open_descriptors, read_matches
 from isckit.types import BadInput, MissingInput
+
+if TYPE_CHECKING:
+    from isckit import config
 
 PLOTS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
 TRACKS = {"descriptor": DESCRIPTORS, "matching": MATCHES}
@@ -34,6 +33,10 @@ def score_folder(folder: Path, *, ground_truth: Path | None, data: Path | None, 
     Raises:
         BadInput: it is no submission folder, or ground truth and submission do not fit.
     """
+    from isckit import config
+    from isckit.judge.rules.training import seen_queries
+    from isckit.runs.records import read_json
+
     workspace, phase, name = Workspace.locate(folder)
     disc = given_disc(data)
     truth_path = ground_truth or (disc.ground_truth.get(phase) if disc else None)

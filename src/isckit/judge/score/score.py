@@ -6,11 +6,11 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from isckit import __version__
 from isckit.judge.score.curve import Curve, trace
 from isckit.judge.score.labels import HALVES, Labelled, in_slice, label, slice_of
 from isckit.types import MAX_ROWS, BadInput, Embeddings, GroundTruth, Matches
@@ -65,7 +65,7 @@ class ScoreReport:
     interval: tuple[float, float] | None = None
     slices: Mapping[str, ScoreReport] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
-    version: str = version("isckit")
+    version: str = __version__
 
     def to_json(self) -> str:
         """Return all values but the curve, as readable JSON."""
