@@ -9,7 +9,7 @@ from isckit import config
 from isckit.matching.cut import above, cut_pairs, normalised, threshold
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
 from isckit.vectors import above as search_above
-from isckit.vectors import products
+from isckit.vectors import scan
 from isckit.vectors.above import pairs_above
 from isckit.vectors.products import Widened
 
@@ -55,7 +55,7 @@ def test_neighbours_are_those_of_every_view():
 def test_all_pairs_above_a_threshold_are_found_whatever_the_blocks(tile, block, level):
     left, right = unit(1, 20, 4), unit(2, 30, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "TILE_COLUMNS", tile)
+        patch.setattr(scan, "TILE_COLUMNS", tile)
         found = pairs_above(left, right, threshold=level, query_block=block, reference_block=block)
         made = found.kept(np.lexsort((found.reference, found.query, -found.score)))
     assert (made.query * 30 + made.reference).tolist() == by_sort(left, right, lambda place, own, score: score >= level)
@@ -84,7 +84,7 @@ def test_of_all_views_of_two_images_the_best_pair_is_kept(tile, whole, level, vi
         if pair not in wanted or scores[q, r] > scores[wanted[pair]]:
             wanted[pair] = (q, r)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "TILE_COLUMNS", tile)
+        patch.setattr(scan, "TILE_COLUMNS", tile)
         made = pairs_above(left, right, threshold=level, groups=(images[0], images[1]), query_block=7)
     rows = list(zip(made.query.tolist(), made.reference.tolist(), strict=True))
     if whole:

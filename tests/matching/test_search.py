@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from isckit.matching.lists import search
 from isckit.types import BadInput
 from isckit.vectors import exact as shortlist
-from isckit.vectors import products
+from isckit.vectors import scan
 
 KINDS = ("random", "clustered", "integers", "duplicates", "lengths", "tiny", "offset", "constant")
 
@@ -22,7 +22,7 @@ KINDS = ("random", "clustered", "integers", "duplicates", "lengths", "tiny", "of
 def _tiles(request):
     """The same claims with tiles and list so small that floors and cuts are at work on small data."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "TILE_COLUMNS", request.param[0])
+        patch.setattr(scan, "TILE_COLUMNS", request.param[0])
         patch.setattr(shortlist, "_SLACK", request.param[1])
         yield
 
@@ -164,7 +164,7 @@ def test_large_list_with_running_floor_equals_full_sort():
 
 
 def test_equal_vectors_give_exactly_n_rows_by_key_order_without_storing_all_pairs(monkeypatch):
-    monkeypatch.setattr(products, "TILE_COLUMNS", 4096)
+    monkeypatch.setattr(scan, "TILE_COLUMNS", 4096)
     q, r = np.ones((100, 4), np.float32), np.ones((20_000, 4), np.float32)
     qk, rk = keys("Q", 100), keys("R", 20_000)
     tracemalloc.start()

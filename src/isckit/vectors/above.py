@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from isckit.types import BadInput
-from isckit.vectors.products import PAIR, RowBlock, Rows, Scorer, reaching
+from isckit.vectors.products import PAIR, RowBlock, Rows, Scorer
+from isckit.vectors.scan import Scan
 
 
 class Above(NamedTuple):
@@ -51,19 +51,19 @@ def pairs_above(
         BadInput: not float32, dimensions differ, NaN or infinite values (with row numbers); more than MOST_ABOVE pairs.
     """
     scorer = Scorer(queries, references, "ip", reference_block, ("queries", "references"))
-    total, found, count = -(-len(references) // reference_block), [_NONE_ABOVE], 0
-    for first, rows, sizes in tqdm(scorer.blocks(), total=total, desc="search", unit="block", disable=not progress):
+    scan = Scan(scorer, query_block=query_block, floors=lambda rows: np.full(len(rows), threshold))
+    found, count = [_NONE_ABOVE], 0
+    for first, rows, tiles in scan.blocks(progress=progress):
         own = None if groups is None else (groups[0], groups[1][first : first + len(rows)])
         parts, held = [np.empty(0, PAIR)], 0
-        for some, columns, tile in scorer.tiles(rows, query_block):
-            pairs = reaching(scorer, tile, some, columns.start, sizes[columns], np.full(len(some), threshold))
+        for pairs in tiles:
             if own is not None and len(pairs):
                 pairs = _maybe_best(pairs, own[0][pairs["query"]], own[1][pairs["reference"]])
             parts.append(pairs)
             held += len(pairs)
             if count + held > MOST_ABOVE:
                 raise BadInput(
-                    seen=f"{count + held:,} pairs that score {threshold:g} or more, and {total} blocks to look at",
+                    seen=f"{count + held:,} pairs that score {threshold:g} or more, of {first + len(rows):,} rows",
                     allowed=f"{MOST_ABOVE:,} pairs",
                     remedy="set a smaller cut.most, and fit again",
                 )

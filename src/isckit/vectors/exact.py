@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from isckit.types import BadInput
-from isckit.vectors.products import PAIR, Metric, RowBlock, Rows, Scorer, reaching
+from isckit.vectors.products import PAIR, Metric, RowBlock, Rows, Scorer
+from isckit.vectors.scan import Scan
 
 _SLACK = 65_536
 
@@ -40,6 +41,7 @@ class Shortlist:
         self._wanted = quota * count
         self._parts: list[np.ndarray] = []
         self._size = 0
+        self._raising = threading.Lock()
 
     def add(self, pairs: np.ndarray) -> None:
         """Add pairs that were not added before."""
@@ -51,7 +53,13 @@ class Shortlist:
 
     def raise_floors(self, groups: np.ndarray, floors: np.ndarray) -> None:
         """Note scores that at least `quota` pairs of each of these groups reach."""
-        self.floors[groups] = np.maximum(self.floors[groups], floors)
+        with self._raising:
+            self.floors[groups] = np.maximum(self.floors[groups], floors)
+
+    def first_floor(self, rows: np.ndarray, lows: np.ndarray) -> None:
+        """Give a global list its first floor, from the lower bounds of one tile: its own quota-th best."""
+        if lows.size >= self.quota:
+            self.raise_floors(self.groups[rows[:1]], np.partition(lows, -self.quota, axis=None)[-self.quota])
 
     def finish(self) -> np.ndarray:
         """Return the best `quota` pairs of every group, by group, then in full order; low = high = exact score."""
@@ -90,7 +98,8 @@ class Shortlist:
     def _count_ties(self, full: np.ndarray, cuts: np.ndarray, out: np.ndarray, out_scores: np.ndarray) -> None:
         # What was left out at a lower cut than today's no longer ties with it.
         self.ties_cut[full[cuts > self._cuts[full]]] = 0
-        self._cuts[full] = self.floors[full] = cuts
+        self._cuts[full] = cuts
+        self.raise_floors(full, cuts)
         self.ties_cut += np.bincount(out[out_scores == self._cuts[out]], minlength=len(self.ties_cut))
 
 
@@ -151,30 +160,15 @@ def best_pairs(
     shortlist = Shortlist(
         quota=quota, groups=groups, query_ranks=query_ranks, reference_ranks=reference_ranks, exact=scorer.exact
     )
-    total = -(-references.shape[0] // reference_block)
-    for first, rows, sizes in tqdm(scorer.blocks(), total=total, desc="search", unit="block", disable=not progress):
-        for some, columns, tile in scorer.tiles(rows, query_block):
-            _propose(scorer, shortlist, tile, some, first + columns.start, sizes[columns])
+    scan = Scan(
+        scorer,
+        query_block=query_block,
+        floors=lambda rows: shortlist.floors[groups[rows]],
+        first_look=None if per_query else shortlist.first_floor,
+        nearest=min(quota, references.shape[0]) if per_query else 0,
+    )
+    for first, _, found in scan.blocks(progress=progress):
+        for pairs in found:
+            pairs["reference"] += first
+            shortlist.add(pairs)
     return shortlist.finish(), shortlist.ties_cut
-
-
-def _propose(
-    scorer: Scorer, shortlist: Shortlist, tile: np.ndarray, queries: np.ndarray, first: int, sizes: np.ndarray
-) -> None:
-    """Hand over the pairs of a tile that may reach the floor of their group."""
-    groups = shortlist.groups[queries]
-    offsets = scorer.offsets[queries]
-    widest = scorer.error(scorer.query_lengths[queries], sizes.max())
-    if np.isneginf(shortlist.floors[groups]).any():
-        _set_floors(shortlist, scorer.scale * tile.astype(np.float64) + (offsets - widest)[:, None], groups)
-    pairs = reaching(scorer, tile, queries, first, sizes, shortlist.floors[groups])
-    if len(pairs):
-        shortlist.add(pairs)
-
-
-def _set_floors(shortlist: Shortlist, lows: np.ndarray, groups: np.ndarray) -> None:
-    """First floors, from the lower bounds of one tile: its own quota-th best is one."""
-    by_group = lows if len(shortlist.floors) > 1 else lows.reshape(1, -1)
-    if by_group.shape[1] >= shortlist.quota:
-        nth = np.partition(by_group, -shortlist.quota, axis=1)[:, -shortlist.quota]
-        shortlist.raise_floors(groups[: len(nth)], nth)

@@ -19,7 +19,6 @@ PAIR = np.dtype([("query", np.int64), ("reference", np.int64), ("low", np.float6
 """A pair of rows whose exact score lies in [low, high]."""
 
 Metric = Literal["ip", "l2"]
-TILE_COLUMNS = 4096
 _EXACT_ROWS = 2048
 
 
@@ -93,17 +92,6 @@ class Scorer:
             norms = lengths(rows, what=self.names[1], first_row=first)
             yield first, np.column_stack([rows, -norms * norms / 2]) if self.l2 else rows, _upper(norms)
 
-    def tiles(self, rows: np.ndarray, query_block: int) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
-        """Yield (query rows, columns, products) of a block's `rows`; the products are overwritten by the next."""
-        buffer = np.empty(query_block * TILE_COLUMNS, np.float32)
-        for start in range(0, len(self.queries), query_block):
-            block = self.columns[start : start + query_block]
-            some = np.arange(start, start + len(block))
-            for column in range(0, len(rows), TILE_COLUMNS):
-                columns = slice(column, min(column + TILE_COLUMNS, len(rows)))
-                tile = buffer[: len(some) * (columns.stop - column)].reshape(len(some), -1)
-                yield some, columns, np.matmul(block, rows[columns].T, out=tile)
-
     def error(self, query_lengths: np.ndarray, reference_lengths: np.ndarray) -> np.ndarray:
         """Return the upper bound of |fast - exact|, for lengths as `_upper` gives them."""
         terms = self.queries.shape[1] + 8
@@ -135,30 +123,6 @@ class Scorer:
             else:
                 scores[some] = _row_products(left, right)
         return scores
-
-
-def reaching(
-    scorer: Scorer, tile: np.ndarray, queries: np.ndarray, first: int, sizes: np.ndarray, floors: np.ndarray
-) -> np.ndarray:
-    """Return the pairs of a tile that may reach the floor of their query."""
-    offsets = scorer.offsets[queries]
-    widest = scorer.error(scorer.query_lengths[queries], sizes.max())
-    needed = np.nextafter(((floors - offsets - widest) / scorer.scale).astype(np.float32), np.float32(-np.inf))
-    # Few rows of a tile hold a candidate once the floors stand: their maxima cost half of comparing every score.
-    rows = np.flatnonzero(tile.max(axis=1) >= needed)
-    if not len(rows):
-        return np.empty(0, PAIR)
-    hot = tile[rows]
-    flat = np.flatnonzero(hot >= needed[rows, None])
-    row, column = np.divmod(flat, tile.shape[1])
-    row = rows[row]
-    score = scorer.scale * hot.ravel()[flat].astype(np.float64) + offsets[row]
-    error = scorer.error(scorer.query_lengths[queries[row]], sizes[column])
-    keep = score + error >= floors[row]
-    pairs = np.empty(int(keep.sum()), PAIR)
-    pairs["query"], pairs["reference"] = queries[row[keep]], first + column[keep]
-    pairs["low"], pairs["high"] = (score - error)[keep], (score + error)[keep]
-    return pairs
 
 
 def _row_products(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -18,10 +18,10 @@ import numpy as np
 from numba.extending import intrinsic
 
 from isckit.features.store import Store
-from isckit.matching.local.compiled import compiled
 from isckit.matching.local.index import PointHits
 from isckit.matching.local.words import Vocabulary
 from isckit.runs.hdf5 import dataset, mapped, open_hdf5, parsing, write_contiguous
+from isckit.vectors.compiled import compiled
 
 TURNS, OCTAVE, SIZES = 256, 16, 256
 """Levels of an angle; levels an octave of a diameter; levels of a diameter, from 1/256 pixel on."""

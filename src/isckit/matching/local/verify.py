@@ -14,7 +14,7 @@ from tqdm import tqdm
 from isckit.config import Verify
 from isckit.features.points import Points
 from isckit.features.store import Store
-from isckit.matching.local.compiled import compiled
+from isckit.vectors.compiled import compiled
 
 _DRAWS = 1_000
 """Models that MAGSAC tries at most; its draws are those of a fixed seed."""
