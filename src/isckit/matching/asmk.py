@@ -162,7 +162,7 @@ def fit_codebook(features: np.ndarray, *, words: int, seed: int) -> np.ndarray:
             allowed="at least one feature a word, better a hundred",
             remedy="set a smaller words, or a larger fit_images or features, of the asmk branch",
         )
-    import faiss
+    from isckit.vectors.kernels import faiss
 
     means = faiss.Kmeans(
         features.shape[1],

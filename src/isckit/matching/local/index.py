@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 
 from isckit.config import Vote
 from isckit.runs.arrays import read_arrays, write_arrays
+from isckit.vectors.kernels import faiss
 
 _PQ_BYTES = 32
 _ROUNDS = 10

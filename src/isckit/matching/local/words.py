@@ -11,13 +11,13 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 from scipy.linalg import hadamard
 
 from isckit.matching.local.index import squared_distances
 from isckit.runs.arrays import read_arrays, write_arrays
 from isckit.types import BadInput
+from isckit.vectors.kernels import faiss
 
 BITS = 64
 LIST = 8_192
