@@ -131,9 +131,9 @@ def votes(references: int, folder: Path | None) -> dict[str, float]:
             parts.append(inverted.read_part(path))
         indexed = time.perf_counter() - began
         disk = sum(path.stat().st_size for path in Path(root).glob("index-*"))
-        by_codes(asked, parts, vocabulary, vote, folder=Path(root) / "warm", workers=2)
+        by_codes(asked, parts, vocabulary, vote, workers=2)
         began = time.perf_counter()
-        found = by_codes(asked, parts, vocabulary, vote, folder=Path(root) / "votes", workers=2)
+        found = by_codes(asked, parts, vocabulary, vote, workers=2)
         seconds = (time.perf_counter() - began) / VOTERS
         right = sum(((found.query == k) & (found.reference == k % len(real))).any() for k in range(VOTERS))
         looked = np.mean([len(part.codes) / lists for part in parts]) * len(parts) * 8

@@ -100,10 +100,7 @@ def measure(branch: Local, queries: Pictures, references: Pictures, truth: Mappi
         quantiser = index.fit(vectors(train, bits=False), settings, seed=1)
         sides = [asked, Store(Path(folder) / "0", mirror=feature_of(branch.keypoints).mirror)]
         votes, voting = timed(
-            lambda: [
-                candidates(side, kept, quantiser, settings, folder=Path(folder) / f"v{k}", workers=1)
-                for k, side in enumerate(sides)
-            ]
+            lambda: [candidates(side, kept, quantiser, settings, workers=1) for k, side in enumerate(sides)]
         )
         pairs = sorted({pair for found in votes for pair in _pairs(found)})
         scores, verifying = timed(

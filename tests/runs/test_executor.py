@@ -11,7 +11,11 @@ from isckit.runs.executor import LocalExecutor
 
 def test_one_process_does_the_units_in_order():
     seen = []
-    assert LocalExecutor().map(lambda unit: seen.append(unit) or unit * 2, [3, 1, 2]) == [6, 2, 4] and seen == [3, 1, 2]
+    assert LocalExecutor().map(lambda unit: seen.append(unit) or unit * 2, [3, 1, 2], name="x") == [
+        6,
+        2,
+        4,
+    ] and seen == [3, 1, 2]
 
 
 def _process(rank, port, out):
@@ -23,7 +27,7 @@ def _process(rank, port, out):
         time.sleep(0.6 if unit == 0 else 0.02)  # the first unit takes as long as all others together
         return {"unit": unit, "by": rank}
 
-    found = [executor.map(work, list(range(12))), executor.map(work, [5]), executor.map(work, [])]
+    found = [executor.map(work, units, name=str(len(units))) for units in (list(range(12)), [5], [])]
     (out / f"{rank}.json").write_text(json.dumps(found))
     store.set(f"done{rank}", "1")
     if rank == 0:

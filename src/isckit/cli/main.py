@@ -13,6 +13,7 @@ import typer
 
 from isckit import __version__
 from isckit.cli import judging, material, runs, tools
+from isckit.cli.options import COMMAND_LINE
 
 app = typer.Typer(
     name="isckit",
@@ -104,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code: 0 well, 1 the judged thing failed, 2 wrong input, 3 own fault."""
     # Threads that wait by spinning take the cores from the loader processes: on two cores a quarter of the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    COMMAND_LINE[:] = sys.argv[1:] if argv is None else argv
     try:
         app(args=argv, prog_name="isckit")
     except SystemExit as end:

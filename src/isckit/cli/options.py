@@ -33,6 +33,20 @@ CPUS = min(8, os.cpu_count() or 1)
 HERE = Path()
 
 
+class Engines(StrEnum):
+    """Who does the units of work."""
+
+    local = "local"
+    ray = "ray"
+
+
+ON_CLUSTER = ("--engine", "--address", "--engine-workers")
+"""Options of verbs that run on a cluster, each with a value; its workers are not given them."""
+Engine = Annotated[Engines, typer.Option(help="Who works: this process, or the workers of a Ray cluster.")]
+Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; else one is started on this machine.")]
+EngineWorkers = Annotated[int | None, typer.Option(help="Ray workers; else one a GPU, or one a core.", min=1)]
+
+
 class Sets(StrEnum):
     """Image sets by name."""
 
@@ -106,6 +120,35 @@ def _tell_own_fault(verb: Callable[..., Any], error: BaseException) -> None:
         "what to do: report it with the output of: isckit --verbose, followed by the same words",
         err=True,
     )
+
+
+def on_cluster(engine: Engines, address: str | None, workers: int | None) -> None:
+    """Run the command line on a cluster, and end with its exit code; go on where the engine is this process.
+
+    Raises:
+        MissingInput: Ray or the cluster is not there.
+        WorkersLost: a unit of work cost too many workers.
+    """
+    if engine is Engines.local:
+        return
+    from isckit.cli.cluster import run
+
+    argv: list[str] = []
+    words = iter(COMMAND_LINE)
+    for word in words:
+        name, joined, _ = word.partition("=")
+        if name not in ON_CLUSTER:
+            argv.append(word)
+        elif not joined:
+            next(words)
+    ended = run(argv, address=address, workers=workers)
+    typer.echo(ended.out, nl=False)
+    typer.echo(ended.err, nl=False, err=True)
+    raise typer.Exit(ended.code)
+
+
+COMMAND_LINE: list[str] = []
+"""Words of this command line, as `main` was given them."""
 
 
 def echo_left_out(place: object, broken: Mapping[str, str]) -> None:

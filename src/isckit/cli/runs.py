@@ -9,8 +9,12 @@ import typer
 from isckit.cli.options import (
     CPUS,
     HERE,
+    Address,
     Checkpoint,
     DataFolder,
+    Engine,
+    Engines,
+    EngineWorkers,
     MaybeData,
     Name,
     Phase,
@@ -22,6 +26,7 @@ from isckit.cli.options import (
     echo_left_out,
     echo_submitted,
     guarded,
+    on_cluster,
     written,
 )
 from isckit.runs.artifacts import require_writable
@@ -76,8 +81,12 @@ def extract(
     sets: Annotated[list[Sets], typer.Option(help="Image sets. Repeatable.")],
     root: Root = HERE,
     workers: Workers = CPUS,
+    engine: Engine = Engines.local,
+    address: Address = None,
+    engine_workers: EngineWorkers = None,
 ) -> None:
     """Extract the embeddings of image sets; resumes after an interruption."""
+    on_cluster(engine, address, engine_workers)
     from isckit.data.layouts import open_disc, require
     from isckit.engine.distributed import process
     from isckit.runs.run import resume
@@ -111,8 +120,18 @@ def descriptor(name: Name, phase: Phase = 1, root: Root = HERE) -> None:
 
 
 @guarded
-def matching(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = HERE, workers: Workers = CPUS) -> None:
+def matching(
+    name: Name,
+    phase: Phase = 1,
+    data: MaybeData = None,
+    root: Root = HERE,
+    workers: Workers = CPUS,
+    engine: Engine = Engines.local,
+    address: Address = None,
+    engine_workers: EngineWorkers = None,
+) -> None:
     """Write the Matching track's CSV; recipes with networks that see pairs of images need --data."""
+    on_cluster(engine, address, engine_workers)
     from isckit.data.layouts import open_disc, require
     from isckit.runs.run import resume
     from isckit.tracks.matching import matching_track

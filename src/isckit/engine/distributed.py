@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from isckit.runs.executor import LocalExecutor
+from isckit.runs.executor import Executor, LocalExecutor, current
 from isckit.types import BadInput
 
 
@@ -23,12 +23,12 @@ class Process:
     device: torch.device
     rank: int = 0
     world: int = 1
-    executor: LocalExecutor = field(default_factory=LocalExecutor)
+    executor: Executor = field(default_factory=current)
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and shows progress."""
-        return self.rank == 0
+        """Return True in the one process that writes files and shows progress."""
+        return self.rank == 0 and self.executor.first
 
     def share(self, amount: int, what: str) -> int:
         """Return this process's part of a global quantity.
@@ -45,7 +45,7 @@ class Process:
         return amount // self.world
 
     def barrier(self) -> None:
-        """Wait for all processes."""
+        """Wait for all processes of a training."""
         if self.world > 1:
             dist.barrier()
 

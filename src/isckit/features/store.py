@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,18 +122,33 @@ class Store:
         """Return a shard as it is; its points stay on disk until they are looked at."""
         return self._blocks[number]
 
-    def parts(self, points: int) -> Iterator[tuple[int, Block]]:
-        """Yield all images, some at a time, at least one and at most so many points where several; the row of the
-        first.
-        """
+    @property
+    def shards(self) -> list[range]:
+        """Rows of each shard."""
+        return [range(int(first), int(last)) for first, last in itertools.pairwise(self._starts)]
+
+    def cuts(self, points: int) -> list[range]:
+        """Return the rows of all images, some at a time of one shard, at most so many points where several images."""
+        cuts = []
         for number, block in enumerate(self._blocks):
             first = 0
             while first < len(block.ids):
                 last = int(np.searchsorted(block.offsets, block.offsets[first] + points, side="right")) - 1
                 last = min(max(last, first + 1), len(block.ids))
-                part = block.part(first, last)
-                yield self.start(number) + first, part.mirrored(self.mirror) if self.mirror else part
+                cuts.append(range(self.start(number) + first, self.start(number) + last))
                 first = last
+        return cuts
+
+    def between(self, rows: range) -> Block:
+        """Return some images of one shard."""
+        number = int(np.searchsorted(self._starts, rows.start, side="right")) - 1
+        part = self._blocks[number].part(rows.start - self.start(number), rows.stop - self.start(number))
+        return part.mirrored(self.mirror) if self.mirror else part
+
+    def parts(self, points: int) -> Iterator[tuple[int, Block]]:
+        """Yield the images of `cuts`, with the row of the first."""
+        for rows in self.cuts(points):
+            yield rows.start, self.between(rows)
 
     def points(self, row: int) -> Points:
         """Return the points of one image, by its row in `ids`. Threads may ask at the same time."""

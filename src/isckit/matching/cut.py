@@ -8,8 +8,9 @@ import numpy as np
 
 from isckit import config
 from isckit.matching.lists import Hits, search
+from isckit.runs.steps import NOT_KEPT, Advance, Kept, shards
 from isckit.types import BadInput, Embeddings
-from isckit.vectors.above import pairs_above
+from isckit.vectors.above import Above, pairs_above
 from isckit.vectors.neighbours import nearest
 from isckit.vectors.products import Rows, Widened
 
@@ -73,6 +74,8 @@ def cut_pairs(
     threshold: float | None = None,
     least: int = 0,
     groups: tuple[np.ndarray, np.ndarray] | None = None,
+    kept: Kept = NOT_KEPT,
+    name: str = "",
 ) -> Hits:
     """Return the pairs of rows that a cut lets through, by score descending, then query row, then reference row.
 
@@ -83,18 +86,46 @@ def cut_pairs(
         least: a cut by rows lets at least so many pairs through, so that no pair of a small set is lost.
         groups: (n,) and (m,) images that rows are views of, where one pair of views of two images is enough: a cut by
             share then leaves out those that another of the same images beats.
+        kept, name: where a cut by share keeps its parts, under which name.
     """
     if cut.by == "share":
         assert threshold is not None, "a cut by share was not fitted"
-        return above(left, right, threshold=threshold, groups=groups)
+        return above(left, right, threshold=threshold, groups=groups, kept=kept, name=name)
     if cut.by == "neighbours":
         return _search(left, right, n=max(1, len(left) * int(cut.amount)), per_query=int(cut.amount))
     return _search(left, right, n=max(1, least, round(cut.amount * images)))
 
 
-def above(left: Rows, right: Rows, *, threshold: float, groups: tuple[np.ndarray, np.ndarray] | None = None) -> Hits:
-    """Return all pairs that score `threshold` or more, whatever else is there; `groups` as in `cut_pairs`."""
-    found = pairs_above(left, right, threshold=threshold, groups=groups, progress=True)
+_PART = 65_536
+"""Views of queries that are searched for at once: a pass over the references each."""
+
+
+def above(
+    left: Rows,
+    right: Rows,
+    *,
+    threshold: float,
+    groups: tuple[np.ndarray, np.ndarray] | None = None,
+    kept: Kept = NOT_KEPT,
+    name: str = "",
+) -> Hits:
+    """Return all pairs that score `threshold` or more, whatever else is there; arguments as in `cut_pairs`."""
+
+    def part(rows: range, advance: Advance) -> dict[str, np.ndarray]:
+        own = slice(rows.start, rows.stop)
+        of = None if groups is None else (groups[0][own], groups[1])
+        seen = 0
+
+        def passed(references: int) -> None:
+            nonlocal seen
+            advance(len(rows) * (seen + references) // len(right) - len(rows) * seen // len(right))
+            seen += references
+
+        found = pairs_above(left[own], right, threshold=threshold, groups=of, advance=passed)
+        return found._replace(query=found.query + rows.start)._asdict()
+
+    shapes = dict.fromkeys(("query", "reference"), "i1") | {"score": "f1"}
+    found = Above(**kept.arrays(name, shards(len(left), _PART), part, shapes, title=f"search {name}", unit="view"))
     found = found.kept(np.lexsort((found.reference, found.query, -found.score)))
     return Hits(found.query, found.reference, found.score, 0, threshold)
 

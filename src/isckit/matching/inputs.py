@@ -14,6 +14,7 @@ from isckit.data.image_sets import ImageSet
 from isckit.runs import made_from
 from isckit.runs.artifacts import file_digest, read_receipt, receipt_path
 from isckit.runs.run import Run
+from isckit.runs.steps import NOT_KEPT, Kept
 from isckit.types import BadInput, MissingInput, Role
 from isckit.vectors.described import substituted_from
 from isckit.views.overlays import open_overlays
@@ -34,6 +35,7 @@ class MatchingInputs:
         query_ids, reference_ids: sorted text, all images of both sets that were described.
         images: the sets that were opened, by name.
         rows: rows of the list that is handed in.
+        kept: where the parts of long computations lie until the list is handed in.
     """
 
     run: Run
@@ -45,6 +47,7 @@ class MatchingInputs:
     images: Mapping[str, ImageSet] = field(default_factory=dict)
     process: Process | None = None
     workers: int = 0
+    kept: Kept = NOT_KEPT
 
     def opened(self, name: str) -> ImageSet:
         """Return an image set, for branches that look at pixels.

@@ -9,6 +9,7 @@ import numpy as np
 from isckit import config
 from isckit.matching.cut import cut_pairs, normalised
 from isckit.matching.lists import Hits, aggregate, with_crop_penalty
+from isckit.runs.steps import NOT_KEPT, Kept
 from isckit.types import WHOLE, Embeddings, Matches
 
 ALL_VIEW_PAIRS = 1_000_000
@@ -24,6 +25,7 @@ def view_matches(
     images: int,
     free: Sequence[str] = (WHOLE,),
     threshold: float | None = None,
+    kept: Kept = NOT_KEPT,
 ) -> Matches:
     """Return the pairs of images of which a pair of views is listed, each with the score of its best, the best first.
 
@@ -36,6 +38,7 @@ def view_matches(
         images: query images, which a cut by rows counts.
         free: names of the views without penalty, see `aggregate.of_views`.
         threshold: of a cut by share.
+        kept: where parts of the list lie until it is done.
 
     Raises:
         RuleViolation, BadInput: see `score_norm.background` and `search`.
@@ -47,8 +50,9 @@ def view_matches(
     left, right = with_crop_penalty(left, right, queries, references, penalty=branch.crop_penalty, free=free)
     owners = tuple(np.unique(side.ids, return_inverse=True)[1] for side in (queries, references))
     hits = cut_pairs(
-        left, right, branch.cut, images=images, threshold=threshold, least=ALL_VIEW_PAIRS, groups=(owners[0], owners[1])
-    )
+        left, right, branch.cut, images=images, threshold=threshold, least=ALL_VIEW_PAIRS,
+        groups=(owners[0], owners[1]), kept=kept, name=branch.name,
+    )  # fmt: skip
     return aggregate(hits, queries, references)
 
 
@@ -60,6 +64,8 @@ def member_list(
     *,
     images: int,
     threshold: float | None = None,
+    kept: Kept = NOT_KEPT,
+    name: str = "",
 ) -> Hits:
     """Return the pairs of views that one member of an agreement lists, with scores before penalties.
 
@@ -69,4 +75,4 @@ def member_list(
         queries.vectors, references.vectors, bank,
         factor=branch.norm_factor, first=branch.norm_first, last=branch.norm_last,
     )  # fmt: skip
-    return cut_pairs(left, right, branch.cut, images=images, threshold=threshold)
+    return cut_pairs(left, right, branch.cut, images=images, threshold=threshold, kept=kept, name=name)

@@ -1,4 +1,7 @@
-"""Who does the units of a step: the processes of one machine, each taking the next unit as soon as it is free."""
+"""Who does the units of a step: the processes that torchrun started, or the workers of a cluster (`cli.cluster`).
+
+Either way every process runs the same command, and takes the next unit of a step as soon as it is free.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,23 @@ _PATIENCE = timedelta(days=7)
 
 
 class Executor(Protocol):
-    """Does units of work; another engine needs no more than these two."""
+    """Does units of work; another engine needs no more than these three."""
 
     @property
     def first(self) -> bool:
-        """True in the one process that writes receipts and shows progress."""
+        """True in the one process that shows progress and prints."""
         ...
 
-    def map(self, work: Callable[[Unit], Any], units: Sequence[Unit]) -> list[Any]:
-        """Return the results of all units in their order, in every process; results are values that JSON knows."""
+    def map(self, work: Callable[[Unit], Any], units: Sequence[Unit], *, name: str) -> list[Any]:
+        """Return the results of all units in their order, in every process; results are values that JSON knows.
+
+        Args:
+            name: of these units, the same in all processes and of no others: one that joins late asks for them by it.
+        """
+        ...
+
+    def together(self, name: str) -> None:
+        """Wait until every process has come here."""
         ...
 
 
@@ -66,11 +77,11 @@ class LocalExecutor:
 
     @property
     def first(self) -> bool:
-        """True in the one process that writes receipts and shows progress."""
+        """True in the one process that shows progress and prints."""
         return self.rank == 0
 
-    def map(self, work: Callable[[Unit], Any], units: Sequence[Unit]) -> list[Any]:
-        """Return the results of all units in their order, in every process; results are values that JSON knows."""
+    def map(self, work: Callable[[Unit], Any], units: Sequence[Unit], *, name: str) -> list[Any]:
+        """Return the results of all units, see `Executor.map`; all processes come here, and none joins late."""
         if self.store is None:
             return [work(unit) for unit in units]
         step, done = f"isckit/{next(self._calls)}", {}
@@ -81,3 +92,20 @@ class LocalExecutor:
         self.store.wait(parts, _PATIENCE)
         found = {int(k): result for part in parts for k, result in json.loads(self.store.get(part)).items()}
         return [found[number] for number in range(len(units))]
+
+    def together(self, name: str) -> None:
+        """Wait until every process has come here."""
+        self.map(lambda _: None, range(1), name=name)
+
+
+_CLUSTER: list[Executor] = []
+
+
+def join(executor: Executor) -> None:
+    """Make this process one of a cluster's workers: from now on it shares the units of all steps."""
+    _CLUSTER[:] = [executor]
+
+
+def current() -> Executor:
+    """Return the executor of this process: a cluster's where it has joined one, else its own."""
+    return _CLUSTER[0] if _CLUSTER else LocalExecutor()

@@ -95,15 +95,6 @@ def index(words_digest: str, receipt: object) -> MadeFrom:
     return {"words": words_digest, "keypoints": words(receipt)}
 
 
-def votes(*, vote: object, keypoints: object, quantiser: str | None, sides: Mapping[str, object]) -> MadeFrom:
-    """Return the `made_from` of the candidates that local features vote for; `sides`: image set to the receipt of its
-    keypoints.
-    """
-    found: MadeFrom = {"vote": words(vote), "keypoints": words(keypoints)}
-    found |= {} if quantiser is None else {"quantiser": quantiser}
-    return found | {name: words(receipt) for name, receipt in sides.items()}
-
-
 def local_features(
     *, member: object, weights: str, images: str, longest: int, features: int, on_broken: str
 ) -> MadeFrom:

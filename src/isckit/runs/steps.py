@@ -6,12 +6,14 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from isckit.runs.arrays import read_arrays, write_arrays
 from isckit.runs.artifacts import is_fresh, read_receipt, write_json, write_receipt
 from isckit.runs.executor import Executor, LocalExecutor
 from isckit.runs.made_from import digest
@@ -70,7 +72,7 @@ def scratch(folder: Path, made_from: Mapping[str, Any], *, first: bool) -> Itera
         first: this process removes the folder.
     """
     yield Workspace(folder / digest(made_from)[:16])
-    if first:
+    if first and folder.exists():
         shutil.rmtree(folder)
 
 
@@ -130,10 +132,8 @@ def make_shards(
     standing = [output.stands() for output in outputs]  # of all, so that a stale one is refused
     if all(standing):
         return False
-    for output in outputs:
-        output.path.mkdir(parents=True, exist_ok=True)
-        if executor.first:
-            write_receipt(output.path, made_from=output.made_from, facts={"complete": False})
+    name = f"{outputs[0].path} {digest(outputs[0].made_from)}"
+    executor.map(lambda _: _receipts(outputs, {"complete": False}), range(1), name=f"begin {name}")
     total = sum(map(len, parts))
     with measured() as cost, tqdm(total=total, desc=title, unit=unit, disable=not executor.first, leave=False) as bar:
 
@@ -150,12 +150,83 @@ def make_shards(
                 write(path)
             return report
 
-        reports = executor.map(one, range(len(parts)))
-    found = dict(facts(reports))
+        reports = executor.map(one, range(len(parts)), name=name)
+    found = {"complete": True, **facts(reports)}
+    found["cost"] = cost.record(images=found["images"])
+    # Receipts stand before anyone goes on.
+    executor.map(lambda _: _receipts(outputs, found), range(1), name=f"end {name}")
     if executor.first:
-        figures = cost.record(images=found["images"])
-        for output in outputs:
-            write_receipt(output.path, made_from=output.made_from, facts={"complete": True} | found | {"cost": figures})
-        log.info("%s: %d %s in %.1f s", title, found["images"], unit, figures["seconds"])
-    executor.map(lambda _: None, range(1))  # receipts stand before anyone goes on
+        log.info("%s: %d %s in %.1f s", title, found["images"], unit, found["cost"]["seconds"])
     return True
+
+
+def _receipts(outputs: Sequence[Output], facts: Mapping[str, Any]) -> None:
+    for output in outputs:
+        output.path.mkdir(parents=True, exist_ok=True)
+        write_receipt(output.path, made_from=output.made_from, facts=facts)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the parts of a long computation lie until it is done, so that it goes on after a kill, and who does them.
+
+    Attributes:
+        folder: of the parts; None: they are not kept.
+        made_from: decides whether they are the same as before.
+    """
+
+    folder: Path | None = None
+    made_from: Mapping[str, Any] = field(default_factory=dict)
+    executor: Executor = LocalExecutor()  # noqa: RUF009  frozen
+
+    def arrays(
+        self,
+        name: str,
+        parts: Sequence[range],
+        work: Callable[[range, Advance], Mapping[str, np.ndarray]],
+        shapes: Mapping[str, str],
+        *,
+        title: str,
+        unit: str,
+    ) -> dict[str, np.ndarray]:
+        """Return what `work` makes of some rows, of all parts one behind the other.
+
+        Args:
+            name: of the computation.
+            parts: rows of each.
+            work: arrays by name, from rows and what moves the bar on.
+            shapes: what each array is, see `read_arrays`.
+            title, unit: of the bar.
+        """
+        if self.folder is None:
+            with tqdm(total=sum(map(len, parts)), desc=title, unit=unit, leave=False) as bar:
+                return _joined([dict(work(rows, bar.update)) for rows in parts], shapes)
+        output = Output(self.folder / name, {**self.made_from, "part": name}, ".npz")
+
+        def shard(rows: range, advance: Advance) -> tuple[Sequence[Writer], int]:
+            arrays = work(rows, advance)
+            return [lambda path: write_arrays(path, arrays)], len(rows)
+
+        make_shards(
+            [output],
+            parts,
+            shard,
+            title=title,
+            facts=lambda counts: {"images": sum(counts)},
+            unit=unit,
+            executor=self.executor,
+        )
+        found = []
+        for number in range(len(parts)):
+            with read_arrays(output.shard(number), shapes, what="a part", remedy="repeat the command") as arrays:
+                found.append(arrays)
+        return _joined(found, shapes)
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]], shapes: Mapping[str, str]) -> dict[str, np.ndarray]:
+    none = {key: np.zeros(0, f"{kinds[0]}8") for key, kinds in shapes.items()}
+    return {key: np.concatenate([part[key] for part in (none, *parts)]) for key in shapes}
+
+
+NOT_KEPT = Kept()
+"""A computation that is short, or whose parts nobody asks for again."""

@@ -138,10 +138,6 @@ class Workspace:
         """Return folder of the keypoints of an image set, in shards; `kind` tells settings and what was looked at."""
         return self.root / "cache" / _named(name) / image_set / f"keypoints-{kind}"
 
-    def votes(self, name: str, image_set: str, branch: str) -> Path:
-        """Return folder of the candidates of an image set of queries by a branch of local features, a file a shard."""
-        return self.root / "cache" / _named(name) / image_set / f"{branch}.votes"
-
     def index(self, name: str, image_set: str, branch: str) -> Path:
         """Return folder of the inverted file of an image set of references by a branch of local features."""
         return self.root / "cache" / _named(name) / image_set / f"{branch}.index"

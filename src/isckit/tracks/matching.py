@@ -10,8 +10,9 @@ from isckit.data.image_sets import ImageSet
 from isckit.judge.state import parts
 from isckit.matching.inputs import MatchingInputs
 from isckit.matching.match import scored_pairs
+from isckit.runs.executor import current
 from isckit.runs.run import Run
-from isckit.runs.steps import Output, make
+from isckit.runs.steps import NOT_KEPT, Kept, Output, make, scratch
 from isckit.runs.workspace import query_set
 from isckit.submission import write_matches
 from isckit.types import MAX_ROWS
@@ -19,6 +20,9 @@ from isckit.vectors.described import image_ids, replaced, submitted_from
 
 if TYPE_CHECKING:
     from isckit.engine.distributed import Process
+
+PARTS = "matching.parts"
+"""Folder, beside the list, of what a matching has finished; it goes once the list is written."""
 
 
 def matching_track(
@@ -39,16 +43,22 @@ def matching_track(
     """
     path, queries = run.workspace.matches(phase, run.name), query_set(phase)
     fitted = {part: file for part, file in parts(run.workspace, run.name).items() if part != "weights"}
+    inputs, executor = submitted_from(run, queries, fitted), process.executor if process else current()
 
     def work() -> dict[str, Any]:
-        scene = scene_of(run, queries, "references", images=images or {}, process=process, workers=workers)
-        matches = scored_pairs(scene)
-        write_matches(path, matches)
+        with scratch(path.with_name(PARTS), inputs, first=executor.first) as there:
+            kept = Kept(there.root, inputs, executor)
+            scene = scene_of(
+                run, queries, "references", images=images or {}, process=process, workers=workers, kept=kept
+            )
+            matches = scored_pairs(scene)
+            executor.map(lambda _: write_matches(path, matches), range(1), name=f"write {path}")
+            executor.together(f"{path} {PARTS}")  # everyone has read the parts, which now go
         count = len(scene.query_ids) + len(scene.reference_ids)
         broken = {name: replaced(run, name) for name in ("references", queries)}
         return {"rows": len(matches), "score_normalised_against": "train", "images": count, "replaced": broken}
 
-    make(Output(path, submitted_from(run, queries, fitted)), work)
+    make(Output(path, inputs), work)
     return path
 
 
@@ -61,9 +71,10 @@ def scene_of(
     process: Process | None,
     workers: int,
     every_pair: bool = False,
+    kept: Kept = NOT_KEPT,
 ) -> MatchingInputs:
     """Return what the branches of a run have at hand; `every_pair`: the list is not cut."""
     ids = image_ids(run, queries), image_ids(run, references)
     settings = run.recipe.matching
     wanted = len(ids[0]) * len(ids[1]) if every_pair else min(settings.max_rows, settings.rows_per_query * len(ids[0]))
-    return MatchingInputs(run, queries, references, *ids, min(wanted, MAX_ROWS), images, process, workers)
+    return MatchingInputs(run, queries, references, *ids, min(wanted, MAX_ROWS), images, process, workers, kept)

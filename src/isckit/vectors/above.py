@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ def pairs_above(
     groups: tuple[np.ndarray, np.ndarray] | None = None,
     query_block: int = 512,
     reference_block: int = 65_536,
-    progress: bool = False,
+    advance: Callable[[int], object] = lambda rows: None,
 ) -> Above:
     """Return the pairs whose inner product is at least `threshold`, whatever else is there, in one pass; in no order.
 
@@ -46,6 +47,7 @@ def pairs_above(
     Args:
         queries, references: (n, d) and (m, d) float32.
         groups: (n,) and (m,) whole numbers.
+        advance: is told of references that were looked at.
 
     Raises:
         BadInput: not float32, dimensions differ, NaN or infinite values (with row numbers); more than MOST_ABOVE pairs.
@@ -53,7 +55,7 @@ def pairs_above(
     scorer = Scorer(queries, references, "ip", reference_block, ("queries", "references"))
     scan = Scan(scorer, query_block=query_block, floors=lambda rows: np.full(len(rows), threshold))
     found, count = [_NONE_ABOVE], 0
-    for first, rows, tiles in scan.blocks(progress=progress):
+    for first, rows, tiles in scan.blocks():
         own = None if groups is None else (groups[0], groups[1][first : first + len(rows)])
         parts, held = [np.empty(0, PAIR)], 0
         for pairs in tiles:
@@ -74,6 +76,7 @@ def pairs_above(
             kept = kept.kept(_best(kept, own[0][kept.query], own[1][kept.reference]))
         found.append(kept._replace(reference=kept.reference + first))
         count += len(kept.score)
+        advance(len(rows))
     return Above(*map(np.concatenate, zip(*found, strict=True)))
 
 

@@ -9,6 +9,8 @@ from isckit.features.sift import RootSift
 from isckit.features.store import Block, Store, write_block
 from isckit.matching.local.index import EVERYTHING, fit, within
 from isckit.matching.local.vote import candidates
+from isckit.runs.artifacts import receipt_path
+from isckit.runs.steps import Kept
 from isckit.types import BadInput, MissingInput
 
 EXACT = Vote(index="exact", radius=900.0, least_votes=3)
@@ -70,7 +72,7 @@ def test_copies_are_candidates(stores, tmp_path, index):
     settings = Vote(index=index, radius=900.0 if index != "ivf_pq" else 9_000.0, least_votes=3, lists=4, probes=3)
     train = np.concatenate([vectors(image(seed).descriptors, bits=False) for seed in range(100, 140)])
     quantiser = EVERYTHING if index == "exact" else fit(train, settings, seed=1)
-    found = named(candidates(*stores, quantiser, settings, folder=tmp_path / "v", workers=1), *stores)
+    found = named(candidates(*stores, quantiser, settings, workers=1), *stores)
     assert found[("Q0", "R1")] >= 6 if index != "exact" else found == EXPECTED
 
 
@@ -78,7 +80,7 @@ def test_nearest_votes_elect_one_reference_a_query(stores, tmp_path):
     settings = Vote(index="exact", by="nearest", radius=2_000.0, least_votes=4)
     settings_of_many = Vote(index="exact", by="nearest", radius=40_000.0, least_votes=4)
     for vote, queries in ((settings, set()), (settings_of_many, {"Q0"})):
-        found = named(candidates(*stores, EVERYTHING, vote, folder=tmp_path / "v", workers=1), *stores)
+        found = named(candidates(*stores, EVERYTHING, vote, workers=1), *stores)
         # The mean distance counts the points of the frame too, which have no neighbour.
         assert {q for q, _ in found} >= queries and all(r == "R1" for q, r in found if q == "Q0")
 
@@ -87,12 +89,12 @@ def test_candidates_do_not_hang_on_other_references_names_shards_or_threads(stor
     names = ["R7", "R5", "R1", "R0", "R3"]
     images = [REFERENCES[k] for k in (1, 0, 6, 7, 8)]
     other = store(tmp_path / "o", names, images, shard=2)
-    found = named(candidates(stores[0], other, EVERYTHING, EXACT, folder=tmp_path / "v", workers=3), stores[0], other)
+    found = named(candidates(stores[0], other, EVERYTHING, EXACT, workers=3), stores[0], other)
     assert found == {("Q0", "R7"): 10, ("Q1", "R1"): 3}
 
 
 def test_too_many_hits_are_counted_in_halves_with_the_same_result(stores, tmp_path, monkeypatch):
-    whole = candidates(*stores, EVERYTHING, EXACT, folder=tmp_path / "whole", workers=1)
+    whole = candidates(*stores, EVERYTHING, EXACT, workers=1)
     sizes = []
 
     def spied(left, *others, most, **more):
@@ -101,20 +103,21 @@ def test_too_many_hits_are_counted_in_halves_with_the_same_result(stores, tmp_pa
 
     monkeypatch.setattr("isckit.matching.local.vote._HITS", 2)
     monkeypatch.setattr("isckit.matching.local.vote.within", spied)
-    halved = candidates(*stores, EVERYTHING, EXACT, folder=tmp_path / "halves", workers=1)
+    halved = candidates(*stores, EVERYTHING, EXACT, workers=1)
     assert all(np.array_equal(a, b) for a, b in zip(whole, halved, strict=True)) and len(whole.query)
     # Down to one image, which is counted however many hits it has.
     assert {most for _, most in sizes} == {2, sys.maxsize} and min(n for n, most in sizes if most > 2) <= 30
 
 
 def test_finished_shards_are_not_looked_at_again(stores, tmp_path):
-    folder = tmp_path / "v"
-    first = candidates(*stores, EVERYTHING, EXACT, folder=folder, workers=1)
-    files = sorted(folder.iterdir())
-    assert [path.name for path in files] == [f"votes-{k:05d}.npz" for k in range(3)]
+    options = {"kept": Kept(tmp_path, {"of": "these"}), "name": "v", "workers": 1}
+    first = candidates(*stores, EVERYTHING, EXACT, **options)
+    files = sorted((tmp_path / "v").glob("*.npz"))
+    assert [path.name for path in files] == [f"shard-{k:05d}.npz" for k in range(3)]
     kept = {path: path.stat().st_mtime_ns for path in files}
     files[1].unlink()
-    again = candidates(*stores, EVERYTHING, EXACT, folder=folder, workers=1)
+    receipt_path(tmp_path / "v").unlink()  # as a killed run leaves it
+    again = candidates(*stores, EVERYTHING, EXACT, **options)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert {path for path in files if path.stat().st_mtime_ns == kept[path]} == {files[0], files[2]}
 

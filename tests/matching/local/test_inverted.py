@@ -14,6 +14,7 @@ from isckit.matching.local import inverted, words
 from isckit.matching.local import vote as vote_module
 from isckit.matching.local.index import squared_distances
 from isckit.matching.local.vote import by_codes, votes_needed
+from isckit.runs.steps import Kept
 from isckit.types import BadInput
 
 
@@ -177,17 +178,17 @@ def test_copies_are_voted_for_and_the_parts_of_an_index_change_nothing(stores, v
         assert sum(told) == 12
         parts = [inverted.read_part(tmp_path / f"{size}-{number}.h5") for number in range(len(shards))]
         assert isinstance(parts[0].codes, np.memmap) and sum(len(part.codes) for part in parts) == 12 * 80
-        votes = by_codes(queries, parts, vocabulary, vote, folder=tmp_path / str(size), workers=2)
+        options = {"kept": Kept(tmp_path / str(size), {"of": "these"}), "name": "v"}
+        votes = by_codes(queries, parts, vocabulary, vote, workers=2, **options)
         found.append(sorted(zip(*(column.tolist() for column in votes), strict=True)))
     assert found[0] == found[1]
     assert [pair[:2] for pair in found[0]] == [(0, 2), (1, 5), (2, 8), (3, 11)]
-    again = by_codes(queries, [], vocabulary, vote, folder=tmp_path / "1", workers=0)  # as the files in the folder say
+    again = by_codes(queries, [], vocabulary, vote, workers=0, **options)  # as the files in the folder say
     assert sorted(zip(*(column.tolist() for column in again), strict=True)) == found[0]
     pairs = []
     for consistent in (True, False):  # a lone vote agrees with itself
         settings = config.replace(vote, consistent=consistent)
-        folder = tmp_path / str(consistent)
-        votes = by_codes(queries, parts, replace(vocabulary, least=1), settings, folder=folder, workers=1)
+        votes = by_codes(queries, parts, replace(vocabulary, least=1), settings, workers=1)
         pairs.append(set(zip(votes.query.tolist(), votes.reference.tolist(), strict=True)))
     assert pairs[0] == pairs[1] and len(pairs[0]) > 4
 

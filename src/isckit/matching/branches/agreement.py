@@ -126,6 +126,8 @@ def _member(scene: MatchingInputs, branch: config.Agreement, member: str) -> tup
         space_bank(scene.run, key),
         images=len(scene.query_ids),
         threshold=fitted_threshold(scene.run, branch, member),
+        kept=scene.kept,
+        name=key,
     )
     return hits, queries, references
 

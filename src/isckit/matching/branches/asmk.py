@@ -53,10 +53,14 @@ def describe(run: Run, images: ImageSet, branch: config.Asmk, *, process: Proces
 
     coder = Coder(run, images, branch, process, workers)
     if images.name == TRAIN and images.role.may_be_fitted_on:
-        if process.first and not run.workspace.codebook(run.name, branch.name).is_file():
-            coder.sample()
-            fit_words(run, branch)
-        process.barrier()
+        path = run.workspace.codebook(run.name, branch.name)
+
+        def words(_: int) -> None:
+            if not path.is_file():
+                coder.sample()
+                fit_words(run, branch)
+
+        process.executor.map(words, range(1), name=f"words {path}")
     coder.write(codebook(run, branch))
 
 

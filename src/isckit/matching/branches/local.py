@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,11 @@ from isckit.matching.inputs import (
 )
 from isckit.matching.local import index, inverted, words
 from isckit.matching.local.verify import verified
-from isckit.matching.local.vote import by_codes, candidates, votes_needed
+from isckit.matching.local.vote import Votes, by_codes, candidates, votes_needed
 from isckit.runs import made_from
-from isckit.runs.artifacts import file_digest, is_fresh, write_receipt
-from isckit.runs.executor import LocalExecutor
+from isckit.runs.artifacts import file_digest
 from isckit.runs.run import Run
-from isckit.runs.steps import Advance, Output, Writer, make, make_shards
+from isckit.runs.steps import Advance, Output, Writer, make, make_shards, shards
 from isckit.types import Matches, Role
 from isckit.views.overlays import Box, pasted, substituted
 
@@ -44,6 +43,8 @@ log = logging.getLogger(__name__)
 
 OVERLAY, SUBSTITUTED = "-overlay", "-substituted"
 """Ends of the names of keypoints of queries that were not looked at as they are."""
+_QUERIES = 256
+"""Query images whose pairs are verified at once."""
 _POINTS_AN_IMAGE = 100
 """Fewer than train images have: so many are described that there are points enough for fitting."""
 
@@ -123,9 +124,18 @@ def matches(scene: MatchingInputs, branch: config.Local, found: Mapping[str, Mat
     chosen = np.unique(np.concatenate([np.zeros(0, np.int64), *pairs]))
     query, reference = np.divmod(chosen, len(references.ids))
     seen = sides if branch.verify.mirrored else sides[:1]
-    scores = verified(seen, references, query, reference, branch.verify, workers=scene.workers)
-    kept = (scores > 0) | (branch.verify.least == 0)
-    return Matches(sides[0].ids[query[kept]], references.ids[reference[kept]], scores[kept])
+
+    def part(rows: range, advance: Advance) -> dict[str, np.ndarray]:
+        own = slice(*np.searchsorted(query, [rows.start, rows.stop]))
+        pairs = query[own], reference[own]
+        scores = verified(seen, references, *pairs, branch.verify, workers=scene.workers, advance=advance)
+        return {"scores": scores}
+
+    name = f"{branch.name}-verified"
+    parts = shards(len(sides[0].ids), _QUERIES)
+    made = scene.kept.arrays(name, parts, part, {"scores": "f1"}, title=f"verify {branch.name}", unit="query")
+    kept = (made["scores"] > 0) | (branch.verify.least == 0)
+    return Matches(sides[0].ids[query[kept]], references.ids[reference[kept]], made["scores"][kept])
 
 
 def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], references: Store) -> np.ndarray:
@@ -134,28 +144,22 @@ def _voted(scene: MatchingInputs, branch: config.Local, sides: list[Store], refe
     assert settings is not None
     path = run.workspace.quantiser(run.name, branch.name)
     cells = file_digest(run.fitted(path)) if _fitted(branch) else None
-    roles = {scene.queries: Role.QUERY, scene.references: Role.REFERENCE}
-    receipts = {name: run.finished(_folder(run, name, branch, role))["made_from"] for name, role in roles.items()}
-    keypoints = config.to_dict(branch.keypoints)
-    inputs = made_from.votes(vote=config.to_dict(settings), keypoints=keypoints, quantiser=cells, sides=receipts)
-    folder = run.described.votes(run.name, scene.queries, branch.name)
-    if not is_fresh(folder, inputs):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_receipt(folder, made_from=inputs, facts={"role": Role.QUERY.value})
+    options: dict[str, Any] = {"settings": settings, "workers": scene.workers, "kept": scene.kept}
     if settings.index == "codes":
         assert cells is not None
-        vocabulary = words.load(path)
-        lists = _index(scene, branch, references, vocabulary, made_from.index(cells, receipts[scene.references]))
-        look = partial(by_codes, index=lists, vocabulary=vocabulary, settings=settings, workers=scene.workers)
+        vocabulary, described = words.load(path), _folder(run, scene.references, branch, Role.REFERENCE)
+        inputs = made_from.index(cells, run.finished(described)["made_from"])
+        lists = _index(scene, branch, references, vocabulary, inputs)
+        look: Callable[..., Votes] = partial(by_codes, index=lists, vocabulary=vocabulary, **options)
     else:
         quantiser = index.load(path) if cells else index.EVERYTHING
-        look = partial(candidates, references=references, quantiser=quantiser, settings=settings, workers=scene.workers)
+        look = partial(candidates, references=references, quantiser=quantiser, **options)
     pairs = []
     for side in sides if settings.mirrored else sides[:1]:
-        beside = folder / ("mirrored" if side is not sides[0] else "plain")
-        votes = look(side, folder=beside)
+        name = f"{branch.name}-{'mirrored' if side is not sides[0] else 'plain'}"
+        votes = look(side, name=name)
         pairs.append(votes.query * len(references.ids) + votes.reference)
-        log.info("%s: %d pairs of %s voted", branch.name, len(votes.query), beside.name)
+        log.info("%s: %d pairs voted", name, len(votes.query))
     return np.concatenate(pairs)
 
 
@@ -168,20 +172,19 @@ def _index(
 ) -> list[inverted.Part]:
     """Return the parts of the inverted file of the references, made where they are not there yet."""
     folder = scene.run.described.index(scene.run.name, scene.references, branch.name)
-    shards = inverted.parts_of(references)
+    own_shards = inverted.parts_of(references)
     output = Output(folder, inputs, ".h5")
 
     def work(rows: range, advance: Advance) -> tuple[list[Writer], dict[str, int]]:
-        own = next(part for part in shards if references.start(part[0]) == rows.start)
+        own = next(part for part in own_shards if references.start(part[0]) == rows.start)
         lists = inverted.lists_of(references, own, vocabulary, advance)
         return [lambda path: inverted.save_part(path, lists)], {"images": len(rows), "points": len(lists.codes)}
 
     def facts(reports: list[dict[str, int]]) -> dict[str, Any]:
         return {key: sum(report[key] for report in reports) for key in ("images", "points")}
 
-    parts = [range(references.start(first), references.start(last)) for first, last in shards]
-    executor = scene.process.executor if scene.process else LocalExecutor()
-    make_shards([output], parts, work, title=f"index {scene.references}", facts=facts, executor=executor)
+    parts = [range(references.start(first), references.start(last)) for first, last in own_shards]
+    make_shards([output], parts, work, title=f"index {scene.references}", facts=facts, executor=scene.kept.executor)
     return [inverted.read_part(output.shard(number)) for number in range(len(parts))]
 
 

@@ -48,4 +48,5 @@ def matches(scene: MatchingInputs, branch: config.Views, found: Mapping[str, Mat
         images=len(scene.query_ids),
         free=free_views(branch.privileged),
         threshold=fitted_threshold(scene.run, branch),
+        kept=scene.kept,
     )

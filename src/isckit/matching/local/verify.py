@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from isckit.config import Verify
 from isckit.features.points import Points
@@ -193,12 +192,14 @@ def verified(
     settings: Verify,
     *,
     workers: int,
+    advance: Callable[[int], object] = lambda queries: None,
 ) -> np.ndarray:
     """Return the score of each pair of rows, the best over the sides of its query: (n,) float64.
 
     Args:
         query, reference: (n,) rows, ordered by query.
         workers: threads.
+        advance: is told of queries that are done.
     """
 
     def look(rows: slice) -> np.ndarray:
@@ -208,6 +209,9 @@ def verified(
     starts = np.unique(query, return_index=True)[1]
     ends = np.append(starts[1:], len(query))[: len(starts)]
     parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
+    scores = [np.zeros(0)]
     with threadpool_limits(1), ThreadPoolExecutor(max(1, workers)) as pool:
-        scores = list(tqdm(pool.map(look, parts), total=len(parts), desc="verify", unit="query"))
-    return np.concatenate([np.zeros(0), *scores])
+        for found in pool.map(look, parts):
+            scores.append(found)
+            advance(1)
+    return np.concatenate(scores)

@@ -6,18 +6,16 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from isckit.config import Vote
 from isckit.features.store import Block, Store
 from isckit.matching.local.index import PointHits, Quantiser, nearest, within
 from isckit.matching.local.inverted import OCTAVE, TURNS, Part, levels, lists_of, matching_entries
 from isckit.matching.local.words import Vocabulary
-from isckit.runs.arrays import read_arrays, write_arrays
+from isckit.runs.steps import NOT_KEPT, Advance, Kept
 
 _TURNS = 24
 """Cells of the difference of two angles, 15 degrees each; a vote counts for the cell before its own too."""
@@ -130,30 +128,34 @@ _HITS = 2**23
 
 
 def candidates(
-    queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, folder: Path, workers: int
+    queries: Store,
+    references: Store,
+    quantiser: Quantiser,
+    settings: Vote,
+    *,
+    workers: int,
+    kept: Kept = NOT_KEPT,
+    name: str = "",
 ) -> Votes:
     """Return pairs of rows of both stores that are worth verifying, each once.
 
     Args:
-        folder: where the pairs of finished shards lie; shards that are there are not looked at again.
         workers: threads, beside those of the matrix library.
+        kept, name: where the pairs of finished parts lie, under which name.
     """
     by = _by_radius if settings.by == "radius" else _by_nearest
-    return by(queries, references, quantiser, settings, folder=folder, workers=workers)
+    return by(queries, references, quantiser, settings, workers=workers, kept=kept, name=name)
 
 
 def _by_radius(
-    queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, folder: Path, workers: int
+    queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, workers: int, kept: Kept, name: str
 ) -> Votes:
-    parts = []
-    for number in tqdm(range(len(references.paths)), desc="vote", unit="shard"):
-        path = folder / f"votes-{number:05d}.npz"
-        if not path.is_file():
-            votes = _shard_votes(queries, references.block(number), quantiser, settings, workers)
-            write_arrays(path, votes._asdict())
-        with read_arrays(path, _SHAPES, what="a file of votes", remedy="repeat the matching") as found:
-            parts.append(Votes(found["query"], found["reference"] + references.start(number), found["votes"]))
-    return _joined(parts)
+    def part(rows: range, advance: Advance) -> dict[str, np.ndarray]:
+        votes = _shard_votes(queries, references.between(rows), quantiser, settings, workers)
+        advance(len(rows))
+        return votes._replace(reference=votes.reference + rows.start)._asdict()
+
+    return Votes(**kept.arrays(name, references.shards, part, _SHAPES, title=f"vote {name}", unit="reference"))
 
 
 def _shard_votes(queries: Store, references: Block, quantiser: Quantiser, settings: Vote, workers: int) -> Votes:
@@ -176,11 +178,12 @@ def _shard_votes(queries: Store, references: Block, quantiser: Quantiser, settin
 
 
 def _by_nearest(
-    queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, folder: Path, workers: int
+    queries: Store, references: Store, quantiser: Quantiser, settings: Vote, *, workers: int, kept: Kept, name: str
 ) -> Votes:
     """imgFp's votes, which know no shards: the nearest point of all references is kept while they pass by."""
-    parts = []
-    for start, block in tqdm(list(queries.parts(_POINTS)), desc="vote", unit="part"):
+
+    def part(rows: range, advance: Advance) -> dict[str, np.ndarray]:
+        block = queries.between(rows)
         left = block.vectors()
         probed = quantiser.cells(left, probes=settings.probes)
         best, images = np.full(len(left), np.inf, np.float32), np.full(len(left), -1, np.int64)
@@ -198,30 +201,36 @@ def _by_nearest(
             alone=settings.least_alone,
             radius=settings.radius,
         )
-        parts.append(Votes(votes.query + start, votes.reference, votes.votes))
-    return _joined(parts)
+        advance(len(rows))
+        return votes._replace(query=votes.query + rows.start)._asdict()
+
+    return Votes(**kept.arrays(name, queries.cuts(_POINTS), part, _SHAPES, title=f"vote {name}", unit="query"))
 
 
 def by_codes(
-    queries: Store, index: Sequence[Part], vocabulary: Vocabulary, settings: Vote, *, folder: Path, workers: int
+    queries: Store,
+    index: Sequence[Part],
+    vocabulary: Vocabulary,
+    settings: Vote,
+    *,
+    workers: int,
+    kept: Kept = NOT_KEPT,
+    name: str = "",
 ) -> Votes:
     """Return pairs of rows of queries and references that are worth verifying, by an inverted file.
 
     Args:
         index: parts of the references.
-        folder: where the pairs of finished blocks of queries lie.
+        kept, name: where the pairs of finished blocks of queries lie, under which name.
         workers: threads.
     """
-    parts: list[Votes] = []
-    with tqdm(total=len(queries.ids), desc="vote", unit="query") as bar:
-        for number, (start, block) in enumerate(queries.parts(_POINTS)):
-            path = folder / f"votes-{number:05d}.npz"
-            if not path.is_file():
-                write_arrays(path, _block_votes(block, index, vocabulary, settings, workers)._asdict())
-            with read_arrays(path, _SHAPES, what="a file of votes", remedy="repeat the matching") as found:
-                parts.append(Votes(found["query"] + start, found["reference"], found["votes"]))
-            bar.update(len(block.ids))
-    return _joined(parts)
+
+    def part(rows: range, advance: Advance) -> dict[str, np.ndarray]:
+        votes = _block_votes(queries.between(rows), index, vocabulary, settings, workers)
+        advance(len(rows))
+        return votes._replace(query=votes.query + rows.start)._asdict()
+
+    return Votes(**kept.arrays(name, queries.cuts(_POINTS), part, _SHAPES, title=f"vote {name}", unit="query"))
 
 
 PSEUDO_QUERIES, PSEUDO_REFERENCES = 128, 8_192
