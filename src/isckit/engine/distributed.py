@@ -27,7 +27,7 @@ class Process:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and shows progress."""
+        """Return True if this process writes files and shows progress."""
         return self.rank == 0
 
     def share(self, amount: int, what: str) -> int:
