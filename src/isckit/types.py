@@ -22,7 +22,7 @@ MAX_DIM = 256
 
 
 class Role(StrEnum):
-    """What an image set may be used for. Only TRAIN and EXTERNAL may be augmented or fitted on."""
+    """The uses an image set may be put to. Only TRAIN and EXTERNAL may be augmented or fitted on."""
 
     TRAIN = "train"
     REFERENCE = "reference"
@@ -31,7 +31,7 @@ class Role(StrEnum):
 
     @property
     def may_be_fitted_on(self) -> bool:
-        """Whether anything (augmented training, PCA, banks, thresholds) may be fitted on this role."""
+        """Return True if anything (augmented training, PCA, banks, thresholds) may be fitted on this role."""
         return self in (Role.TRAIN, Role.EXTERNAL)
 
 

@@ -1,4 +1,4 @@
-"""What the verbs share: their options, and the guard that turns faults into messages."""
+"""The options that the verbs share, and the guard that turns faults into messages."""
 
 from __future__ import annotations
 

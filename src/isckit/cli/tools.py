@@ -44,7 +44,7 @@ class FileFormat(StrEnum):
 
 
 class Side(StrEnum):
-    """What described images are to the recipe."""
+    """The roles of described images in the recipe."""
 
     reference = "reference"
     query = "query"

@@ -1,4 +1,4 @@
-"""What the settings of every branch of the Matching track answer; `config.branches` has the kinds there are."""
+"""The answers of the settings of every branch of the Matching track; `config.branches` has the kinds there are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OwnSpace(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What a branch has to know of each image of a role, beside embeddings: detected overlays, faces, sizes."""
+    """The facts that a branch needs of each image of a role, beside embeddings: detected overlays, faces, sizes."""
 
     boxes: bool = False
     faces: bool = False
@@ -39,7 +39,7 @@ class Needs(NamedTuple):
 
 
 class BranchSettings:
-    """What the settings of every branch answer, so that nothing else asks which kind a branch is.
+    """The answers of the settings of every branch, so that nothing else asks which kind a branch is.
 
     `kind` is the name of its file in matching/branches. The answers here are those of a branch that looks at no
     embeddings, trains nothing and takes no pairs of others.

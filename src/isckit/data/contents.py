@@ -1,4 +1,4 @@
-"""What the files of an image set hold: sizes and CRC-32 of all, so that what was made from them knows when they change.
+"""The contents of image set files: sizes and CRC-32 of all, so that what was made from them knows when they change.
 
 Archives and packs keep both in their directories. A file in a folder is read; what was found is kept, with size, times
 and number of the file, as a hint that spares reading it again: an audit reads everything all the same.
@@ -27,8 +27,8 @@ from isckit.types import BadInput, MissingInput, StorageFull
 log = logging.getLogger(__name__)
 
 STAMP = np.dtype([("size", "<i8"), ("mtime", "<i8"), ("ctime", "<i8"), ("inode", "<u8"), ("crc", "<u4")])
-"""What is known of an image unread: bytes; times in ns of the last change of contents and of entry, and number, of its
-file or archive; its CRC-32 in an archive, else 0."""
+"""The facts known of an image unread: bytes; times in ns of the last change of contents and of entry, and number, of
+its file or archive; its CRC-32 in an archive, else 0."""
 HINT_BYTES = 64 << 20
 """Bytes of a set from which hints are kept: fewer are read in a blink, and leave no files behind."""
 _SETTLED = 2_000_000_000

@@ -24,7 +24,7 @@ SHARED = Path("/dev/shm")
 LEAST_SHARED = 512 << 20
 """Bytes of shared memory below which a warning is due: a batch of 128 pictures of 512 px takes 100 MB, several wait."""
 _OF_AN_ITEM = "Caught "
-"""How torch begins an error that a worker met and passed on."""
+"""The beginning that torch gives to an error that a worker met and passed on."""
 _SIGNAL = 5.0
 """Seconds in which the signal of a worker's end arrives; it ends the wait."""
 _REMEDY = "give the processes shared memory (Docker: --shm-size=8g) and memory, or load without: --workers 0, or fewer"

@@ -103,7 +103,7 @@ class DeviceCutter(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """What a member describes of an image set.
+    """A member, and the views that it describes of an image set.
 
     Attributes:
         describer: the member.

@@ -1,4 +1,4 @@
-"""How well a detector finds what is pasted on pictures, on pastes that it was not trained on."""
+"""The measure of how well a detector finds what is pasted on pictures, on pastes that it was not trained on."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _ROWS, _NEGATIVES = 77, 78
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of a stage draws.
+    """The draws of one epoch of a stage.
 
     Attributes:
         stage: of the recipe.

@@ -1,4 +1,4 @@
-"""What a detector's epoch draws: train images with others pasted on them, and the boxes."""
+"""The items that a detector's epoch draws: train images with others pasted on them, and the boxes."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Detecting(Protocol):
 
 @dataclass(frozen=True)
 class Sought:
-    """What is looked for in the images of a set; their sizes are written down in any case."""
+    """The findings that are looked for in the images of a set; sizes of images are written down in any case."""
 
     proposals: config.Proposals | None = None
     boxes: bool = False
@@ -82,7 +82,7 @@ def survey(
 
 
 class _Look(NamedTuple):
-    """What a loader worker makes of an image: what it found, the detector's input, why the image is broken."""
+    """The result of a loader worker for an image: what it found, the detector's input, why the image is broken."""
 
     finding: ImageFinding
     prepared: torch.Tensor

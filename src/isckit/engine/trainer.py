@@ -37,14 +37,14 @@ Save = Callable[[dict[str, Any]], None]
 
 STATE = "last.pt"
 SAVE_SECONDS = 600.0
-"""What a killed run loses at most."""
+"""The time that a killed run loses at most."""
 STAGE_SEEDS = 1_000_003
 """Between the seeds of two stages of a training."""
 
 
 @dataclass
 class TrainingLog:
-    """What a training has written down: where it is, and a line for each epoch."""
+    """The record that a training has written down: where it is, and a line for each epoch."""
 
     folder: Path
     made_from: dict[str, Any]
@@ -90,7 +90,7 @@ class TrainingLog:
 
 @dataclass
 class Progress:
-    """How far a stage is: epochs and steps done, mean losses of finished epochs, sums and counts of the one begun."""
+    """The state of a stage: epochs and steps done, mean losses of finished epochs, sums and counts of the one begun."""
 
     epoch: int = 0
     step: int = 0
@@ -117,7 +117,7 @@ class Trainer(ABC, Generic[BatchT]):
     """
 
     unit = "images"
-    """What is counted for the throughput."""
+    """The name of what is counted for the throughput."""
 
     def __init__(
         self,

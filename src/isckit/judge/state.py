@@ -1,4 +1,4 @@
-"""What phase 2 may not change of a run: its state as it stands, and what changed since another state, in words."""
+"""The state of a run that phase 2 may not change: as it stands, and what changed since another state, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pairs of views go on: a global list, the neighbours of every view, or a score that was fitted on train."""
+"""The pairs of views that go on: a global list, the neighbours of every view, or a score that was fitted on train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a branch of the Matching track has at hand."""
+"""The inputs that a branch of the Matching track has at hand."""
 
 from __future__ import annotations
 

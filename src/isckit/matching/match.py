@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class BranchModule(Protocol):
-    """What a file of matching/branches offers, for branches of its kind."""
+    """The functions that a file of matching/branches offers, for branches of its kind."""
 
     def describe(self, run: Run, images: ImageSet, branch: Any, *, process: Process, workers: int) -> None:
         """Write what it needs of an image set beside embeddings; train comes first of all sets."""

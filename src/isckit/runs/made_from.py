@@ -1,4 +1,4 @@
-"""What decides whether an artifact is the same as before: the one place that spells the keys of receipts.
+"""The values that decide whether an artifact is the same as before: the one place that spells the keys of receipts.
 
 Steps call these functions with what they read, an audit with what a manifest records; None stands for what it does not
 know. Settings are plain values (`config.to_dict`), inputs are digests or the receipts of the steps before.

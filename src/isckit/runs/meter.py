@@ -1,4 +1,4 @@
-"""What a step cost, and on what machine: time, memory, and the energy of GPUs where nvidia-ml-py is installed."""
+"""The cost of a step, and its machine: time, memory, and the energy of GPUs where nvidia-ml-py is installed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Work = Callable[[range, Advance], tuple[Sequence[Writer], Any]]
 
 @dataclass(frozen=True)
 class Output:
-    """What a step writes, a file or a folder of shards, and what decides whether it is the same as before.
+    """A file or a folder of shards that a step writes, and what decides whether it is the same as before.
 
     Attributes:
         path: of the file or folder.

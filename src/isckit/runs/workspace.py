@@ -189,7 +189,7 @@ class Workspace:
 
     @property
     def ledger(self) -> Path:
-        """What was handed in, a line each time."""
+        """Return the file of what was handed in, a line each time."""
         return self.root / "submissions" / "ledger.jsonl"
 
 

@@ -24,7 +24,7 @@ from isckit.studies.tables import markdown
 log = logging.getLogger(__name__)
 
 BASELINES = ("phash", "pdq", "gist", "orb", "multigrain.mini", "triplet.mini", "deeprank.mini")
-"""What runs without weights from outside; those of the full recipes are the user's to fetch."""
+"""The baselines that run without weights from outside; those of the full recipes are the user's to fetch."""
 COLUMNS = ("system", "descriptor uAP", "R@P90", "matching uAP", "R@P90", "s / query", "s / reference", "peak memory")
 FORMATS = dict.fromkeys(COLUMNS[1:-1], "{:.4f}") | {"peak memory": "{:,.0f} MiB"}
 

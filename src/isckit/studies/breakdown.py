@@ -190,7 +190,7 @@ def break_down(paths: Sequence[Path], *, data: Path, out: Path) -> str:
 
 @dataclass(frozen=True)
 class Edits:
-    """What was done to the queries of a phase: query -> kinds of edit, each once, number of edits, and reference."""
+    """The edits done to the queries of a phase: query -> kinds of edit, each once, number of edits, and reference."""
 
     kinds: Mapping[str, frozenset[str]]
     counts: Mapping[str, int]

@@ -12,7 +12,7 @@ LONG = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is, and what does the work.
+    """The number of images of each set, and the machines that do the work.
 
     Attributes:
         train, references, queries: images.

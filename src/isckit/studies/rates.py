@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Rates:
-    """What a core, a GPU and a disk do a second.
+    """The work that a core, a GPU and a disk do a second.
 
     The defaults of a core were measured with `isckit plan --measure` on one with AVX2; that of entries with
     `benchmarks/contest_scale.py`, 10,000 references, all that voting takes included; edits and proposals are assumed.

@@ -1,4 +1,4 @@
-"""What describing, fitting and matching cost at a size: rows, disk, memory, operations and time of every stage.
+"""The cost of describing, fitting and matching at a size: rows, disk, memory, operations and time of every stage.
 
 Rows and bytes follow from the recipe. Operations of networks are counted on shapes alone (torch's counter), those of
 products are two a term. Time is operations and images over rates, of which `measure` measures those of this machine.
@@ -33,7 +33,7 @@ _CODE_BYTES = 20
 _SHARED, _SHARED_RATE = 0.01, 1e7
 """Share of pairs of images that have a word in common, and how many a core scores a second: assumed."""
 _UNEVEN = 1.24
-"""How much longer than the mean the list is that a point reads: on `disc_mini` with 1,024 words."""
+"""The length of the list that a point reads, as a multiple of the mean: on `disc_mini` with 1,024 words."""
 _VOTED = 4e-3
 """Share of references that votes without a bound leave: on `disc_mini`, 11 of 3,000."""
 _COMPARED = 1e9

@@ -1,4 +1,4 @@
-"""What training costs at a size, and all stages of a recipe in order."""
+"""The cost of training at a size, and all stages of a recipe in order."""
 
 from __future__ import annotations
 

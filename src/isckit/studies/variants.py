@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from isckit.engine.distributed import Process
 
 AT_TEST = frozenset({"image_size", "canvas", "gem_p_at_test", "scales", "flip", "weight"})
-"""What may differ of a member whose weights are trained already."""
+"""The settings that may differ of a member whose weights are trained already."""
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def draw_tasks(plan: Plan) -> list[Task]:
 
 
 def _copy_flags(rng: np.random.Generator, plan: Plan) -> list[bool]:
-    """Which queries are copies: in random order, every second copy in the public half of the queries."""
+    """Return which queries are copies: in random order, every second copy in the public half of the queries."""
     half = plan.queries // 2
     public = min(half, (plan.copies + 1) // 2)
     halves = np.arange(half) < public, np.arange(plan.queries - half) < plan.copies - public

@@ -40,7 +40,7 @@ _QUERY_SCALE = 1.5
 
 @dataclass(frozen=True)
 class Summary:
-    """What stands in the folder; `made` is False if it stood there before."""
+    """The set that stands in the folder; `made` is False if it stood there before."""
 
     folder: Path
     plan: Plan
@@ -117,7 +117,7 @@ def _distinct(source: ImageSet) -> tuple[list[int], str]:
 
 
 def _stands(out: Path, plan: Plan) -> bool:
-    """Whether the set of this plan stands at `out`; BadInput if anything else does."""
+    """Return True if the set of this plan stands at `out`; BadInput if anything else does."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if (out / STAMP).is_file() and read_json(out / STAMP) == asdict(plan):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SET = "images"
-"""What the folder is called in the cache."""
+"""The name of the folder in the cache."""
 
 
 def describe_by_run(

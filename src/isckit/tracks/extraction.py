@@ -1,4 +1,4 @@
-"""What is described of an image set, for all members and branches of a recipe."""
+"""The description of an image set, for all members and branches of a recipe."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from isckit.vectors.normalise import normalise
 CACHE = ".isckit-cache"
 """Folder for what is described, in the folder of the output, until that is finished."""
 QUERIES, REFERENCES = "queries", "references"
-"""What the two folders are called in the cache."""
+"""The names of the two folders in the cache."""
 
 
 class Found(NamedTuple):

@@ -54,7 +54,7 @@ def install(run: Run, checkpoint: Path, *, process: Process) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """What every training of a run needs."""
+    """The inputs that every training of a run needs."""
 
     run: Run
     training_data: TrainingData | None

@@ -1,4 +1,4 @@
-"""What every step on vectors asks of its input: float32 rows of finite length, and a role that may be fitted on."""
+"""The input that every step on vectors asks for: float32 rows of finite length, and a role that may be fitted on."""
 
 from __future__ import annotations
 

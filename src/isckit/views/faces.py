@@ -1,4 +1,4 @@
-"""Whether an image shows a face, by OpenCV's own cascade of Haar features (Viola & Jones 2001): nothing to download.
+"""The images that show a face, by OpenCV's own cascade of Haar features (Viola & Jones 2001): nothing to download.
 
 D2LV used the CNN of face_recognition 1.3, which found faces in 47,687 of a million references. The cascade sees upright
 frontal faces only, misses covered, small and turned ones, and takes a texture for a face now and then: another list,

@@ -21,7 +21,7 @@ from isckit.types import BadInput, MissingInput
 COLUMNS = ("image_id", "x0", "y0", "x1", "y1", "confidence", "label")
 OVERLAY = "overlay"
 LABELS = (OVERLAY, "emoji")
-"""What a box holds: only an overlay takes the place of its image."""
+"""The labels of what a box holds: only an overlay takes the place of its image."""
 
 _SHOWN = 5
 

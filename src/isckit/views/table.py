@@ -1,4 +1,4 @@
-"""What a pass over an image set found in every image: its size, proposals, detected overlays, whether it shows a face.
+"""The findings of a pass over a set in every image: its size, proposals, detected overlays, whether it shows a face.
 
 These are the views that differ from image to image. They lie in shards beside the embeddings, as columns.
 """
@@ -35,7 +35,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class ImageFinding:
-    """What was found in one image.
+    """The findings in one image.
 
     Attributes:
         size: height and width in pixels, of what is described: where an overlay takes the place of the image, of that.
@@ -192,7 +192,7 @@ class Wanted:
 
     @property
     def finds(self) -> bool:
-        """Whether some of the views have to be found first."""
+        """Return True if some of the views have to be found first."""
         return self.proposals is not None or self.overlays is not None
 
     def found(self, table: Table, row: int) -> tuple[View, ...]:

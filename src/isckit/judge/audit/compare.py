@@ -104,7 +104,7 @@ _READERS: Mapping[str, Callable[[Path], Any]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two makings of one thing are apart.
+    """The difference between two makings of one thing.
 
     Attributes:
         what: the thing.

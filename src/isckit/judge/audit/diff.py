@@ -125,7 +125,7 @@ def _causes(there: _Side, now: _Side) -> dict[str, list[str]]:
 
 
 def _of_weights(value: str) -> bool:
-    """Whether weights may depend on a recipe value; networks that see pairs are part of a branch."""
+    """Return True if weights may depend on a recipe value; networks that see pairs are part of a branch."""
     pairs = value.startswith("matching.branches.") and ".networks." in value
     return pairs or (value.startswith(("members.", "seed:", "detector")) and ".weight:" not in value)
 
@@ -153,7 +153,7 @@ def _which(there: _Side, now: _Side, name: str) -> str:
 
 
 def _changed_part(there: _Side, now: _Side, part: str, causes: dict[str, list[str]]) -> list[str]:
-    """Whether weights or a fitted part differ, how much of them, and why."""
+    """Return how much of weights or of a fitted part differs, and why; an empty list where nothing does."""
     before, after = there.part(part), now.part(part)
     if before.get("sha256") == after.get("sha256"):
         return []

@@ -29,7 +29,7 @@ _BYTES = 32
 
 @dataclass(frozen=True, eq=False)
 class ImageDigests:
-    """What the images of a set were, byte for byte.
+    """The images of a set as they were, byte for byte.
 
     Attributes:
         name, role: of the image set.

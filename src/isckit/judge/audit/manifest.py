@@ -247,7 +247,7 @@ def _later(case: Case) -> Iterator[CostRecord]:
 
 
 def _cost(receipt: Path) -> CostRecord:
-    """What a receipt says of the cost, empty where it says nothing."""
+    """Return what a receipt says of the cost, empty where it says nothing."""
     return read_json(receipt, Receipt)["facts"].get("cost", {}) if receipt.is_file() else {}
 
 

@@ -1,4 +1,4 @@
-"""What a manifest says of one file: digest, size, receipt, and digests of the parts that a change can be named by."""
+"""The manifest's record of one file: digest, size, receipt, and digests of the parts that a change can be named by."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DAMAGE = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError, EOFError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
-"""What the readers raise on damaged files: a byte that changed may name any compression, or encryption."""
+"""The errors that the readers raise on damaged files: a byte that changed may name any compression, or encryption."""
 
 
 def file_record(path: Path) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _other(name: str, recorded: Manifest, wanted: Mapping[str, Any]) -> Iterator
 
 
 def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[str, Any]:
-    """What the embeddings of a set by a member, or whatever else was described of it, are to be made from."""
+    """Return what the embeddings of a set by a member, or whatever else was described of it, are to be made from."""
     image_set, _, name = key.partition("/")
     recipe = manifest["recipe"]
     listing = manifest["images"].get(image_set, {}).get("listing")
@@ -212,7 +212,7 @@ def _described_from(manifest: Manifest, key: str, weights: str | None) -> dict[s
 
 
 def _further_from(manifest: Manifest, part: str) -> dict[str, Any]:
-    """What a further fitted part is to be made from; known of spaces, in folders BRANCH or BRANCH.MEMBER."""
+    """Return what a further fitted part is to be made from; known of spaces, in folders BRANCH or BRANCH.MEMBER."""
     kind, _, file = part.partition("/")
     name, _, member = file.partition("/")[0].partition(".")
     branch = next((b for b in manifest["recipe"]["matching"]["branches"] if b["name"] == name), None)

@@ -39,7 +39,7 @@ from isckit.types import MissingInput
 
 @dataclass(frozen=True)
 class Replay:
-    """What came out of doing it again.
+    """The outcome of doing it again.
 
     Attributes:
         comparisons: one an artifact.
@@ -220,7 +220,7 @@ def _compared(case: Case, there: Workspace, *, retrain: bool) -> Iterator[Compar
 
 
 def _further_parts(here: Workspace, there: Workspace, name: str) -> Iterator[Comparison]:
-    """What was fitted beside PCA and bank."""
+    """Yield the comparisons of what was fitted beside PCA and bank."""
     before, after = ({k: v for k, v in parts(w, name).items() if k not in WORDS} for w in (here, there))
     for part in sorted(before.keys() | after.keys()):
         if part in before and part in after:

@@ -42,7 +42,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Verification:
-    """What verifying found.
+    """The outcome of verifying.
 
     Attributes:
         seal: of the manifest.

@@ -57,7 +57,7 @@ _BARE |= {".tsv": _BARE[".csv"], ".yml": _BARE[".yaml"]}
 
 @dataclass(frozen=True)
 class Labels:
-    """What a file says of phase-2 queries: the ids, and the first place (line 0: in a binary file)."""
+    """The labels of phase-2 queries in a file: the ids, and the first place (line 0: in a binary file)."""
 
     ids: frozenset[str]
     line: int

@@ -78,7 +78,7 @@ def submission_count(case: Case) -> Finding:
 
 
 def _changed(case: Case, entry: Entry) -> list[str]:
-    """Whether the file of the last hand-in is another one now."""
+    """Return the problem where the file of the last hand-in is another one now, or gone."""
     path = submitted(case.workspace, case.phase, case.name, track=entry.track)
     if not path.is_file():
         return [f"{path.name} is gone, handed in as entry {entry.number}"]

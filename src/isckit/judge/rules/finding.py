@@ -1,4 +1,4 @@
-"""What a rule is, what it looks at, and what it may say."""
+"""The definition of a rule, of what it looks at, and of what it may say."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHECKOUT = Path(isckit.__path__[0]).parents[1]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule's program found.
+    """The finding of one rule's program.
 
     Attributes:
         status: "unknown" where nothing speaks against the submission and nothing for it.

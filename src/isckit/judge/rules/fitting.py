@@ -55,7 +55,7 @@ def fitted_on_train(case: Case) -> Finding:
 
 
 def _suspected(path: Path) -> tuple[list[str], str]:
-    """What the vectors say of themselves."""
+    """Return what the vectors say of themselves, and what was examined."""
     try:
         tests = suspect_descriptors(path)
     except BadInput as error:
@@ -66,7 +66,7 @@ def _suspected(path: Path) -> tuple[list[str], str]:
 
 
 def _declared(case: Case) -> list[str]:
-    """What the receipts give away."""
+    """Return what the receipts give away."""
     workspace, name = case.workspace, case.name
     roles = {"PCA": load_pca(workspace.ensemble(name)).fitted_on.value}
     for path in receipted(case.checkpoint):
@@ -91,13 +91,13 @@ def _declared(case: Case) -> list[str]:
 
 
 def _words(case: Case, path: Path) -> str:
-    """What people call a fitted part."""
+    """Return what people call a fitted part."""
     named = {file: WORDS[part] for part, file in parts(case.workspace, case.name).items() if part in WORDS}
     return named.get(path, path.relative_to(case.checkpoint).as_posix())
 
 
 def _further(workspace: Workspace, name: str) -> dict[str, Path]:
-    """What was fitted beside PCA and bank, by its path in the checkpoint folder."""
+    """Return what was fitted beside PCA and bank, by its path in the checkpoint folder."""
     return {part: path for part, path in parts(workspace, name).items() if part not in WORDS}
 
 

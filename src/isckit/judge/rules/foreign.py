@@ -153,7 +153,7 @@ def _form(path: Path, phase: int | None, disc: Disc | None) -> Finding:
 
 
 def _same_references(path: Path, against: Path) -> Finding:
-    """Whether the reference vectors are those of phase 1, in any order."""
+    """Judge whether the reference vectors are those of phase 1, in any order."""
     try:
         (ids, keys, digest), (old_ids, old_keys, old_digest) = map(_references, (path, against))
     except KitError as error:

@@ -77,7 +77,7 @@ _SHOWN = 3
 
 
 class Gap(NamedTuple):
-    """How far a recomputed value is from the submitted one."""
+    """The difference of a recomputed value from the submitted one."""
 
     trial: str
     what: str
@@ -149,12 +149,12 @@ def tolerance(case: Case) -> float:
 
 
 def _unrun(case: Case) -> bool:
-    """Whether no experiment can be made."""
+    """Return True if no experiment can be made."""
     return case.probe is None or case.probe.sample == 0 or case.disc is None
 
 
 def _by_recipe(case: Case, steps: Callable[[config.Recipe], list[str]]) -> Finding:
-    """What to say where no experiment can be made."""
+    """Return what to say where no experiment can be made."""
     if not case.workspace.recipe(case.name).is_file():
         return Finding("unknown", "none", "no recipe, and no images or pipeline to experiment with")
     return Finding("passed", "declared", f"steps of the recipe: {', '.join(steps(case.recipe))}", "not run")
@@ -229,7 +229,7 @@ def _score_gaps(trial: Trial, rows: _Rows, allowed: float) -> Iterator[Gap]:
 
 
 def _verdict(case: Case, gaps: list[Gap], what: str, *, drawn: Sample, notes: Sequence[str] = ()) -> Finding:
-    """Whether anything differs; the notes stand beside either answer, as they may explain it."""
+    """Judge whether anything differs; the notes stand beside either answer, as they may explain it."""
     allowed = tolerance(case)
     problems = []
     for trial in dict.fromkeys(gap.trial for gap in gaps):

@@ -41,7 +41,7 @@ TEXTS = {
 }
 """OSI-approved permissive licences by phrases that stand in all their copies, in lower case with single spaces."""
 TRAINING_IMAGES = "training images"
-"""What the `use` of an entry says where images from outside train a member."""
+"""The words that the `use` of an entry has where images from outside train a member."""
 
 _ADDED = re.compile("non-?commercial|commons clause")
 """Additions to a licence text that take its permission back."""

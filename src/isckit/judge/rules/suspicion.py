@@ -1,4 +1,4 @@
-"""What the numbers of a descriptor file say by themselves about a fit on the very images it describes.
+"""The tests of what the numbers of a descriptor file say by themselves about a fit on the very images it describes.
 
 Rule 5.5 asks that a vector come from its own image and from constants fitted on train. A constant fitted on the images
 described leaves a trace: a mean, a correlation, a variance or an extreme that meets its target far better than a set of

@@ -1,4 +1,5 @@
-"""What the scores and pairs of a matches file say by themselves about reasoning over other queries or references.
+"""The tests of what the scores and pairs of a matches file say by themselves about reasoning over other queries or
+references.
 
 Rule 5.4 asks that the score of a pair be the same as if there were no other images. Scores put on a scale of their own
 for each query (or reference), ranks, and references that are used once each leave traces that free scores do not have.
@@ -119,7 +120,7 @@ def _one_to_one(queries: np.ndarray, found: np.ndarray, references: int) -> Susp
 
 
 def _rows_per_query(queries: np.ndarray) -> Suspicion:
-    """Whether every query has as many rows: candidates a query are accepted practice, though questioned."""
+    """Test whether every query has as many rows: candidates a query are accepted practice, though questioned."""
     counts = np.unique(queries, return_counts=True)[1]
     if len(counts) < MIN_GROUPS:
         return silent("rows a query", "too few queries to say")

@@ -111,7 +111,7 @@ def seen_queries(checkpoint: Path) -> np.ndarray:
 
 
 def _problems(role: str, drawn: dict[str, Any]) -> list[str]:
-    """What is wrong with the record of one epoch's unaugmented queries or references."""
+    """Return what is wrong with the record of one epoch's unaugmented queries or references."""
     if "listed" not in drawn:
         return [f"{drawn.get('images')} {role} images without a list of their ids"]
     ids = np.unique(np.array(drawn["listed"], str))
@@ -130,7 +130,7 @@ def _problems(role: str, drawn: dict[str, Any]) -> list[str]:
 
 
 def _overlap(case: Case) -> list[str]:
-    """How many of the queries that are scored were trained on."""
+    """Return, in words, how many of the queries that are scored were trained on."""
     seen = seen_queries(case.checkpoint)
     if not len(seen):
         return []

@@ -124,7 +124,7 @@ def _stems(ids: np.ndarray) -> np.ndarray:
 
 
 def _among(pairs: np.ndarray, queries: np.ndarray, true_pairs: np.ndarray, true_queries: np.ndarray) -> np.ndarray:
-    """Whether each pair is a true one; only rows of positive queries are looked up, a fifth in the contest."""
+    """Return whether each pair is a true one; only rows of positive queries are looked up, a fifth in the contest."""
     positive = np.zeros(1 + max(queries.max(initial=0), true_queries.max()), bool)
     positive[true_queries] = True
     rows = np.flatnonzero(positive[queries])

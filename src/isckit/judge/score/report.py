@@ -93,7 +93,7 @@ def _with_recipe(report: ScoreReport, recipe: config.Recipe, *, track: str, seen
 
 
 def _branch_factors(matching: config.Matching) -> str:
-    """How much of its train similarity each fused branch takes off a score; "" where none does."""
+    """Return how much of its train similarity each fused branch takes off a score; "" where none does."""
     factors = {branch.name: getattr(branch, "norm_factor", 0) for branch in matching.fused_branches}
     told = (f"{name}: {f'factor {factor:g}' if factor else 'none'}" for name, factor in factors.items())
     return "; ".join(told) if any(factors.values()) else ""

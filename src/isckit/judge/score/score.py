@@ -24,7 +24,7 @@ ROWS_PER_QUERY = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What a figure must be read with: two figures compare only where these agree."""
+    """The facts that a figure must be read with: two figures compare only where these agree."""
 
     candidates: str = "the rows submitted"
     references: int | None = None

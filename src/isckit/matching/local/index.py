@@ -1,4 +1,4 @@
-"""Which points of two sets lie near each other: cells of a quantiser fitted on train, and exact distances within them.
+"""The points of two sets near each other: cells of a quantiser fitted on train, and exact distances within them.
 
 Every reference point lies in its nearest cell; a query point looks into its `probes` nearest ones. Whether two points
 meet depends on the two and on the centroids alone. Distances are of whole numbers below 2^24, hence exact in float32:

@@ -1,4 +1,4 @@
-"""Whether two images show the same picture: points matched one to one, and how many of them fit one geometric model."""
+"""A check whether two images show the same picture: points matched one to one, and how many fit one geometric model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DRAWS = 1_000
 _LARGEST_SCALE = 16.0
 """By which length a picture may be enlarged or reduced between reference and query."""
 _LARGEST_STRETCH = 4.0
-"""How many times more along one direction than across it."""
+"""The largest ratio of the scale along one direction to that across it."""
 _NEEDED = {"similarity": 2, "affine": 3, "homography": 4}
 """Matches that decide a model; with no more there is nothing that could disagree."""
 _VISIBLE_PRIOR = 20.0

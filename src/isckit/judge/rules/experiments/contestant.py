@@ -30,11 +30,11 @@ INFER = (
     f"{KIT} infer --name {{name}} --root {{root}} --queries {{queries}} --references {{references}} --out {{out}} "
     "--batch {batch} --workers 0"
 )
-"""How this kit describes and matches two folders of images."""
+"""The command by which this kit describes and matches two folders of images."""
 TRAIN = (
     f"{KIT} train --name {{name}} --root {{root}} --data {{data}} --recipe {{recipe}} --witness {{witness}} --workers 0"
 )
-"""How this kit trains."""
+"""The command by which this kit trains."""
 AT_ONCE = 2
 """Processes at a time: each spends much of its time on starting up."""
 THREADS = max(1, (os.cpu_count() or 1) // AT_ONCE)
@@ -96,7 +96,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the contestant's pipeline said of drawn images, by the names they went by.
+    """The answer of the contestant's pipeline on drawn images, by the names they went by.
 
     Attributes:
         queries, references: descriptors; None where the pipeline writes none.

@@ -1,4 +1,4 @@
-"""Which files of a folder any process opens, as the Linux kernel tells it: no co-operation of the watched is needed."""
+"""The files of a folder that any process opens, as the Linux kernel tells: no co-operation of the watched is needed."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def watched_training(case: Case, disc: Disc, template: str) -> tuple[list[str], 
 
 
 def _uses_others(recipe: config.Recipe) -> bool:
-    """Whether a stage says that it trains on queries or references."""
+    """Return True if a stage says that it trains on queries or references."""
     return any(stage.data.anchors == "pairs" or stage.data.negatives == "references" for stage in recipe.stages)
 
 
@@ -256,7 +256,7 @@ def _unsteady(items: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _compared(roots: list[Path], again: Callable[[], Path], *, alone: bool) -> tuple[list[str], str]:
-    """Whether the weights depend on queries and references; where they openly do (not `alone`), on anything unsaid.
+    """Judge whether weights depend on queries and references; where they openly do (not `alone`), on anything unsaid.
 
     Where they differ, the first training is done once more: on a GPU, rounding may differ between equal trainings.
     """
