@@ -33,7 +33,7 @@ _POLL = 0.5
 
 @dataclass(frozen=True)
 class Ended:
-    """What a worker's command came to: its exit code, and what it printed."""
+    """The end of a worker: its exit code, and what it printed."""
 
     code: int
     out: str

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from isckit.runs.executor import Executor, LocalExecutor, current
+from isckit.runs.executor import PATIENCE, Executor, LocalExecutor, current
 from isckit.types import BadInput
 
 
@@ -62,7 +62,7 @@ def process() -> Iterator[Process]:
     if world == 1:
         yield Process(device)
         return
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         store = dist.PrefixStore("units", dist.distributed_c10d._get_default_store())
         yield Process(device, dist.get_rank(), world, LocalExecutor(dist.get_rank(), world, store))

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, Protocol, TypeVar
 
 Unit = TypeVar("Unit")
-_PATIENCE = timedelta(days=7)
+PATIENCE = timedelta(days=7)
 """Longer than any unit: where another process dies, its launcher ends this one too."""
 
 
@@ -89,7 +89,7 @@ class LocalExecutor:
             done[number] = work(units[number])
         self.store.set(f"{step}/{self.rank}", json.dumps(done))
         parts = [f"{step}/{rank}" for rank in range(self.world)]
-        self.store.wait(parts, _PATIENCE)
+        self.store.wait(parts, PATIENCE)
         found = {int(k): result for part in parts for k, result in json.loads(self.store.get(part)).items()}
         return [found[number] for number in range(len(units))]
 

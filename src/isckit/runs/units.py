@@ -1,4 +1,4 @@
-"""Which units of which step are done, by whom, and which a lost worker left behind: the memory of a cluster."""
+"""The memory of a cluster: which units of which step are done, by whom, and which a lost worker left behind."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Scan:
 
 
 class _Buffers:
-    """What a thread writes: a tile, and what it found in it."""
+    """Room for a tile, and for what a thread finds in it."""
 
     def __init__(self, size: int) -> None:
         self.products, self.values = np.empty(size, np.float32), np.empty(size, np.float32)
