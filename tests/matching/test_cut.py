@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit import config
+from isckit.matching import cut
 from isckit.matching.cut import above, cut_pairs, normalised, threshold
-from isckit.types import BadInput, Embeddings, Role, RuleViolation
+from isckit.runs.artifacts import receipt_path
+from isckit.runs.steps import Kept
+from isckit.types import BadInput, Embeddings, Role, RuleViolation, StaleArtifact
 from isckit.vectors import above as search_above
 from isckit.vectors import scan
 from isckit.vectors.above import pairs_above
@@ -120,8 +123,8 @@ def test_rows_that_are_widened_as_they_are_read_are_those_of_the_whole_matrix():
 
 
 def test_no_queries_give_no_pairs():
-    for cut in (config.Cut(), config.Cut(by="neighbours", amount=2), config.Cut(by="share", amount=0.1)):
-        assert len(cut_pairs(unit(1, 0), unit(2, 5), cut, images=0, threshold=0.5).scores) == 0
+    for rule in (config.Cut(), config.Cut(by="neighbours", amount=2), config.Cut(by="share", amount=0.1)):
+        assert len(cut_pairs(unit(1, 0), unit(2, 5), rule, images=0, threshold=0.5).scores) == 0
 
 
 def test_what_a_cut_by_share_lets_through_is_the_same_alone_and_in_company():
@@ -211,3 +214,27 @@ def test_a_bank_of_one_vector_repeated_has_a_threshold():
 def test_amounts_that_make_no_sense_are_refused_where_they_are_written(values):
     with pytest.raises(ValueError, match="a cut by"):
         config.Cut(**values)
+
+
+def test_parts_are_kept_until_all_is_done_and_only_missing_ones_are_looked_for_again(tmp_path, monkeypatch):
+    left, right, searched = unit(1, 40, 4), unit(2, 30, 4), []
+    views = np.arange(40) // 4, np.arange(30) // 3
+    monkeypatch.setattr(cut, "_PART", 15)
+    whole = above(left, right, threshold=0.3, groups=views)
+
+    def spied(queries, *others, **more):
+        searched.append(len(queries))
+        return pairs_above(queries, *others, **more)
+
+    monkeypatch.setattr(cut, "pairs_above", spied)
+    kept = Kept(tmp_path, {"of": "these"})
+    for _ in range(2):
+        made = above(left, right, threshold=0.3, groups=views, kept=kept, name="v")
+        assert numbers(made, 30) == numbers(whole, 30) and made.scores.tobytes() == whole.scores.tobytes()
+        assert searched == [15, 15, 10]
+    (tmp_path / "v/shard-00001.npz").unlink()
+    receipt_path(tmp_path / "v").unlink()  # as a killed run leaves it
+    assert numbers(above(left, right, threshold=0.3, groups=views, kept=kept, name="v"), 30) == numbers(whole, 30)
+    assert searched == [15, 15, 10, 15]
+    with pytest.raises(StaleArtifact):
+        above(left, right, threshold=0.3, groups=views, kept=Kept(tmp_path, {"of": "others"}), name="v")

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isckit.types import BadInput, Embeddings, Role, RuleViolation
-from isckit.vectors import neighbours
+from isckit.vectors import neighbours, scan
+from isckit.vectors.exact import best_pairs
 from isckit.vectors.neighbours import nearest
 
 
@@ -73,3 +74,22 @@ def test_searching_in_parts_changes_nothing_and_names_rows_by_their_number(monke
     x[33] = np.nan
     with pytest.raises(BadInput, match="rows 33"):
         nearest(x, bank, k=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 99), k=st.integers(1, 9), tile=st.integers(1, 12), metric=st.sampled_from(["ip", "l2"]))
+def test_nearest_are_exact_where_lengths_differ_from_tile_to_tile(seed, k, tile, metric):
+    """An error bound that holds in one tile says nothing of what was kept from another."""
+    rng = np.random.default_rng(seed)
+    x, y = ((rng.normal(size=(n, 6)) + 3) * 10.0 ** rng.integers(-3, 4, (n, 1)) for n in (9, 40))
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    left, right = x.astype(np.float64), y.astype(np.float64)
+    scores = left @ right.T if metric == "ip" else -np.square(left[:, None] - right).sum(axis=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "TILE_COLUMNS", tile)
+        pairs, _ = best_pairs(
+            x, y, metric=metric, quota=k, per_query=True, query_ranks=np.arange(9), reference_ranks=np.arange(40),
+            query_block=4, reference_block=25,
+        )  # fmt: skip
+    wanted = np.sort(scores, axis=1)[:, : -k - 1 : -1]
+    assert pairs["low"].reshape(9, k) == pytest.approx(wanted, rel=1e-12, abs=1e-18)
