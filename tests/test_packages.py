@@ -35,8 +35,15 @@ def pins(name: str) -> dict[str, str]:
     return dict(pin.groups() for pin in found)
 
 
-RUN, BROUGHT, DEV, EXPORT = map(
-    pins, ("requirements.txt", "constraints.txt", "requirements-dev.txt", "requirements-export.txt")
+RUN, BROUGHT, DEV, EXPORT, RAY = map(
+    pins,
+    (
+        "requirements.txt",
+        "constraints.txt",
+        "requirements-dev.txt",
+        "requirements-export.txt",
+        "requirements-ray.txt",
+    ),
 )
 
 
@@ -57,7 +64,7 @@ def modules(packages) -> set[str]:
 
 
 def test_the_requirements_are_what_the_package_imports():
-    assert imports("src") - {"isckit"} == modules(RUN)
+    assert imports("src") - {"isckit"} == modules(RUN | RAY)
 
 
 def test_tests_benchmarks_and_examples_import_what_is_required_for_them():
@@ -68,8 +75,8 @@ def test_tests_benchmarks_and_examples_import_what_is_required_for_them():
 
 
 def test_each_package_is_pinned_once():
-    files = (RUN, BROUGHT, DEV, EXPORT)
-    assert len(RUN | BROUGHT | DEV | EXPORT) == sum(map(len, files))
+    files = (RUN, BROUGHT, DEV, EXPORT, RAY)
+    assert len(RUN | BROUGHT | DEV | EXPORT | RAY) == sum(map(len, files))
 
 
 def needs(name: str) -> set[str]:
@@ -98,7 +105,7 @@ def test_the_third_party_list_has_exactly_the_pinned_packages_each_with_a_licenc
     section = (ROOT / "THIRD_PARTY.md").read_text().partition("## Packages")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| ([\w-]+) \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE)
     listed = [name for name, _ in rows if name != "package"]
-    assert listed == [*RUN, *BROUGHT, *EXPORT, *DEV] and all(licence.strip(" -") for _, licence in rows)
+    assert listed == [*RUN, *BROUGHT, *EXPORT, *RAY, *DEV] and all(licence.strip(" -") for _, licence in rows)
 
 
 PROGRAM = '#!/usr/bin/env bash\necho "$(basename "$0") $*" >>"{log}"\n'

@@ -78,7 +78,7 @@ def run(argv: Sequence[str], *, address: str | None = None, workers: int | None 
         raise MissingInput(
             seen=f"no Ray cluster at {address!r} ({str(error).splitlines()[0]})",
             allowed="the address of a running cluster, or none",
-            remedy="start one with: ray start --head; or leave --address out",
+            remedy="start one with `ray start` on its head, or leave --address out",
         ) from error
     try:
         return _Driver(ray, list(argv), workers).wait()
