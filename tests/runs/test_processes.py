@@ -25,3 +25,14 @@ def test_two_processes_describe_to_the_same_bytes_as_one(done, mini, tmp_path):
         name: content for name, content in wanted.items() if not name.startswith(("final_queries", "images"))
     }
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_two_processes_match_to_the_same_bytes_as_one(copy):
+    wanted = Workspace(copy).matches(1, "run").read_bytes()
+    for path in Workspace(copy).matches(1, "run").parent.glob("matching.csv*"):
+        path.unlink()
+    command = [*LAUNCH, "matching", "--name", "run", "--root", copy]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert Workspace(copy).matches(1, "run").read_bytes() == wanted
+    assert ended.stdout.count("matching.csv") == 1 and not list(copy.rglob("matching.parts"))

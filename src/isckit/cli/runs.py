@@ -1,6 +1,7 @@
 """Verbs that make a run and its submissions: train, extract, fit, descriptor, matching, infer, freeze, frozen."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -139,15 +140,19 @@ def matching(
     run = resume(Workspace(root), name)
     if data is not None and not data.is_dir():
         raise MissingInput(seen=f"no folder {data}", allowed="a folder with the images", remedy="correct --data")
-    if data is None or not run.recipe.pair_networks:
+    images = {}
+    if data is not None and run.recipe.pair_networks:
+        disc = open_disc(data)
+        images = {image_set: require(disc, image_set) for image_set in ("references", query_set(phase))}
+    if not images and "WORLD_SIZE" not in os.environ:  # one process that needs no network: torch is not imported
         echo_submitted(matching_track(run, phase=phase, workers=workers))
         return
     from isckit.engine.distributed import process
 
-    disc = open_disc(data)
-    images = {image_set: require(disc, image_set) for image_set in ("references", query_set(phase))}
     with process() as here:
-        echo_submitted(matching_track(run, phase=phase, images=images, process=here, workers=workers))
+        made = matching_track(run, phase=phase, images=images, process=here, workers=workers)
+        if here.first:
+            echo_submitted(made)
 
 
 @guarded
