@@ -1,6 +1,7 @@
 """A plan's figures are those of a small calculation, and every recipe of the contest has a plan that fits."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from isckit import config
 from isckit.cli.main import main
 from isckit.engine.operations import operations
 from isckit.models.network import EmbeddingNetwork
-from isckit.recipes.catalogue import recipe
+from isckit.recipes.catalogue import RECIPES, recipe
 from isckit.studies import rates
 from isckit.studies.plan import Size, record, too_large
 from isckit.studies.rates import Rates, measure
-from isckit.studies.training_stages import plan
+from isckit.studies.stages import Planner
+from isckit.studies.training_stages import plan, training
 
 SMALL = Size(train=300, references=200, queries=50, cores=2, memory_bytes=4 << 30)
 RATES = Rates()
@@ -106,3 +108,15 @@ def test_rates_of_this_machine_are_of_the_order_of_the_given_ones(monkeypatch):
         assert getattr(RATES, name) / 50 < getattr(found, name) < 50 * getattr(RATES, name), name
     given = ("edits", "proposals", "entries", "gpu_network", "gpu_products")
     assert [getattr(found, name) for name in given] == [getattr(RATES, name) for name in given]
+
+
+def test_operations_in_the_docstrings_of_recipes_are_those_of_their_plans():
+    found = {}
+    for name, maker in RECIPES.items():
+        text = " ".join((maker.__doc__ or "").split())
+        for told in re.findall(r"([\d.]+e\d+) FLOP in training", text):
+            planner = Planner(recipe(name), Size(), Rates())
+            found[name] = float(told), sum(stage.flops for stage in training(planner))
+    assert len(found) >= 7
+    wrong = {name: pair for name, pair in found.items() if abs(pair[0] / pair[1] - 1) > 0.03}
+    assert not wrong

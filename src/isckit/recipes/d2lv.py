@@ -100,7 +100,8 @@ def d2lv() -> Recipe:
 
     Command: isckit train --recipe d2lv --name NAME --data DISC21, beside the three weight files under `external`.
     Cost: published, a day on four V100 for each of the 33 networks, and 3 to 6 h on 33 V100 for the query crops, a day
-    on three A100 for 19M reference parts. Derived: embeddings of 8192 values, 2 TB for all members and scales together.
+    on three A100 for 19M reference parts. Planned: 5.8e19 FLOP in training; `isckit plan --recipe d2lv` has disk
+    and memory.
     Published: uAP 0.90035, R@P90 0.81887 on phase 1; 0.8329 and 0.7309 in phase 2, the first prize.
     Source: paper and extraction code, which puts p = 3 in the place of the learnt power. The vector that is retrieved
     with is the projector's wide output: `dim` is its width, so nothing narrower stands behind it, and there is one

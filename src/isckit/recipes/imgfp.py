@@ -64,7 +64,8 @@ def imgfp() -> Recipe:
 
     Command: torchrun --nproc-per-node 8 -m isckit train --recipe imgfp --name imgfp --data DISC21
     with `--set members.network.backbone.pretrained=FILE`, the file named under `external`.
-    Cost: published, 600M points of the references, 165 GB on eight V100; derived, 0.3 s a query and branch there.
+    Cost: published, 600M points of the references, 165 GB on eight V100; derived, 0.3 s a query and branch there;
+    planned, 3.8e18 FLOP in training.
     Published: uAP 0.7682, R@P90 0.6715 in phase 2, the third prize of the Matching track. The result file for phase 1
     that its authors released has 0.898 on the public half, whose pairs the descriptor was trained on.
     Source: the released code, which counts matches; the winners' article speaks of RANSAC.

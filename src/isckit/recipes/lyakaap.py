@@ -60,9 +60,9 @@ def lyakaap() -> Recipe:
     """EfficientNetV2-M at 256, 384, 512 and 512 px; references as negatives, then public pairs; subtraction.
 
     Command: torchrun --nproc-per-node 16 -m isckit train --recipe lyakaap --name lyakaap --data DISC21
-    Cost: derived, not measured: 34M images through the network, 3.3e18 FLOP, so tens of A100-hours where the loaders
-    keep up (128 hard views a step). A part of a batch is what one published GPU held; on fewer GPUs the parts follow
-    each other, and batch statistics are those of a part. Vectors of all sets: 2.1 GB.
+    Cost: planned, not measured: 34M images through the network, 3.2e18 FLOP in training, so tens of A100-hours where
+    the loaders keep up (128 hard views a step). A part of a batch is what one published GPU held; on fewer GPUs the
+    parts follow each other, and batch statistics are those of a part. Vectors of all sets: 2.1 GB.
     Published: uAP 0.7743, R@P90 0.6892 on phase 1's hidden half; 0.6354 and 0.5536 in phase 2, the first prize. After
     the last stage the public labels have been trained on, and a score on them says nothing.
     Source: paper and repository as above; where they differ, the code. The paper's own subtraction is

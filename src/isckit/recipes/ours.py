@@ -75,7 +75,7 @@ def large() -> Recipe:
     """EfficientNetV2-M through lyakaap's first three stages, negatives from train, beside Fisher vectors.
 
     Command: torchrun --nproc-per-node 16 -m isckit train --recipe ours.large --name ours --data DISC21
-    Cost: derived, not measured: that of lyakaap without its last stage, tens of A100-hours.
+    Cost: planned, not measured: 3e18 FLOP in training, tens of A100-hours.
     Score: not measured. lyakaap's paper has uAP 0.6435 after these stages, before anything is normalised; it trains on
     references there. No query and no reference is trained on here, so the public labels stay a measure.
     Source: see above; the order "subtract, then one score normalisation" is the one that leaves unit vectors between.

@@ -163,7 +163,7 @@ def separate() -> Recipe:
     """Two retrievers with five lists of candidates each, three pair networks, the best reference of each query.
 
     Command: torchrun --nproc-per-node 8 -m isckit train --recipe separate --name separate --data DISC21
-    Cost: derived, not measured: 425,500 groups of 576 pairs, 4.5e19 FLOP in training; up to 30M pairs in the first pass
+    Cost: planned, not measured: 425,500 groups of 576 pairs, 9.4e19 FLOP in training; up to 30M pairs in the first pass
     and 5M in 8 views in the second, 1.3e19 FLOP. Published hardware: 8 A100, at least 4 TB of disk.
     Published: uAP 0.8291, R@P90 0.7917 in phase 2, the second prize of the Matching track.
     Source: the released code. Its horizontal strips are cut where they were meant, not where its error puts them.

@@ -31,9 +31,9 @@ def sscd() -> Recipe:
     """ResNet-50 from random weights, two edited and sometimes mixed views; whitened, scores normalised.
 
     Command: torchrun --nproc-per-node 8 -m isckit train --recipe sscd --name sscd --data DISC21
-    Cost: published, 100 epochs on 32 GPUs; derived, 5e18 FLOP for 200M views, about 14 GPU-hours at 100 TFLOP/s where
-    loaders keep up. Memory: 8,192 views a step, 1,024 a GPU of eight; `--set members.network.stages.mixed.micro_batch`
-    takes fewer at a time. Disk: vectors of all sets 4.2 GB.
+    Cost: published, 100 epochs on 32 GPUs; planned, 4.9e18 FLOP in training for 200M views, about 14 GPU-hours at 100
+    TFLOP/s where loaders keep up. Memory: 8,192 views a step, 1,024 a GPU of eight; `--set
+    members.network.stages.mixed.micro_batch` takes fewer at a time. Disk: vectors of all sets 4.2 GB.
     Published: uAP 0.7243, R@P90 0.631 on phase 1's public half (512 values, whitened, normalised; ten neighbours a
     query); 0.6094 and 0.377 as they are.
     Source: the released code and its table for disc_mixup; the paper's table has 0.725 for the same model.
@@ -65,7 +65,7 @@ def large() -> Recipe:
     """The same with ResNeXt-101 and 1,024 values.
 
     Command: torchrun --nproc-per-node 16 -m isckit train --recipe sscd.large --name NAME --data DISC21
-    Cost: derived, twice that of sscd: 13.2 GMAC an image at 288 px against 6.8.
+    Cost: planned, 9.6e18 FLOP in training, twice that of sscd.
     Published: uAP 0.637, normalised 0.753, on phase 1's public half (the paper's table, recalled and not confirmed).
     Source: the released code and the paper's table.
     """

@@ -12,6 +12,8 @@ from isckit.studies.stages import DETECTOR, Planner
 
 _BACKWARD = 3
 """Forward and backward pass, in forward passes."""
+PUBLIC_PAIRS = 4_991
+"""Queries with a reference in the half of phase 1 whose labels are public."""
 _KEPT = 24
 """Float32 copies of a view's pixels that a network keeps for its backward pass: assumed, by ResNet-50's."""
 
@@ -27,8 +29,10 @@ def training(planner: Planner) -> Iterator[Stage]:
     for member in planner.recipe.trained:
         for stage in member.stages:
             side = stage.image_size or member.image_size
-            views = len(stage.views) + 1 if stage.data.anchors == "train" else 2 + stage.data.negatives_per_anchor
-            images = (stage.stop_after or stage.epochs) * (stage.images_per_epoch or planner.size.train)
+            pairs = stage.data.anchors == "pairs"
+            views = (2 if pairs else len(stage.views)) + stage.data.negatives_per_anchor
+            every = PUBLIC_PAIRS if pairs else planner.size.train
+            images = (stage.stop_after or stage.epochs) * (stage.images_per_epoch or every)
             once = planner.passes[member.name] * (side / max(member.scales or (member.image_size,))) ** 2
             held = (stage.micro_batch or stage.batch_images) * views / max(1, planner.gpus)
             yield planner.stage(
@@ -47,10 +51,10 @@ def training(planner: Planner) -> Iterator[Stage]:
         yield planner.stage(f"train {detector.name}, images", images, network=work, cores=seconds)
     for pair in planner.recipe.pair_networks:
         for part in pair.stages:
-            images = part.groups * part.group
+            pairs = part.groups * part.group**2  # every reference of a group with every query
             yield planner.stage(
                 f"train {pair.name} {part.name}, pairs",
-                images,
-                network=_BACKWARD * pair_operations(pair) * images,
-                cores=2 * images / planner.rates.edits,
+                pairs,
+                network=_BACKWARD * pair_operations(pair) * pairs,
+                cores=2 * part.groups * part.group / planner.rates.edits,
             )
