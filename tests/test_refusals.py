@@ -393,3 +393,60 @@ def test_a_fault_of_the_kit_is_one_message_with_an_exit_code_of_its_own(monkeypa
     assert main(["doctor", "--data", str(mini)]) == 3
     told = capsys.readouterr().err
     assert "a fault in this program" in told and "nothing_of_this_name" in told and "Traceback" not in told
+
+
+# --- scores, and what they are read from
+
+
+@pytest.fixture
+def truth(mini):
+    return mini / "list_files/public_ground_truth.csv"
+
+
+@pytest.mark.parametrize("pairs", ["Q30000,R500000\nQ30001,\n", "query_id,reference_id\nQ30000,R500000\n"])
+def test_a_truth_of_which_no_id_occurs_is_refused_of_the_contests_ids_too(done, tmp_path, assert_refused, pairs):
+    (tmp_path / "gt.csv").write_text(pairs)
+    words = "score", Workspace(done).matches(1, "run"), "--ground-truth", tmp_path / "gt.csv"
+    assert_refused(*words, saying=["'Q30000' there, 'Q0"])
+
+
+@pytest.mark.parametrize("which", ["matching.csv", "truth.csv"])
+def test_a_score_never_replaces_what_it_is_read_from(copy, truth, assert_refused, which):
+    folder = Workspace(copy).matches(1, "run").parent
+    shutil.copy(truth, folder / "truth.csv")
+    before = (folder / which).read_bytes()
+    words = "score", folder / "matching.csv", "--ground-truth", folder / "truth.csv", "--json", folder / which
+    assert_refused(*words, saying="which is read")
+    assert (folder / which).read_bytes() == before
+
+
+def test_ids_that_are_one_value_are_a_fault_of_the_form(tmp_path, capsys):
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for side in ("query", "reference"):
+            file[side], file[f"{side}_ids"] = np.zeros((2, 4), np.float32), 1.0
+    for words in ([], ["--foreign"]):
+        assert main(["check", str(tmp_path / "d.h5"), *words]) == 1
+        assert "D05" in capsys.readouterr().out
+
+
+def test_vectors_without_values_have_no_score(tmp_path, truth, assert_refused):
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for side, name in (("query", "Q00000"), ("reference", "R000000")):
+            file[side], file[f"{side}_ids"] = np.zeros((1, 0), np.float32), np.array([name], "S")
+    assert_refused("score", tmp_path / "d.h5", "--ground-truth", truth, saying="of shape (1, 0)")
+
+
+def test_a_quote_that_is_not_closed_is_no_score(tmp_path, truth, assert_refused):
+    (tmp_path / "m.csv").write_text('query_id,reference_id,score\nQ00003,R000707,"1\nQ00004,R002739,2\n')
+    assert_refused("score", tmp_path / "m.csv", "--ground-truth", truth, saying="1 malformed lines: 2")
+
+
+@pytest.mark.parametrize("value", ["[" * 3_000, "9" * 5_000])
+def test_a_setting_beyond_all_bounds_is_refused(mini, tmp_path, assert_refused, value):
+    words = "train", "--name", "q", "--data", mini, "--recipe", "phash", "--root", tmp_path
+    assert_refused(*words, "--set", f"ensemble.dim={value}", saying="--set ensemble.dim=")
+
+
+def test_more_workers_than_any_machine_has_are_refused(mini, tmp_path, capsys):
+    words = ["describe", str(mini / "queries"), "--out", str(tmp_path / "a.h5"), "--workers", "100000"]
+    assert main(words) == 2 and "1024" in capsys.readouterr().err.replace(",", "")

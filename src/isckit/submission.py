@@ -256,7 +256,7 @@ def open_descriptors(path: Path) -> Iterator[tuple[Embeddings, Embeddings]]:
 def _open_side(file: h5py.File, role: Role) -> Embeddings:
     name = SIDES[role]
     vectors, ids = dataset(file, name), dataset(file, f"{name}_ids")
-    if vectors.ndim != 2:
+    if vectors.ndim != 2 or not vectors.shape[1]:
         raise BadInput(
             seen=f"{file.filename}: {name} of shape {vectors.shape}",
             allowed=f"a matrix {name} and a list {name}_ids",

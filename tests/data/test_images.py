@@ -256,6 +256,34 @@ def test_half_of_black_on_white_is_mid_grey(mode):
         assert np.abs(_pillow(image.convert(premultiplied)).astype(int) - 127).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("samples", "white", "expected"),
+    [
+        (np.array([[0, 1 << 31, (1 << 32) - 1]], np.uint32), 1, [0, 128, 255]),
+        (np.array([[0, 17, 255]], np.uint32), 1, [0, 17, 255]),
+        (np.array([[0, 256, 65535]], np.uint16), 1, [0, 1, 255]),
+        (np.array([[0, 256, 65535]], np.uint16), 0, [255, 254, 0]),
+    ],
+)
+def test_unsigned_samples_of_tiff_are_read_as_such_and_white_may_be_zero(samples, white, expected):
+    data = encoded(Image.fromarray(samples.view(np.int32) if samples.dtype == np.uint32 else samples), "TIFF")
+    data = patched(data, {262: white, 339: 1})
+    found = Image.open(io.BytesIO(data)).tag_v2
+    assert (found[262], found.get(339, (1,))[0]) == (white, 1)
+    assert decode(data, name="x")[0, :, 0].tolist() == expected
+
+
+def patched(data, values):
+    """Return a little-endian TIFF with other values of short tags in its first directory."""
+    data = bytearray(data)
+    place = int.from_bytes(data[4:8], "little")
+    for entry in range(int.from_bytes(data[place : place + 2], "little")):
+        at = place + 2 + 12 * entry
+        if (tag := int.from_bytes(data[at : at + 2], "little")) in values:
+            data[at + 8 : at + 10] = values[tag].to_bytes(2, "little")
+    return bytes(data)
+
+
 @pytest.mark.parametrize("endian", ["<", ">"])
 def test_sixteen_bit_tiff_of_either_byte_order(endian):
     samples = np.array([[0, 256, 51400, 65535]], f"{endian}u2")

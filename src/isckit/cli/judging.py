@@ -69,7 +69,7 @@ def score(
 
     require_target(target)
     require_plot(plot)
-    require_writable(json, plot)
+    require_writable(json, plot, read=(target, ground_truth, listed))
     options = {"listed": listed, "protocol": protocol.value, "k": k, "bootstrap": bootstrap}
     if target.is_dir():
         typer.echo(score_folder(target, ground_truth=ground_truth, data=data, **options))

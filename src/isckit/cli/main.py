@@ -97,6 +97,8 @@ def _always(
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger("isckit").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.INFO if verbose else logging.ERROR)
     # It warns that it builds its cache, once on a new machine.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.INFO if verbose else logging.ERROR)
 

@@ -27,7 +27,8 @@ RecipeName = Annotated[str, typer.Option(help=A_RECIPE)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one value: key.path=value. Repeatable.")]
 Phase = Annotated[int, typer.Option(help="1 or 2.", min=min(PHASES), max=max(PHASES))]
 Root = Annotated[Path, typer.Option(help="Folder that holds checkpoints/, submissions/ and cache/.")]
-Workers = Annotated[int, typer.Option(help="Image loading processes.", min=0)]
+MOST_WORKERS = 1_024
+Workers = Annotated[int, typer.Option(help="Image loading processes.", min=0, max=MOST_WORKERS)]
 Checkpoint = Annotated[Path | None, typer.Option(help="Weights to use instead of training.")]
 CPUS = min(8, os.cpu_count() or 1)
 HERE = Path()

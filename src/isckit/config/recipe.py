@@ -186,8 +186,10 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             node = node[_key_in(node, part, path)]
         try:
             node[_key_in(node, last, path)] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BadInput(seen=f"--set {setting}", allowed="a value in YAML", remedy="close its brackets") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise BadInput(
+                seen=f"--set {setting[:100]}", allowed="a value in YAML", remedy="close its brackets, and shorten it"
+            ) from error
     return from_dict(values)
 
 

@@ -95,8 +95,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def cells_of(line: str) -> list[str]:
-    """Return the cells of a line of CSV, quotes taken off; a quote that is not closed takes the rest of the line."""
-    quoted = '"' in line and len(line) < csv.field_size_limit()
+    """Return the cells of a line of CSV, quotes taken off, but for a line with a quote that is not closed."""
+    quoted = '"' in line and line.count('"') % 2 == 0 and len(line) < csv.field_size_limit()
     return next(csv.reader([line])) if quoted else line.split(",")
 
 

@@ -24,7 +24,7 @@ MAX_PIXELS = 178_956_970
 BROKEN_FILL = 128
 """Grey level that stands for an image that cannot be decoded."""
 
-_ORIENTATION, _BITS = 0x0112, 0x0102
+_ORIENTATION, _BITS, _PHOTOMETRIC, _FORMAT = 0x0112, 0x0102, 0x0106, 0x0153
 _END = b"\xff\xd9"
 _DECODER_FAULTS = (
     OSError,
@@ -181,8 +181,15 @@ def _fast(data: bytes, image: Image.Image) -> np.ndarray:
 def _pillow(image: Image.Image) -> np.ndarray:
     """Convert any other kind of image to (H, W, 3) uint8."""
     if image.mode.startswith("I") or image.mode == "F":
-        whole_bytes = image.format == "TIFF" and image.tag_v2.get(_BITS, (0,))[0] == 32  # type: ignore[attr-defined]
-        return np.repeat(_to_bytes(np.asarray(image), whole_bytes=whole_bytes)[:, :, None], 3, axis=2)
+        samples = np.asarray(image)
+        if image.format != "TIFF":
+            return _grey(_to_bytes(samples, may_be_bytes=False))
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        wide = tags.get(_BITS, (0,))[0] == 32
+        if wide and tags.get(_FORMAT, (1,))[0] == 1:
+            samples = samples.view(np.uint32)  # which Pillow reads as signed
+        bytes_ = _to_bytes(samples, may_be_bytes=wide)
+        return _grey(255 - bytes_ if tags.get(_PHOTOMETRIC) == 0 else bytes_)  # 0: white is zero
     if image.mode == "LAB":
         return np.asarray(ImageCms.applyTransform(image, _lab_to_rgb()))
     if image.mode in ("La", "RGBa"):  # colours are multiplied by their opacity
@@ -198,14 +205,22 @@ def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
-def _to_bytes(samples: np.ndarray, *, whole_bytes: bool) -> np.ndarray:
-    """Convert grey samples wider than a byte to uint8; `whole_bytes`: of 32 bits, which may hold bytes."""
+def _grey(samples: np.ndarray) -> np.ndarray:
+    return np.repeat(samples[:, :, None], 3, axis=2)
+
+
+def _to_bytes(samples: np.ndarray, *, may_be_bytes: bool) -> np.ndarray:
+    """Convert grey samples wider than a byte to uint8.
+
+    Args:
+        may_be_bytes: integers up to 255 are taken as they are, as programs write bytes into samples of 32 bits.
+    """
     low, high = float(samples.min()), float(samples.max())
     if not np.isfinite([low, high]).all():
         raise ValueError("float samples that are not finite")
     if samples.dtype.kind == "f" and low >= 0 and high <= 1:
         return np.rint(samples * 255.0).astype(np.uint8)
-    if (samples.dtype.kind == "f" or whole_bytes) and low >= 0 and high <= 0xFF:
+    if (samples.dtype.kind == "f" or may_be_bytes) and low >= 0 and high <= 0xFF:
         return np.rint(samples).astype(np.uint8)
     if samples.dtype.kind != "f" and low >= 0 and high <= 0xFFFF:
         return (samples.astype(np.uint16) >> 8).astype(np.uint8)  # as Pillow does for 16-bit colour

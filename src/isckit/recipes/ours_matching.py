@@ -48,7 +48,7 @@ def ours_matching() -> Recipe:
 
 
 def default() -> Recipe:
-    """`ours_matching` with the weights that the kit ships: nothing is trained.
+    """`ours_matching`, for the weights that the kit ships: with them as --checkpoint nothing is trained.
 
     Command: ./run_phase1.sh --data DIR --recipe ours_default --checkpoint checkpoints/default/weights.safetensors
     Cost: none but inference.

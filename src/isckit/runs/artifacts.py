@@ -12,7 +12,7 @@ import platform
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,19 +122,25 @@ def reserve(path: Path, size: int) -> None:
         os.posix_fallocate(handle.fileno(), 0, max(1, size))
 
 
-def require_writable(*paths: Path | None, folder: bool = False) -> None:
+def require_writable(*paths: Path | None, folder: bool = False, read: Sequence[Path | None] = ()) -> None:
     """Refuse places that nothing can be written to, before the work that makes it; nothing is left there.
 
     Args:
         paths: files that will be written or replaced; None where nothing will.
         folder: they are folders, which files will be written into.
+        read: files that the command reads.
 
     Raises:
-        BadInput: a folder where a file is wanted, or the reverse; something above is no folder; too long a name.
+        BadInput: a folder where a file is wanted, or the reverse; something above is no folder; too long a name; a
+            file that is read.
         StorageFull: the disk is full.
         OSError: the system allows no file there.
     """
     for path in filter(None, paths):
+        if path.resolve() in {other.resolve() for other in read if other is not None}:
+            raise BadInput(
+                seen=f"{path}, which is read, to write to", allowed="another file", remedy="choose another path"
+            )
         nearest = next(above for above in (path, *path.absolute().parents) if os.path.lexists(above))
         there = nearest == path
         if path == Path() or len(os.fsencode(path.name)) > _LONGEST_NAME or nearest.is_dir() == (there and not folder):
@@ -250,9 +256,9 @@ def is_fresh(path: Path, made_from: Mapping[str, Any]) -> bool:
     if changed:
         key = changed[0]
         raise StaleArtifact(
-            seen=f"{path} was made from another {', '.join(changed)} "
+            seen=f"{path} was made from other inputs: {', '.join(changed)} "
             f"({key}: {recorded.get(key)} there, {wanted.get(key)} now)",
             allowed="an artifact made from the same inputs, or none yet",
-            remedy=f"choose another --name, or remove {path}",
+            remedy=f"remove {path}, or choose another place or name for what is made now",
         )
     return True

@@ -41,7 +41,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """
     if not path.is_file():
         raise MissingInput(
-            seen=f"no checkpoint {path}", allowed="an existing weight file", remedy="correct --checkpoint"
+            seen=f"no checkpoint {path}",
+            allowed="an existing weight file",
+            remedy="correct the path, or train to the end what it is to hold",
         )
     if path.suffix == ".safetensors":
         try:

@@ -51,10 +51,10 @@ def training(planner: Planner) -> Iterator[Stage]:
         yield planner.stage(f"train {detector.name}, images", images, network=work, cores=seconds)
     for pair in planner.recipe.pair_networks:
         for part in pair.stages:
-            pairs = part.groups * part.group**2  # every reference of a group with every query
+            compared = part.groups * part.group**2  # every reference of a group with every query
             yield planner.stage(
                 f"train {pair.name} {part.name}, pairs",
-                pairs,
-                network=_BACKWARD * pair_operations(pair) * pairs,
+                compared,
+                network=_BACKWARD * pair_operations(pair) * compared,
                 cores=2 * part.groups * part.group / planner.rates.edits,
             )

@@ -122,7 +122,7 @@ def _describe(
         extracted = read_receipt(here.folder(SET, here.recipe.members[0].name))["facts"]
         broken = extracted["replaced"]
         if len(broken) == len(images):
-            raise stop_message(broken)
+            raise stop_message(broken, otherwise="name a folder with images that do")
         facts = {"images": len(images) - len(broken), "replaced": broken, "cost": extracted["cost"]}
         if process.first:
             origin = {key: str(value) for key, value in inputs.items()}

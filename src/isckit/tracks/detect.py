@@ -54,7 +54,7 @@ def detect(
         )
         broken = read_receipt(folder)["facts"]["replaced"]
         if len(broken) == len(images):
-            raise stop_message(broken)
+            raise stop_message(broken, otherwise="name a folder with images that do")
         table = read_table(folder)
         rows = ((str(name), table.boxes_of(row)) for row, name in enumerate(table.ids))
         write_boxes(out, {name: boxes for name, boxes in rows if name not in broken})

@@ -96,7 +96,7 @@ def describe_set(
         joined = combine([parts[k].only(WHOLE) for k in chosen], weights, how=ensemble.how)
         yield joined.take(~np.isin(joined.ids, list(broken))) if broken else joined
     if len(left) == len(images):
-        raise stop_message(left)
+        raise stop_message(left, otherwise="name a folder with images that do")
     if left:
         log.warning("left out: %s", listed(left))
 

@@ -67,7 +67,7 @@ def find(
     broken = {name: replaced(here, name) for name in images}
     for name, image_set in images.items():
         if len(broken[name]) == len(image_set):
-            raise stop_message(broken[name])
+            raise stop_message(broken[name], otherwise="name a folder with images that do")
     described, collection = (normalise(ensembled(here, name), space.normaliser) for name in images)
     scene = scene_of(here, QUERIES, REFERENCES, images=images, process=process, workers=workers, every_pair=True)
     return Found(described, collection, scored_pairs(scene), broken)

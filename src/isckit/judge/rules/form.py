@@ -156,7 +156,7 @@ def _layout_faults(file: h5py.File, there: Datasets) -> Iterator[Fault]:
             yield fault("D05", f"{name} of shape {there[name].shape}")
     matrices = {side: there[side] for side in SIDES.values() if side in there and there[side].ndim == 2}
     for side, matrix in matrices.items():
-        if f"{side}_ids" in there and len(there[f"{side}_ids"]) != len(matrix):
+        if f"{side}_ids" in there and there[f"{side}_ids"].ndim and len(there[f"{side}_ids"]) != len(matrix):
             yield fault("D06", f"{side}: {len(there[f'{side}_ids']):,} ids, {len(matrix):,} vectors")
         if matrix.dtype != np.float32:
             yield fault("D09", f"{side} of {matrix.dtype}")

@@ -96,7 +96,7 @@ def _refuse_strangers(matches: Matches, truth: GroundTruth, *, queries: bool, re
     """Refuse a ground truth that does not speak of these images: without a query or reference in common with them.
 
     A side alone may have none in common by bad luck, unless the others are all there are, or differ in an ending; so
-    may ids of DISC21 on both.
+    may ids of DISC21 on one side, not on both.
     """
     sides = []
     if not queries:
@@ -104,8 +104,8 @@ def _refuse_strangers(matches: Matches, truth: GroundTruth, *, queries: bool, re
     if not references:
         sides.append(("reference", truth.reference_ids, matches.reference_ids, complete or not queries))
     for kind, theirs, ours, sure in sides:
-        letter = kind[0].upper()
-        if all((disc_numbers(np.asarray(ids, str), letter) >= 0).any() for ids in (theirs, ours)):
+        plain = (disc_numbers(np.asarray(ids, str), kind[0].upper()) >= 0 for ids in (theirs, ours))
+        if (queries or references) and all(numbers.any() for numbers in plain):
             continue
         if sure or len(np.intersect1d(_stems(theirs), _stems(ours))):
             raise BadInput(

@@ -115,7 +115,8 @@ def fit(points: np.ndarray, words: int, *, seed: int, bits: bool = False) -> Voc
         raise BadInput(
             seen=f"{len(points)} points of train for {words} words",
             allowed="at least as many points as words",
-            remedy="describe more train images, or set fewer vote.lists",
+            remedy="describe more train images, or set fewer lists when the run is trained: "
+            "--set matching.branches.local.vote.lists=64",
         )
     power = words.bit_length() - 1
     above = 1 << (power // 2)
