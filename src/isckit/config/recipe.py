@@ -184,8 +184,9 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         node: Any = values
         for part in parents:
             node = node[_key_in(node, part, path)]
+        key = _key_in(node, last, path)
         try:
-            node[_key_in(node, last, path)] = yaml.safe_load(text)
+            node[key] = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise BadInput(
                 seen=f"--set {setting[:100]}", allowed="a value in YAML", remedy="close its brackets, and shorten it"

@@ -94,7 +94,10 @@ def instances(draw):
             unique_by=lambda row: row[:2],
         )
     )
-    return matches(rows), truth(pairs, draw(st.sets(st.integers(0, 6), max_size=3)))
+    others = draw(st.sets(st.integers(0, 6), max_size=3))
+    listed, known = {q for q, _ in pairs} | others, {r for _, r in pairs}
+    assume(not rows or any(q in listed or r in known for q, r, _ in rows))  # else it is the truth of other images
+    return matches(rows), truth(pairs, others)
 
 
 def labelled_rows(found: Matches, pairs: GroundTruth) -> list[tuple[str, float, bool]]:

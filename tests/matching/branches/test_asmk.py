@@ -208,7 +208,7 @@ def test_train_comes_first(sets, tmp_path):
 
 
 def test_codes_of_other_images_are_stale(done, sets):
-    with pytest.raises(StaleArtifact, match="another images"):
+    with pytest.raises(StaleArtifact, match="other inputs: images"):
         describe(done, sets[1].subset(np.arange(5)))
 
 

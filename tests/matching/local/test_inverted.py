@@ -87,7 +87,7 @@ def test_near_points_differ_in_few_bits_and_others_in_half(vocabulary):
 
 
 def test_fewer_points_than_words_are_refused():
-    with pytest.raises(BadInput, match="fewer vote"):
+    with pytest.raises(BadInput, match="fewer lists"):
         words.fit(points(0, 50), 64, seed=1)
 
 
