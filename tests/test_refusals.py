@@ -450,3 +450,17 @@ def test_a_setting_beyond_all_bounds_is_refused(mini, tmp_path, assert_refused, 
 def test_more_workers_than_any_machine_has_are_refused(mini, tmp_path, capsys):
     words = ["describe", str(mini / "queries"), "--out", str(tmp_path / "a.h5"), "--workers", "100000"]
     assert main(words) == 2 and "1024" in capsys.readouterr().err.replace(",", "")
+
+
+@pytest.mark.parametrize("part", ["weights.safetensors", "ensemble.npz", "bank.h5"])
+def test_a_run_whose_files_were_changed_since_describes_and_matches_nothing(copy, mini, tmp_path, assert_refused, part):
+    path = Workspace(copy).checkpoint("run") / part
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+    run = "--name", "run", "--root", copy
+    saying = [f"{part} is not the file that was made", "restore it"]
+    assert_refused("describe", mini / "images/queries", "--out", tmp_path / "a.h5", *run, saying=saying)
+    folders = "--queries", mini / "images/queries", "--references", mini / "images/references"
+    assert_refused("infer", *folders, "--out", tmp_path / "found", *run, saying=saying)
+    assert not (tmp_path / "a.h5").exists() and not (tmp_path / "found").exists()

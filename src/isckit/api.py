@@ -144,7 +144,7 @@ def load(name: str = DEFAULT, *, root: str | Path = ".", workers: int = 0) -> Mo
     Raises:
         MissingInput: there is no such run.
     """
-    return Model(resume(Workspace.of(Path(root), name), name), workers)
+    return Model(resume(Workspace.of(Path(root), name), name).intact(), workers)
 
 
 def score(pairs: Matches | str | Path, truth: GroundTruth | str | Path, *, bootstrap: int = 0) -> ScoreReport:

@@ -1,5 +1,6 @@
 """What stands on disk is whole, and known to be made from what is at hand."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -144,13 +145,13 @@ def test_an_artifact_is_fresh_when_made_from_the_same_and_stale_by_name_otherwis
     assert not is_fresh(path, made_from), "an artifact without a receipt was not finished"
     write_receipt(path, made_from=made_from, facts={"seconds": 2})
     assert is_fresh(path, dict(reversed(made_from.items())))
-    with pytest.raises(StaleArtifact, match=r"another images \(images: .*3.* there, .*4.* now\)"):
+    with pytest.raises(StaleArtifact, match=r"other inputs: images \(images: .*3.* there, .*4.* now\)"):
         is_fresh(path, made_from | {"images": {"n": 4}})
-    with pytest.raises(StaleArtifact, match="another recipe, views"):
+    with pytest.raises(StaleArtifact, match="other inputs: recipe, views"):
         is_fresh(path, made_from | {"views": ("left", "whole"), "recipe": "r2"})
     with pytest.raises(StaleArtifact, match="another weights"):
         is_fresh(path, made_from | {"weights": "w"})
-    with pytest.raises(StaleArtifact, match="another images"):
+    with pytest.raises(StaleArtifact, match="other inputs: images"):
         is_fresh(path, {k: v for k, v in made_from.items() if k != "images"})
 
 
@@ -160,7 +161,8 @@ def test_receipt_lies_inside_a_folder_and_beside_a_file_and_names_what_ran(tmp_p
     assert receipt_path(tmp_path) == tmp_path / "receipt.json"
     assert names(tmp_path) == ["file", "file.receipt.json"]
     receipt = read_receipt(tmp_path / "file")
-    assert (receipt["made_from"], receipt["facts"]) == ({"a": 1}, {"rows": 5})
+    sha256 = hashlib.sha256(b"data").hexdigest()
+    assert (receipt["made_from"], receipt["facts"]) == ({"a": 1}, {"rows": 5, "sha256": sha256})
     assert receipt["packages"]["numpy"] == np.__version__
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from isckit.runs.artifacts import read_receipt, write_array
+from isckit.runs.artifacts import file_digest, read_receipt, write_array
 from isckit.runs.steps import Output, make, make_shards, shards
 from isckit.types import StaleArtifact
 
@@ -76,7 +76,7 @@ def test_other_inputs_are_refused_for_every_output_and_nothing_is_written(tmp_pa
     make_shards([first, second], shards(10, 4), squares, title="t", facts=facts)
     changed = Output(second.path, {"what": 2}, ".npy")
     new = Output(tmp_path / "new", {"what": 1}, ".npy")
-    with pytest.raises(StaleArtifact, match="another what"):
+    with pytest.raises(StaleArtifact, match="other inputs: what"):
         make_shards([new, changed], shards(10, 4), squares, title="t", facts=facts)
     assert not new.path.exists() and read_receipt(second.path)["made_from"] == {"what": 1}
 
@@ -99,6 +99,8 @@ def test_a_single_file_is_made_once_and_knows_its_cost(tmp_path):
         return {"images": 3, "fitted_on": "train"}
 
     assert make(output, work) and not make(output, work) and calls == [1]
-    assert read_receipt(output.path)["facts"] | {"cost": 0} == {"images": 3, "fitted_on": "train", "cost": 0}
+    facts = read_receipt(output.path)["facts"] | {"cost": 0}
+    assert facts.pop("sha256") == file_digest(output.path)
+    assert facts == {"images": 3, "fitted_on": "train", "cost": 0}
     with pytest.raises(StaleArtifact, match="seed: 1 there, 2 now"):
         make(Output(output.path, {"seed": 2}), work)

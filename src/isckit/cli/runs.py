@@ -174,7 +174,7 @@ def infer(
 
     require_writable(out, folder=True)
     require_writable(out / DESCRIPTORS, out / MATCHES)
-    run = resume(Workspace.of(root, name), name)
+    run = resume(Workspace.of(root, name), name).intact()
     sets = open_folder(queries, Role.QUERY), open_folder(references, Role.REFERENCE)
     with process() as here:
         found = describe_and_match(run, *sets, out, batch=batch, process=here, workers=workers)

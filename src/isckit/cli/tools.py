@@ -168,7 +168,7 @@ def ablate(
 def _trained(root: Path, name: str) -> Run:
     from isckit.runs.run import resume
 
-    run = resume(Workspace.of(root, name), name)
+    run = resume(Workspace.of(root, name), name).intact()
     if not run.weights.is_file():
         raise MissingInput(
             seen=f"no {run.weights}: run {name!r} has no weights",

@@ -208,13 +208,21 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in PACKAGES}
 
 
+RECEIPT = ".receipt.json"
+"""End of the name of a file's receipt."""
+
+
 def receipt_path(path: Path) -> Path:
     """Return where the receipt of an artifact (file or folder) lies."""
-    return path / "receipt.json" if path.is_dir() else path.with_name(path.name + ".receipt.json")
+    return path / "receipt.json" if path.is_dir() else path.with_name(path.name + RECEIPT)
 
 
 def write_receipt(path: Path, *, made_from: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Write the receipt of a finished artifact: `made_from` decides freshness, `facts` are for the record."""
+    """Write the receipt of a finished artifact: `made_from` decides freshness, `facts` are for the record.
+
+    Of a file its sha256 is among them, by which `Run.intact` knows it again.
+    """
+    facts = {**facts, "sha256": file_digest(path)} if path.is_file() else facts
     write_json(receipt_path(path), {"made_from": dict(made_from), "facts": dict(facts), "packages": environment()})
 
 

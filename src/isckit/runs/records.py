@@ -45,6 +45,7 @@ class Facts(Record):
     fitted_on: str = ""
     source: str = ""
     replaced: dict[str, str | dict[str, str]] = {}
+    sha256: str = ""
     reference_rows: str | None = None
     device: str | None = None
     threads: int | None = None

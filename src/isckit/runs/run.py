@@ -8,7 +8,7 @@ from typing import Any
 
 from isckit import config
 from isckit.config.differences import recipe_differences
-from isckit.runs.artifacts import read_receipt, receipt_path, write_text
+from isckit.runs.artifacts import RECEIPT, file_digest, read_receipt, receipt_path, write_text
 from isckit.runs.records import read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import MissingInput, StaleArtifact
@@ -70,6 +70,23 @@ class Run:
         if not path.exists():
             raise MissingInput(seen=f"no {path}", allowed="a fitted run", remedy=f"run: isckit fit --name {self.name}")
         return path
+
+    def intact(self) -> Run:
+        """Return the run, whose files are those that were trained and fitted, by the digests in their receipts.
+
+        Raises:
+            StaleArtifact: one was changed since.
+        """
+        for receipt in sorted(self.workspace.checkpoint(self.name).rglob(f"*{RECEIPT}")):
+            path = receipt.with_name(receipt.name.removesuffix(RECEIPT))
+            made = read_receipt(path)["facts"].get("sha256") if path.is_file() else None
+            if made and made != file_digest(path):
+                raise StaleArtifact(
+                    seen=f"{path} is not the file that was made (sha256 {made[:12]}...)",
+                    allowed="the files of a run as they were trained and fitted",
+                    remedy=f"restore it, or remove it with {receipt.name} and make it again",
+                )
+        return self
 
 
 def begin(workspace: Workspace, name: str, recipe: config.Recipe) -> Run:
