@@ -149,7 +149,7 @@ def test_an_artifact_is_fresh_when_made_from_the_same_and_stale_by_name_otherwis
         is_fresh(path, made_from | {"images": {"n": 4}})
     with pytest.raises(StaleArtifact, match="other inputs: recipe, views"):
         is_fresh(path, made_from | {"views": ("left", "whole"), "recipe": "r2"})
-    with pytest.raises(StaleArtifact, match="another weights"):
+    with pytest.raises(StaleArtifact, match="other inputs: weights"):
         is_fresh(path, made_from | {"weights": "w"})
     with pytest.raises(StaleArtifact, match="other inputs: images"):
         is_fresh(path, {k: v for k, v in made_from.items() if k != "images"})

@@ -70,5 +70,5 @@ def test_faces_are_looked_for_once_and_only_where_a_stage_asks(train, tmp_path):
     before = path.stat().st_mtime_ns
     again = with_faces(plain, (STAGE,), path=path, workers=0)
     assert path.stat().st_mtime_ns == before and again.faces.tolist() == [1, 3]
-    with pytest.raises(StaleArtifact, match="another images"):
+    with pytest.raises(StaleArtifact, match="other inputs: images"):
         with_faces(TrainingData(train.subset(np.arange(4))), (STAGE,), path=path, workers=0)
