@@ -64,7 +64,7 @@ def test_finished_runs_are_not_repeated(made, mini, monkeypatch):
 
 def test_a_run_of_another_recipe_is_not_taken_over(made, mini):
     other = config.replace(RECIPES[0], seed=2)
-    with pytest.raises(StaleArtifact, match="other inputs: recipe"):
+    with pytest.raises(StaleArtifact, match="another recipe"):
         list(baselines(mini, [other], root=made[0]))
 
 
