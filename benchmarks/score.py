@@ -2,6 +2,7 @@
 
 python benchmarks/score.py            the ratio, both measured in this run
 python benchmarks/score.py --memory   peak memory of scoring 50,000 x 100,000 descriptors of 256 floats
+python benchmarks/score.py --organisers CHECKOUT   whole command against that of facebookresearch/isc2021
 """
 
 from __future__ import annotations

@@ -287,3 +287,19 @@ def test_no_queries_give_an_empty_list():
         reference_keys=keys("R", 5),
     )
     assert (len(hits.scores), hits.ties_cut, hits.cut_score) == (0, 0, -np.inf)
+
+
+def test_a_fault_in_one_tile_ends_the_search_and_leaves_nobody_waiting(monkeypatch):
+    """Threads share as many buffers as there are of them: one that is not given back would be waited for, for ever."""
+    honest, calls = scan.Scan._looked_through, []
+
+    def faulty(self, *given):
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("no room")
+        return honest(self, *given)
+
+    monkeypatch.setattr(scan.Scan, "_looked_through", faulty)
+    with threadpool_limits(1), pytest.raises(MemoryError):
+        search(vectors("random", 1, 60), vectors("random", 2, 5_000), n=50, metric="ip", query_keys=keys("Q", 60),
+               reference_keys=keys("R", 5_000), query_block=8)  # fmt: skip

@@ -55,7 +55,7 @@ class Scan:
         starts = range(0, len(scorer.queries), query_block)
         self.parts = [np.arange(start, min(start + query_block, len(scorer.queries))) for start in starts]
         self.locks = [threading.Lock() for _ in self.parts]
-        self.best = np.full((len(scorer.queries) if nearest else 0, nearest), -np.inf, np.float32)
+        self.best = np.full((len(scorer.queries), nearest), -np.inf, np.float32)
 
     def blocks(self, *, progress: bool = False) -> Iterator[tuple[int, np.ndarray, Iterator[np.ndarray]]]:
         """Yield first row and rows of each block of references, with its pairs (PAIR, rows counted within it)."""
@@ -85,8 +85,17 @@ class Scan:
             yield running.popleft().result()
 
     def _tile(self, part: int, rows: np.ndarray, sizes: np.ndarray, column: int) -> np.ndarray:
-        scorer, queries, buffers = self.scorer, self.parts[part], self.buffers.get()
-        rows, sizes = rows[column : column + TILE_COLUMNS], sizes[column : column + TILE_COLUMNS]
+        buffers = self.buffers.get()
+        try:
+            columns = slice(column, column + TILE_COLUMNS)
+            return self._looked_through(part, rows[columns], sizes[columns], column, buffers)
+        finally:  # of a fault too: others wait for the buffers
+            self.buffers.put(buffers)
+
+    def _looked_through(
+        self, part: int, rows: np.ndarray, sizes: np.ndarray, column: int, buffers: _Buffers
+    ) -> np.ndarray:
+        scorer, queries = self.scorer, self.parts[part]
         tile = buffers.products[: len(queries) * len(rows)].reshape(len(queries), -1)
         np.matmul(scorer.columns[queries[0] : queries[-1] + 1], rows.T, out=tile)
         offsets = scorer.offsets[queries]
@@ -97,15 +106,11 @@ class Scan:
             floors = self.floors(queries)
         needed = _below((floors - offsets - widest) / scorer.scale)
         found = buffers.rows, buffers.columns, buffers.values
-        if self.best.shape[1]:
-            margins = _MARGIN * widest / scorer.scale
-            with self.locks[part]:
-                best = self.best[queries[0] : queries[-1] + 1]
-                count = _reaching_nearest(tile, needed, best, margins.astype(np.float32), *found)
-        else:
-            count = _reaching(tile, needed, *found)
-        row, at, value = (array[:count].copy() for array in found)
-        self.buffers.put(buffers)
+        margins = (_MARGIN * widest / scorer.scale).astype(np.float32)
+        with self.locks[part]:
+            best = self.best[queries[0] : queries[-1] + 1]
+            count = _reaching(tile, needed, best, margins, *found)
+        row, at, value = (array[:count] for array in found)
         score = scorer.scale * value.astype(np.float64) + offsets[row]
         error = scorer.error(scorer.query_lengths[queries[row]], sizes[at])
         keep = score + error >= floors[row]
@@ -129,34 +134,32 @@ def _below(values: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _reaching(tile, needed, rows, columns, values):  # type: ignore[no-untyped-def]
-    """Write row, column and value of the products that reach what their row needs, and return their number."""
-    count = 0
-    for i in range(tile.shape[0]):
-        row, least = tile[i], needed[i]
-        for start in range(0, len(row), _RUN):
-            stop = min(start + _RUN, len(row))
-            largest = row[start]
-            for j in range(start, stop):
-                largest = max(largest, row[j])
-            if largest >= least:
-                for j in range(start, stop):
-                    if row[j] >= least:
-                        rows[count], columns[count], values[count] = i, j, row[j]
-                        count += 1
-    return count
+def _replace_least(heap, value):  # type: ignore[no-untyped-def]
+    """Put a larger value in the place of a heap's least."""
+    at = 0
+    while 2 * at + 1 < len(heap):
+        child = 2 * at + 1
+        if child + 1 < len(heap) and heap[child + 1] < heap[child]:
+            child += 1
+        if value <= heap[child]:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = value
 
 
 @compiled
-def _reaching_nearest(tile, needed, best, margins, rows, columns, values):  # type: ignore[no-untyped-def]
-    """Return the same for the nearest only: `best` has the largest lower bounds of each row as a heap, the least first.
+def _reaching(tile, needed, best, margins, rows, columns, values):  # type: ignore[no-untyped-def]
+    """Write row, column and value of the products that reach what their row needs, and return their number.
 
-    Products are known up to their row's margin in this tile; in another tile it may be another.
+    Where only the nearest are wanted, `best` has the largest lower bounds of each row as a heap, the least first, and
+    raises what is needed. Products are known up to their row's margin in this tile; in another tile it may be another.
     """
     count, size = 0, best.shape[1]
     for i in range(tile.shape[0]):
-        row, heap, margin = tile[i], best[i], margins[i]
-        least = max(needed[i], heap[0] - margin)
+        row, margin, least = tile[i], margins[i], needed[i]
+        if size:
+            least = max(least, best[i, 0] - margin)
         for start in range(0, len(row), _RUN):
             stop = min(start + _RUN, len(row))
             largest = row[start]
@@ -167,17 +170,7 @@ def _reaching_nearest(tile, needed, best, margins, rows, columns, values):  # ty
                     if row[j] >= least:
                         rows[count], columns[count], values[count] = i, j, row[j]
                         count += 1
-                        low = row[j] - margin
-                        if low > heap[0]:
-                            at = 0
-                            while 2 * at + 1 < size:
-                                child = 2 * at + 1
-                                if child + 1 < size and heap[child + 1] < heap[child]:
-                                    child += 1
-                                if low <= heap[child]:
-                                    break
-                                heap[at] = heap[child]
-                                at = child
-                            heap[at] = low
-                            least = max(needed[i], heap[0] - margin)
+                        if size and row[j] - margin > best[i, 0]:
+                            _replace_least(best[i], row[j] - margin)
+                            least = max(needed[i], best[i, 0] - margin)
     return count
