@@ -6,24 +6,32 @@ import faiss
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from isckit.matching.lists import search
 from isckit.types import BadInput
+from isckit.vectors import device, scan
 from isckit.vectors import exact as shortlist
-from isckit.vectors import scan
 
 KINDS = ("random", "clustered", "integers", "duplicates", "lengths", "tiny", "offset", "constant")
 
 
-@pytest.fixture(scope="module", params=[(4096, 65_536), (7, 0)], ids=["real tiles", "small tiles"], autouse=True)
+@pytest.fixture(
+    scope="module",
+    params=[(4096, 65_536, None), (7, 0, None), (4096, 0, torch.device("cpu"))],
+    ids=["real tiles", "small tiles", "bf16"],
+    autouse=True,
+)
 def _tiles(request):
-    """The same claims with tiles and list so small that floors and cuts are at work on small data."""
+    """The same claims with tiles and list so small that floors and cuts are at work on small data, and with bf16."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "TILE_COLUMNS", request.param[0])
+        patch.setattr(device, "TILE_COLUMNS", request.param[0])
         patch.setattr(shortlist, "_SLACK", request.param[1])
+        patch.setattr(device, "fastest", lambda multiplications: request.param[2])
         yield
 
 
@@ -291,6 +299,7 @@ def test_no_queries_give_an_empty_list():
 
 def test_a_fault_in_one_tile_ends_the_search_and_leaves_nobody_waiting(monkeypatch):
     """Threads share as many buffers as there are of them: one that is not given back would be waited for, for ever."""
+    monkeypatch.setattr(device, "fastest", lambda multiplications: None)
     honest, calls = scan.Scan._looked_through, []
 
     def faulty(self, *given):

@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
+from isckit.vectors import device
 from isckit.vectors.compiled import compiled
 from isckit.vectors.products import PAIR, Scorer
 
@@ -30,7 +31,7 @@ class Scan:
     """The pairs of a matrix product that may reach the floors of their queries, block after block of references.
 
     A thread takes a tile, multiplies by a BLAS of one thread, and looks through it: no core waits for another one's
-    tile, and a product is seen once.
+    tile, and a product is seen once. Where a device multiplies faster, whole blocks are its tiles.
     """
 
     def __init__(
@@ -59,7 +60,17 @@ class Scan:
 
     def blocks(self, *, progress: bool = False) -> Iterator[tuple[int, np.ndarray, Iterator[np.ndarray]]]:
         """Yield first row and rows of each block of references, with its pairs (PAIR, rows counted within it)."""
-        total = -(-self.scorer.references.shape[0] // self.scorer.block)
+        scorer = self.scorer
+        total, place = -(-scorer.references.shape[0] // scorer.block), None
+        if len(scorer.queries):
+            place = device.fastest(len(scorer.queries) * scorer.references.shape[0] * scorer.queries.shape[1])
+        if place is not None:
+            products = device.Bf16(scorer.columns, place)
+            for first, rows, sizes in tqdm(
+                scorer.blocks(), total=total, desc="search", unit="block", disable=not progress
+            ):
+                yield first, rows, self._pairs_on(products, rows, sizes)
+            return
         controller = ThreadpoolController().select(user_api="blas")
         threads = max([1, *(library["num_threads"] for library in controller.info())])
         with controller.limit(limits=1), ThreadPoolExecutor(threads) as pool:
@@ -67,8 +78,9 @@ class Scan:
             size = min(self.query_block, len(self.scorer.queries)) * TILE_COLUMNS
             for _ in range(threads):
                 self.buffers.put(_Buffers(size))
-            blocks = self.scorer.blocks()
-            for first, rows, sizes in tqdm(blocks, total=total, desc="search", unit="block", disable=not progress):
+            for first, rows, sizes in tqdm(
+                scorer.blocks(), total=total, desc="search", unit="block", disable=not progress
+            ):
                 yield first, rows, self._pairs(pool, threads, rows, sizes)
 
     def _pairs(
@@ -111,13 +123,44 @@ class Scan:
             best = self.best[queries[0] : queries[-1] + 1]
             count = _reaching(tile, needed, best, margins, *found)
         row, at, value = (array[:count] for array in found)
-        score = scorer.scale * value.astype(np.float64) + offsets[row]
-        error = scorer.error(scorer.query_lengths[queries[row]], sizes[at])
+        return self._bounded(queries, floors, row, at, value, sizes, column)
+
+    def _bounded(
+        self,
+        queries: np.ndarray,
+        floors: np.ndarray,
+        row: np.ndarray,
+        at: np.ndarray,
+        value: np.ndarray,
+        sizes: np.ndarray,
+        column: int,
+    ) -> np.ndarray:
+        """Return pairs (PAIR) of float32 products that may reach their floors."""
+        score = self.scorer.scale * value.astype(np.float64) + self.scorer.offsets[queries[row]]
+        error = self.scorer.error(self.scorer.query_lengths[queries[row]], sizes[at])
         keep = score + error >= floors[row]
         pairs = np.empty(int(keep.sum()), PAIR)
         pairs["query"], pairs["reference"] = queries[row[keep]], column + at[keep]
         pairs["low"], pairs["high"] = (score - error)[keep], (score + error)[keep]
         return pairs
+
+    def _pairs_on(self, products: device.Bf16, rows: np.ndarray, sizes: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the pairs of each tile, which a device multiplies."""
+        products.take(rows)
+        for column in range(0, len(rows), device.TILE_COLUMNS):
+            for queries in self.parts:
+                yield self._proposed(products, queries, slice(column, column + device.TILE_COLUMNS), sizes)
+
+    def _proposed(self, products: device.Bf16, queries: np.ndarray, columns: slice, sizes: np.ndarray) -> np.ndarray:
+        scorer, own = self.scorer, slice(int(queries[0]), int(queries[-1]) + 1)
+        tile, offsets, floors = products.products(own, columns), scorer.offsets[queries], self.floors(queries)
+        widest = scorer.error(scorer.query_lengths[queries], sizes.max()) + scorer.scale * products.margins[own]
+        if self.first_look is not None and np.isneginf(floors).any():
+            self.first_look(queries, scorer.scale * tile.double().cpu().numpy() + (offsets - widest)[:, None])
+            floors = self.floors(queries)
+        needed, errors = _below((floors - offsets - widest) / scorer.scale), widest / scorer.scale
+        found = products.reaching(tile, own, columns, needed, errors, nearest=self.best.shape[1])
+        return self._bounded(queries, floors, *found, sizes[columns], columns.start)
 
 
 class _Buffers:
