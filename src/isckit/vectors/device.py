@@ -1,8 +1,8 @@
 """Products of blocks in bf16, on a GPU or a processor that multiplies it: they propose pairs, with a proven bound.
 
 A row x is x' + e with x' in bf16, so |q.r - q'.r'| <= |eq||r| + |q'||er| (Cauchy-Schwarz); these lengths are measured.
-The sum in float32 and its rounding to bf16 add 2^-8 + d 2^-22 of |q'||r'|, d values a row. What is proposed is multiplied
-again in float32.
+The sum in float32 and its rounding to bf16 add 2^-8 + d 2^-22 of |q'||r'|, d values a row. What is proposed is
+multiplied again in float32.
 """
 
 from __future__ import annotations
