@@ -1,4 +1,4 @@
-"""Products of blocks in bf16, on a GPU or a processor that multiplies it: they propose pairs, with a proven bound.
+"""Products on a GPU, or on a processor that multiplies bf16: they propose pairs, with a proven bound.
 
 A row x is x' + e with x' in bf16, so |q.r - q'.r'| <= |eq||r| + |q'||er| (Cauchy-Schwarz); these lengths are measured.
 The sum in float32 and its rounding to bf16 add 2^-8 + d 2^-22 of |q'||r'|, d values a row. What is proposed is
@@ -7,6 +7,8 @@ multiplied again in float32.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,14 +30,22 @@ _PAIRS = 1 << 19
 
 def fastest(multiplications: int) -> torch.device | None:
     """Return where bf16 is faster than float32 on processors: a GPU, or a processor with tiles of bf16 (AMX)."""
-    gpu = any(Path("/dev").glob("nvidia[0-9]*"))
-    if multiplications < WORTH or not (gpu or _has_tiles()):
+    if (place := gpu(multiplications)) is not None:
+        return place
+    if multiplications < WORTH or not _has_tiles():
         return None
     import torch
 
-    if gpu and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu") if _has_tiles() else None
+    return torch.device("cpu")
+
+
+def gpu(multiplications: int) -> torch.device | None:
+    """Return the GPU for so much work; None where there is none, or where work is done before torch has started."""
+    if multiplications < WORTH or not any(Path("/dev").glob("nvidia[0-9]*")):
+        return None
+    import torch
+
+    return torch.device("cuda") if torch.cuda.is_available() else None
 
 
 def _has_tiles() -> bool:
@@ -105,3 +115,47 @@ class Bf16:
         short = rows.bfloat16()
         lost, lengths = (rows - short.float()).norm(dim=1), short.float().norm(dim=1)
         return short, lost * 1.001 + 1e-15, lengths * 1.001 + 1e-15
+
+
+def alone(
+    columns: np.ndarray, bounds: np.ndarray, references: Sequence[np.ndarray], ratio: float, place: torch.device
+) -> list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """Return, of each reference and each side of a query, the reference points beside which one query point is alone.
+
+    All numbers are whole or halves and below 2^24, as descriptors are of 8 bits or single bits: float32 sums of any
+    order are exact, and so the same as a processor's.
+
+    Args:
+        columns: (d + 1, q) float32, query points and in the last row minus half their squared lengths.
+        bounds: where the points of each side begin, and the end.
+        references: (n, d) float32 points of each.
+        ratio: a point is alone if no other lies within this times its squared distance.
+        place: which device.
+
+    Returns:
+        Query points (of the side) and reference points (int64), and squared distances (float32).
+    """
+    import torch
+
+    points = torch.from_numpy(np.concatenate([np.zeros((0, len(columns) - 1), np.float32), *references])).to(place)
+    shown = torch.from_numpy(columns).to(place)
+    products, lengths = points @ shown[:-1] + shown[-1], points.square().sum(dim=1)
+    sides = []
+    for start, stop in itertools.pairwise(bounds.tolist()):
+        if stop == start or not len(points):
+            sides.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)))
+            continue
+        distances = lengths[:, None] - 2 * products[:, start:stop]
+        first, at = distances.min(dim=1)
+        right = ((distances <= ratio * first[:, None]).sum(dim=1) < 2).nonzero()[:, 0]
+        sides.append((at[right].cpu().numpy(), right.cpu().numpy(), first[right].cpu().numpy()))
+    ends = np.cumsum([0, *map(len, references)])
+    return [[_between(side, *ends[number : number + 2]) for side in sides] for number in range(len(references))]
+
+
+def _between(
+    found: tuple[np.ndarray, np.ndarray, np.ndarray], start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    left, right, first = found
+    own = slice(*np.searchsorted(right, [start, stop]))
+    return left[own], right[own] - start, first[own]

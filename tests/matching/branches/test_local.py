@@ -16,6 +16,7 @@ from isckit.runs.run import begin
 from isckit.runs.workspace import Workspace
 from isckit.synthetic.procedural import picture
 from isckit.types import BadInput, Matches, MissingInput, Role, StaleArtifact
+from isckit.vectors import device
 from isckit.views.overlays import OVERLAY, Box, write_boxes
 from isckit.views.table import ImageFinding, table_of, write_table
 
@@ -105,6 +106,13 @@ def test_a_pair_has_the_same_score_whatever_else_is_there(run, data, scores, tmp
     back = {"Q8": "Q0", "Q5": "Q3", "R9": "R1", "R4": "R2", "R0": "R3"}
     found = {(back[q], back[r]): score for (q, r), score in matched(elsewhere, others, workers=2).items()}
     assert found == {(q, r): s for (q, r), s in scores.items() if q in ("Q0", "Q3") and r in ("R1", "R2", "R3")}
+
+
+def test_points_multiplied_on_a_device_give_the_same_bytes(run, data, scores, monkeypatch):
+    asked = []
+    monkeypatch.setattr(device, "gpu", lambda products: asked.append(products) or CPU.device)
+    found = matched(run, data)
+    assert asked and found == scores
 
 
 def test_candidates_of_other_branches_are_verified_beside_the_voted_ones(run, data, scores):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from isckit.config import Keypoints, Verify
 from isckit.features.kinds import feature_of
@@ -10,6 +11,7 @@ from isckit.features.points import Points
 from isckit.features.sift import RootSift
 from isckit.matching.local.verify import Shown, counted, project
 from isckit.synthetic.procedural import bundled_pictures
+from isckit.vectors import device
 
 
 def match(query, reference, *, ratio):
@@ -86,6 +88,23 @@ def test_two_sides_match_as_each_of_them_does_by_a_loop(ratio, sizes):
         assert len(set(left.tolist())) == len({w[0] for w in wanted}) or ratio < 1.8
     best = max(score(side, reference, COUNT) for side in sides)
     assert Shown(sides).score(reference, COUNT) == best
+
+
+@pytest.mark.parametrize(("ratio", "sizes"), [(1.8, (30, 17)), (1.05, (40, 1)), (0.9, (25, 0)), (1.2, (0, 0))])
+def test_references_multiplied_together_on_a_device_match_as_each_of_them(ratio, sizes):
+    sides = [random_points(seed, n) for seed, n in enumerate(sizes)]
+    references = [random_points(seed, n) for seed, n in ((7, 20), (8, 0), (9, 1), (10, 33))]
+    for side in sides:
+        side.descriptors[:10] = references[0].descriptors[: len(side.descriptors[:10])]
+        side.descriptors[10:12] = references[3].descriptors[4:5]  # equally near, to be told from the others
+    shown = Shown(sides)
+    vectors = [points.vectors() for points in references]
+    found = device.alone(shown.columns, shown.bounds, vectors, ratio, torch.device("cpu"))
+    assert len(found) == len(references)
+    for reference, nearest in zip(references, found, strict=True):
+        together, by_itself = shown.one_to_one(reference, nearest, least=1), shown.matches(reference, ratio=ratio)
+        for side in zip(together, by_itself, strict=True):
+            assert all(np.array_equal(*parts) and parts[0].dtype == parts[1].dtype for parts in zip(*side, strict=True))
 
 
 def test_the_ratio_is_of_squared_distances():

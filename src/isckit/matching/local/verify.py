@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from isckit.config import Verify
 from isckit.features.points import Points
 from isckit.features.store import Store
+from isckit.vectors import device
 from isckit.vectors.compiled import compiled
 
 _DRAWS = 1_000
@@ -23,6 +25,8 @@ _LARGEST_STRETCH = 4.0
 """The largest ratio of the scale along one direction to that across it."""
 _NEEDED = {"similarity": 2, "affine": 3, "homography": 4}
 """Matches that decide a model; with no more there is nothing that could disagree."""
+_PRODUCTS = 1 << 26
+"""Multiplications a pair: 500 points by 1,000 of both sides, of 128 values."""
 _VISIBLE_PRIOR = 20.0
 """Points added to those that could have matched, so that few points are no proof."""
 
@@ -49,7 +53,7 @@ class Shown:
         but not to the pixel.
         """
         matches = self.matches(reference, ratio=settings.ratio, least=max(settings.least, 1))
-        return max(_score(side, reference, *found, settings) for side, found in zip(self.sides, matches, strict=True))
+        return self.best(reference, matches, settings)
 
     def matches(self, reference: Points, *, ratio: float, least: int = 1) -> list[Matched]:
         """Return the matches of each side, nearest first (imgFp); none where there are fewer than `least`.
@@ -65,15 +69,23 @@ class Shown:
         products = np.matmul(rows, self.columns, out=self._room[: len(rows)])
         lengths = np.einsum("ij,ij->i", descriptors, descriptors)
         found = []
-        for side, start, stop in zip(self.sides, self.bounds[:-1], self.bounds[1:], strict=True):
+        for start, stop in itertools.pairwise(self.bounds):
             own = products[:, start:stop]
             first = lengths - 2 * own.max(axis=1, initial=-np.inf)
             right = _alone(own, lengths, ratio * first)
-            if len(side) < 2 or len(right) < least:
-                found.append(_NO_MATCH)
-                continue
-            found.append(_one_to_one(side, reference, own[right].argmax(axis=1), right, first[right]))
-        return found
+            found.append((own[right].argmax(axis=1) if stop > start else right, right, first[right]))
+        return self.one_to_one(reference, found, least=least)
+
+    def one_to_one(self, reference: Points, nearest: Sequence[Matched], *, least: int) -> list[Matched]:
+        """Return the matches of each side, of the query points that stand alone beside each reference point."""
+        return [
+            _one_to_one(side, reference, *found) if len(side) > 1 and len(found[1]) >= least else _NO_MATCH
+            for side, found in zip(self.sides, nearest, strict=True)
+        ]
+
+    def best(self, reference: Points, matches: Sequence[Matched], settings: Verify) -> float:
+        """Return the best score over the sides, of their matches."""
+        return max(_score(side, reference, *found, settings) for side, found in zip(self.sides, matches, strict=True))
 
 
 Matched = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -202,9 +214,19 @@ def verified(
         advance: is told of queries that are done.
     """
 
+    place = device.gpu(len(query) * _PRODUCTS)
+
     def look(rows: slice) -> np.ndarray:
         shown = Shown([side.points(int(query[rows.start])) for side in sides])
-        return np.array([shown.score(references.points(int(row)), settings) for row in reference[rows]])
+        seen = [references.points(int(row)) for row in reference[rows]]
+        if place is None:
+            return np.array([shown.score(points, settings) for points in seen])
+        nearest = device.alone(
+            shown.columns, shown.bounds, [points.vectors() for points in seen], settings.ratio, place
+        )
+        least = max(settings.least, 1)
+        matches = (shown.one_to_one(*pair, least=least) for pair in zip(seen, nearest, strict=True))
+        return np.array([shown.best(*pair, settings) for pair in zip(seen, matches, strict=True)])
 
     starts = np.unique(query, return_index=True)[1]
     ends = np.append(starts[1:], len(query))[: len(starts)]
