@@ -1,9 +1,20 @@
 """D2LV's recipe against its published description, which stands here a second time, as tables."""
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from isckit import config
+from isckit.data.image_sets import open_folder
+from isckit.data.training import TrainingData, stage_images
+from isckit.engine.distributed import Process
+from isckit.engine.loading import draw_epoch, loader
+from isckit.models.network import greyed
 from isckit.recipes import d2lv
+from isckit.synthetic.procedural import picture
+from isckit.tracks.train import seed_of
+from isckit.types import Role
 
 SETS = {  # set: (grey, radius of the blur on references and train, smallest side of query crops)
     "basic": (False, 0, 200),
@@ -47,13 +58,52 @@ def test_the_wide_output_is_the_embedding_and_p_is_three_at_test():
 def test_training_is_that_of_both_systems_on_the_sets_own_edits(name):
     for key in BACKBONES:
         (stage,) = MEMBERS[f"{name}_{key}_256"].stages
-        assert stage.views == (f"d2lv.{name.removesuffix('_grey')}",) * 4
+        plain = name.removesuffix("_grey")
+        assert stage.views == (f"d2lv.{'basic' if plain == 'face' else plain}",) * 4
+        assert stage.data == config.Data(every=10, partners="others", faces=plain == "face")
         assert (stage.batch_images, stage.epochs, stage.images_per_epoch, stage.image_size) == (32, 25, 256_000, 256)
         assert (stage.optim.name, stage.optim.lr) == ("adam", 3.5e-4)
         assert (stage.optim.warmup_epochs, stage.optim.warmup_start, stage.optim.hold_epochs) == (5.0, 0.01, 5.0)
         loss = stage.loss
         assert isinstance(loss, config.TwoHeads)
         assert (loss.cross_entropy, loss.triplet, loss.soft, loss.smoothing) == (10.0, 1.0, 0.0, 0.1)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """drawn(name, own): the train images of a network, and its first views, with its own seed or with one."""
+    folder = tmp_path_factory.mktemp("train")
+    for k in range(60):
+        Image.fromarray(picture(k, size=(70, 90))).save(folder / f"T{k:06d}.png")
+    faces = np.array([5, 17, 23, 41])
+    images = TrainingData(open_folder(folder, Role.TRAIN), faces=faces)
+
+    def draw(name, own):
+        (stage,) = MEMBERS[name].stages
+        stage = config.replace(stage, images_per_epoch=0, batch_images=6, image_size=32)
+        seed = seed_of(RECIPE, name) if own else 0
+        epoch = draw_epoch(stage, stage_images(images, stage.data), seed=seed, number=0)
+        (batch, *_) = loader(epoch, size=32, process=Process(torch.device("cpu")), workers=0)
+        pixels = greyed(batch.pixels) if MEMBERS[name].grey else batch.pixels.float()
+        return epoch.images.anchors, pixels.numpy()
+
+    return draw
+
+
+def test_no_two_sets_draw_equal_views_and_only_face_sets_draw_more_images(drawn):
+    """With one seed for all, so that chance makes no difference between them."""
+    seen = {name: drawn(f"{name}_r50_256", own=False) for name in SETS}
+    assert len({pixels.tobytes() for _, pixels in seen.values()}) == len(SETS)
+    every_tenth = {0, 10, 20, 30, 40, 50}
+    for name, (rows, _) in seen.items():
+        assert set(rows.tolist()) == every_tenth | ({5, 17, 23, 41} if name.startswith("face") else set()), name
+
+
+def test_no_two_of_the_thirty_three_trainings_draw_the_same(drawn):
+    seen = [drawn(f"{name}_{key}_256", own=True)[1].tobytes() for name in SETS for key in BACKBONES]
+    assert len(set(seen)) == 33
+    assert len({seed_of(RECIPE, member.name) for member in RECIPE.trained} | {seed_of(RECIPE, "detector")}) == 34
+    assert seed_of(RECIPE, "basic_r50_256") == RECIPE.seed  # what has one network trains as before
 
 
 def test_two_of_three_networks_agree_on_a_crop_for_every_set_and_scale():

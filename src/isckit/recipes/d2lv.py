@@ -39,9 +39,11 @@ class TrainingSet(NamedTuple):
     """One of the sets that three networks each are trained on.
 
     Attributes:
-        name: of the set, and of the pipeline d2lv.<edits> that makes it.
+        name: of the set.
+        edits: of the pipeline d2lv.<edits> that makes it.
         blur: Gaussian radius on references and train images when they are described, in pixels.
         min_side: query crops with a shorter side are not trusted.
+        faces: beside each tenth train image all that show a face are classes.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TrainingSet(NamedTuple):
     grey: bool
     blur: float
     min_side: int
+    faces: bool = False
 
 
 SETS = (
@@ -56,13 +59,13 @@ SETS = (
     TrainingSet("blur", "blur", grey=False, blur=5.0, min_side=100),
     TrainingSet("colour", "colour", grey=False, blur=0.0, min_side=100),
     TrainingSet("dark", "dark", grey=False, blur=0.0, min_side=100),
-    TrainingSet("face", "face", grey=False, blur=0.0, min_side=100),
+    TrainingSet("face", "basic", grey=False, blur=0.0, min_side=100, faces=True),
     TrainingSet("opaque", "opaque", grey=False, blur=0.0, min_side=200),
     TrainingSet("occlude", "occlude", grey=False, blur=0.0, min_side=200),
     TrainingSet("basic_grey", "basic", grey=True, blur=0.0, min_side=200),
     TrainingSet("blur_grey", "blur", grey=True, blur=5.0, min_side=100),
     TrainingSet("colour_grey", "colour", grey=True, blur=0.0, min_side=200),
-    TrainingSet("face_grey", "face", grey=True, blur=0.0, min_side=150),
+    TrainingSet("face_grey", "basic", grey=True, blur=0.0, min_side=150, faces=True),
 )
 SCALES = (256, 320, 200)
 """The first is the one that networks are trained at; the others use their weights."""
@@ -185,6 +188,7 @@ def _network(training_set: TrainingSet, key: str, size: int) -> Network:
     stage = replace(
         BASIC,
         name=training_set.name,
+        data=replace(BASIC.data, faces=training_set.faces),
         views=(f"d2lv.{training_set.edits}",) * 4,
         loss=TwoHeads(cross_entropy=10.0, triplet=1.0, soft=0.0, smoothing=0.1, logit_temperature=1.0),
     )

@@ -65,12 +65,26 @@ class Session:
     def common(self, name: str) -> dict[str, Any]:
         """Return the arguments that all kinds of training share, for the part of that name."""
         return {
-            "seed": self.run.recipe.seed,
+            "seed": seed_of(self.run.recipe, name),
             "folder": self.run.workspace.training(self.run.name, name),
             "process": self.process,
             "workers": self.workers,
             "witness": self.witness,
         }
+
+
+_SEEDS = 1_000_000_007
+"""Between the seeds of two parts of a recipe: more than all stages of one are apart."""
+
+
+def seed_of(recipe: config.Recipe, name: str) -> int:
+    """Return the seed of a part that is trained: networks of an ensemble draw different pictures in different orders.
+
+    The first part has the recipe's own.
+    """
+    detector = [recipe.detector.name] if recipe.detector is not None else []
+    names = [*(part.name for part in recipe.trained), *detector, *(part.name for part in recipe.pair_networks)]
+    return recipe.seed + _SEEDS * names.index(name)
 
 
 def train_members(

@@ -1,9 +1,9 @@
 """The training sets of the Matching track's first prize (Wang et al. 2021, "D2LV"): the basic set of the same authors'
-descriptor (`sets.vision_force`), and six that add one strong operation to it.
+descriptor (`sets.vision_force`), and five that add one strong operation to it.
 
-The paper names them; two operations are described: opaque is the authors' later, published generator's,
-and faces are the basic set on more images (`data.faces`). Blur, colour, dark and occlude are proposals. The four grey
-sets are basic, blur, colour and face seen by networks with `grey`.
+The paper names them; two operations are described: opaque is the authors' later, published generator's, and the face
+set is the basic one on more images (`data.faces`). Blur, colour, dark and occlude are proposals. The four grey sets are
+basic, blur, colour and face seen by networks with `grey`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def _both(name: str, *added: Node) -> dict[str, Pipeline]:
     }
 
 
-PIPELINES = _both("basic") | _both("face")
+PIPELINES = _both("basic")
 for _name, _added in SUPERS.items():
     PIPELINES |= _both(_name, *_added)
