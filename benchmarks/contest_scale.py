@@ -122,7 +122,7 @@ def votes(references: int, folder: Path | None) -> dict[str, float]:
         train = np.concatenate(
             [store.block(k).descriptors[:: 1 + total // (lists * 32)] for k in range(len(store.paths))]
         )
-        vote = config.Vote(index="codes", lists=lists, probes=8, least_votes=4)
+        vote = config.Vote(index="codes", lists=lists, probes=8, bits=14, least_votes=3)
         vocabulary = words.fit(train[: lists * 32].astype(np.float32), lists, seed=1)
         least = votes_needed(store, vocabulary, vote, references=references)
         vocabulary = config.replace(vocabulary, least=least)

@@ -12,7 +12,7 @@ from isckit.recipes import baseline, ours
 
 VIEWS = Views(cut=Cut(by="share", amount=0.003))
 """A fixed share, so that no pair is left out for the sake of others: thirty candidates a query of 3,000 references."""
-LOCAL = Local(vote=Vote(index="codes", lists=0, probes=8, least_votes=4), candidates=("views",))
+LOCAL = Local(vote=Vote(index="codes", lists=0, probes=8, bits=14, least_votes=3), candidates=("views",))
 # A pair without a row of views counts a little below the score that the share ends at.
 MATCHING = Matching(
     branches=(VIEWS, LOCAL),
