@@ -29,7 +29,9 @@ Phase = Annotated[int, typer.Option(help="1 or 2.", min=min(PHASES), max=max(PHA
 Root = Annotated[Path, typer.Option(help="Folder that holds checkpoints/, submissions/ and cache/.")]
 MOST_WORKERS = 1_024
 Workers = Annotated[int, typer.Option(help="Image loading processes.", min=0, max=MOST_WORKERS)]
-Checkpoint = Annotated[Path | None, typer.Option(help="Weights to use instead of training.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Weights to use instead of training: a file, or a folder with MEMBER.pth for each.")
+]
 CPUS = min(8, os.cpu_count() or 1)
 HERE = Path()
 

@@ -16,7 +16,7 @@ from typing import Any
 from isckit import config
 from isckit.config.differences import recipe_differences
 from isckit.judge.state import code_changes, code_digest, commit, compare, model_changes, parts, state
-from isckit.runs.artifacts import file_digest, read_receipt, write_json
+from isckit.runs.artifacts import read_receipt, weights_digest, write_json
 from isckit.runs.records import Freeze, read_json
 from isckit.runs.workspace import Workspace
 from isckit.types import BadInput, MissingInput, RuleViolation
@@ -133,8 +133,9 @@ def require_frozen(
     if recipe is not None:
         asked = recipe_differences(frozen["recipe"], config.to_dict(recipe))
         changes += [f"recipe asked for, {difference}" for difference in asked]
-    if checkpoint is not None and _given(checkpoint) not in (frozen["artifacts"]["weights"], _source(workspace, name)):
-        changes.append("checkpoint asked for")
+    if checkpoint is not None:
+        own = frozen["artifacts"]["weights"], _source(workspace, name)
+        changes += ["checkpoint asked for"] * (weights_digest(checkpoint) not in own)
     if changes:
         raise RuleViolation(
             seen=f"run {name!r} differs from what phase 1 recorded: {_few(changes)}",
@@ -172,12 +173,6 @@ def _sealed(path: Path) -> dict[str, Any]:
 
 def _few(changes: list[str], n: int = 8) -> str:
     return "; ".join(changes[:n]) + (f"; and {len(changes) - n} more" if changes[n:] else "")
-
-
-def _given(checkpoint: Path) -> str:
-    if not checkpoint.is_file():
-        raise MissingInput(seen=f"no file {checkpoint}", allowed="a weight file", remedy="correct --checkpoint")
-    return file_digest(checkpoint)
 
 
 def _source(workspace: Workspace, name: str) -> str | None:

@@ -68,7 +68,8 @@ def backbone(settings: config.Backbone) -> Any:
 class LastBlocks(nn.Module):
     """The mean tokens of the last blocks of a windowed transformer, side by side (EsViT, Li et al. 2022; imgFp).
 
-    Blocks of the last stage go through the model's final normalisation, as in EsViT's code; earlier ones do not.
+    Blocks of the last stage go through the model's final normalisation, as in EsViT's code; earlier ones do not. So
+    does the epsilon of all normalisations follow it, which is a tenth of timm's.
 
     Raises:
         BadInput: a model without stages of blocks, or with fewer of them.
@@ -85,6 +86,8 @@ class LastBlocks(nn.Module):
                 remedy="correct backbone.blocks or backbone.name",
             )
         self.model, self.pretrained_cfg = model, model.pretrained_cfg
+        for norm in (module for module in model.modules() if isinstance(module, nn.LayerNorm)):
+            norm.eps = 1e-6
         self._means: dict[int, torch.Tensor] = {}
         for number, (block, normed) in enumerate(last):
             block.register_forward_hook(functools.partial(self._note, number, normed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from isckit import config
 from isckit.models.fisher import FisherDescriber
 from isckit.models.gist import GistDescriber
 from isckit.models.hashes import HashDescriber
-from isckit.models.layouts import member_keys
+from isckit.models.layouts import member_keys, pair_keys
 from isckit.models.network import EmbeddingNetwork
+from isckit.models.pair import completed_pair
 from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 
@@ -84,14 +86,46 @@ def weights_from(recipe: config.Recipe, settings: config.Member) -> config.Membe
 def read(recipe: config.Recipe, path: Path) -> dict[str, torch.Tensor]:
     """Read weights for `load` from the kit's own file, or, for a recipe with one network, from a published one.
 
+    A folder has a file for each member, `MEMBER.pth` or with any other ending.
+
     Raises:
         MissingInput, BadInput: no such file, not safe to read, or a published network that does not fit.
     """
     networks = [m for m in recipe.members if isinstance(m, config.Network) and weights_from(recipe, m) is m]
+    if path.is_dir():
+        return _read_each(recipe, networks, path)
     weights = read_weights(path)
     if len(networks) != 1 or any(key.startswith(tuple(f"{m.name}." for m in recipe.members)) for key in weights):
         return weights
     return prefixed(networks[0].name, _completed(member_keys(weights), networks[0]))
+
+
+def _read_each(recipe: config.Recipe, networks: list[config.Network], folder: Path) -> dict[str, torch.Tensor]:
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    by_name: dict[str, list[Path]] = {}
+    for file in files:
+        by_name.setdefault(file.name.partition(".")[0], []).append(file)
+    double = [f"{a.name} and {b.name}" for a, b, *_ in (own for own in by_name.values() if len(own) > 1)]
+    missing = [network.name for network in networks if network.name not in by_name]
+    if missing or double:
+        faults = [f"no file for {', '.join(missing[:5])} ({len(missing)} members)"] if missing else []
+        raise BadInput(
+            seen=f"{folder}: {'; '.join(faults + double)}; files: {', '.join(f.name for f in files[:5]) or 'none'}",
+            allowed="one file for each network, called after it: MEMBER.pth, MEMBER.pth.tar, MEMBER.safetensors",
+            remedy=f"rename the files, or link them under these names (isckit recipes show {recipe.name} lists them)",
+        )
+    whole = {network.name: functools.partial(_completed, settings=network) for network in networks}
+    pairs = {network.name: functools.partial(completed_pair, settings=network) for network in recipe.pair_networks}
+    others = [member.name for member in recipe.members if not isinstance(member, config.Network)]
+    others += [recipe.detector.name] if recipe.detector is not None else []
+    weights: dict[str, torch.Tensor] = {}
+    for name in [*whole, *pairs, *others]:
+        if name in by_name:
+            own = {k.removeprefix(f"{name}."): v for k, v in read_weights(by_name[name][0]).items()}
+            own = whole[name](member_keys(own)) if name in whole else own
+            own = pairs[name](pair_keys(own)) if name in pairs else own
+            weights |= prefixed(name, own)
+    return weights
 
 
 def member_weights(path: Path, settings: config.Network) -> dict[str, torch.Tensor] | None:

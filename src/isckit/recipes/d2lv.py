@@ -72,13 +72,13 @@ SCALES = (256, 320, 200)
 _RESNET = Backbone(name="resnet50", pretrained="resnet50.pth", stride16=True, wave=True, normalisation="imagenet")
 BACKBONES = {
     "r50": _RESNET,
-    "r152": replace(_RESNET, name="resnet152", pretrained="resnet152.pth"),
-    "ibn": replace(_RESNET, ibn=True, pretrained="resnet50_ibn.pth"),
+    "r152": replace(_RESNET, name="resnet152", pretrained="unsupervised_pretrained_byol_152.pkl"),
+    "ibn": replace(_RESNET, ibn=True, pretrained="unsupervised_pretrained_m2t_ibn.pkl"),
 }
 QUERY_VIEWS = ("rotations", "centre", "sixths", "proposals", "overlays")
 REFERENCE_VIEWS = ("quarters", "centre", "thirds", "sixths")
 TEACHER = External(
-    name="resnet152.pth",
+    name="unsupervised_pretrained_byol_152.pkl",
     address="https://github.com/WangWenhao0716/ISC-Track1-Submission",
     licence="MIT",
     use="first weights of the networks on ResNet-152, by Momentum^2 Teacher without labels (300 epochs, batch 512); "
@@ -91,7 +91,7 @@ EXTERNAL = (
     TEACHER,
     replace(
         TEACHER,
-        name="resnet50_ibn.pth",
+        name="unsupervised_pretrained_m2t_ibn.pkl",
         use=TEACHER.use.replace("ResNet-152", "ResNet-50-IBN").replace("512", "1024"),
         version="a week on eight V100",
     ),
@@ -101,7 +101,9 @@ EXTERNAL = (
 def d2lv() -> Recipe:
     """Eleven training sets by three backbones by three scales; two of three must agree on a crop, three on a part.
 
-    Command: isckit train --recipe d2lv --name NAME --data DISC21, beside the three weight files under `external`.
+    Command: isckit train --recipe d2lv --name NAME --data DISC21, beside the three weight files under `external`;
+    with `--checkpoint FOLDER` instead, the 33 networks that the authors published, each under a member's name
+    (baseline_cc_50.pth.tar as basic_r50_256.pth.tar; their bw is grey, opa opaque, u occlude).
     Cost: published, a day on four V100 for each of the 33 networks, and 3 to 6 h on 33 V100 for the query crops, a day
     on three A100 for 19M reference parts. Planned: 5.8e19 FLOP in training; `isckit plan --recipe d2lv` has disk
     and memory.

@@ -104,7 +104,7 @@ def imgfp() -> Recipe:
                 name="esvit_swin_base_w14.pth",
                 address="https://github.com/microsoft/esvit",
                 licence="MIT",
-                use="first weights of network, by EsViT without labels, under timm's names; trained by their authors "
+                use="first weights of network, by EsViT without labels, as published; trained by their authors "
                 "on ImageNet, whose images have terms of their own: the participant certifies that they permit a prize "
                 "contest",
                 version="Swin-B, window 14",

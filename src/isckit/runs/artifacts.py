@@ -184,6 +184,24 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def weights_digest(path: Path) -> str:
+    """Return the sha256 of a weight file's bytes; of a folder of them, of its files' names and digests.
+
+    Raises:
+        MissingInput: neither is there.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        return hashlib.sha256("".join(f"{file_digest(file)}  {file.name}\n" for file in files).encode()).hexdigest()
+    if not path.is_file():
+        raise MissingInput(
+            seen=f"no checkpoint {path}",
+            allowed="an existing weight file, or a folder with a file for each member",
+            remedy="correct --checkpoint",
+        )
+    return file_digest(path)
+
+
 def ids_digest(ids: np.ndarray) -> str:
     """Return the sha256 of the ids, in order, one a line."""
     return hashlib.sha256("\n".join(ids.tolist()).encode()).hexdigest()

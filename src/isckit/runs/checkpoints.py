@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import pickle
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from isckit.runs.artifacts import atomic
+from isckit.runs.pickles import INERT, plain_pickle
 from isckit.runs.records import checked
 from isckit.types import BadInput, MissingInput
 
@@ -32,8 +32,9 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], *, recipe: st
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read tensors from safetensors, from a torch file of plain values, or from a TorchScript archive.
 
-    A training framework's wrapping ("state_dict", "model", "model_state") and DDP's "module." prefix are taken off.
-    Beside the tensors there may be a training script's arguments (argparse.Namespace), as many published files have.
+    A training framework's wrapping ("state_dict", "model", "model_state", a self-supervised "teacher") and DDP's
+    "module." prefix are taken off. Beside the tensors there may be what many published files have: a training
+    script's arguments, paths, scores and numbers of numpy. A plain pickle of tensors is read too.
 
     Raises:
         MissingInput: no such file.
@@ -56,7 +57,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         loaded = _read_archive(path)
     except _FAULTS as error:
         raise _corrupt(path, _reason(error)) from error
-    for wrapper in ("state_dict", "model", "model_state"):
+    for wrapper in ("state_dict", "model", "model_state", "teacher"):
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]
     if not isinstance(loaded, dict) or not all(_plain(value) for value in loaded.values()):
@@ -88,8 +89,9 @@ def _read_archive(path: Path) -> Any:
             names = archive.namelist()
             if any(name.endswith("/constants.pkl") for name in names):
                 return dict(_tensors(_read_scripted(archive, names), ""))
-    # A Namespace is a bare holder of attributes: nothing of it runs.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    elif (table := plain_pickle(path)) is not None:
+        return table
+    with torch.serialization.safe_globals(INERT):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

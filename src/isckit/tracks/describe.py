@@ -15,7 +15,7 @@ from isckit import config
 from isckit.data.image_sets import ImageSet
 from isckit.data.images import stop_message
 from isckit.runs import made_from
-from isckit.runs.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, write_receipt
+from isckit.runs.artifacts import atomic, file_digest, is_fresh, read_receipt, reserve, weights_digest, write_receipt
 from isckit.runs.run import Run, planned
 from isckit.runs.steps import scratch
 from isckit.runs.workspace import Workspace
@@ -79,7 +79,7 @@ def describe_by_weights(
 
     inputs = made_from.vectors(
         recipe=config.digest(recipe),
-        parts={"weights": file_digest(checkpoint)},
+        parts={"weights": weights_digest(checkpoint)},
         images=images.content_digest(),
         role=images.role.value,
     )

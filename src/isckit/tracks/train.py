@@ -21,7 +21,7 @@ from isckit.engine.distributed import Process, deterministic
 from isckit.judge.rules.training import training_logs
 from isckit.models.members import Built, build, load, prefixed, read
 from isckit.runs import made_from
-from isckit.runs.artifacts import file_digest, is_fresh, write_receipt, write_text
+from isckit.runs.artifacts import is_fresh, weights_digest, write_receipt, write_text
 from isckit.runs.checkpoints import write_weights
 from isckit.runs.meter import measured
 from isckit.runs.run import Run, begin
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 
 def install(run: Run, checkpoint: Path, *, process: Process) -> None:
-    """Take weights from a file instead of training, and the training logs where it is the file of a run.
+    """Take weights from a file, or from a folder with a file for each member, instead of training.
+
+    The training logs come along where it is the file of a run.
 
     Raises:
         BadInput: the file does not fit the recipe, or is not safe to read.
@@ -42,10 +44,11 @@ def install(run: Run, checkpoint: Path, *, process: Process) -> None:
     weights = read(run.recipe, checkpoint)
     load(run.recipe, weights, device=process.device)
     begin(run.workspace, run.name, run.recipe)
-    inputs = made_from.weights(checkpoint=file_digest(checkpoint))
+    inputs = made_from.weights(checkpoint=weights_digest(checkpoint))
     if not is_fresh(run.weights, inputs) and process.first:
         write_weights(run.weights, weights, recipe=config.to_json(run.recipe))
-        for path in sorted((checkpoint.parent / "training").glob(f"*/{METRICS}")):
+        beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
+        for path in sorted((beside / "training").glob(f"*/{METRICS}")):
             log_of = run.workspace.training(run.name, path.parent.name)
             log_of.mkdir(parents=True, exist_ok=True)
             write_text(log_of / METRICS, path.read_text(encoding="utf-8"))
