@@ -1,3 +1,4 @@
+import contextlib
 import json
 import multiprocessing
 import os
@@ -10,9 +11,10 @@ import torch
 from starting import in_two_processes
 
 from isckit import config
-from isckit.data.training import TrainingData, training_data
+from isckit.data.training import TrainingData, stage_images, training_data
 from isckit.engine import train as training
 from isckit.engine.distributed import Process, process
+from isckit.engine.stage import StageTrainer
 from isckit.engine.train import train
 from isckit.engine.trainer import STATE
 from isckit.models.network import EmbeddingNetwork
@@ -210,6 +212,16 @@ def test_pairs_without_a_ground_truth_are_asked_for(disc):
     stage = config.replace(CHEAP, data=config.Data(anchors="pairs"))
     with pytest.raises(MissingInput, match="ground truth"):
         training_data(replace(disc, ground_truth={}), disc.train, (stage,))
+
+
+def test_processes_that_would_cut_groups_of_statistics_apart_are_refused(disc):
+    """Eight classes by four views in groups of 16 images: two processes have one each, four would have halves."""
+    stage = config.replace(CHEAP, batch_images=8, views=("weak",) * 4, loss=config.TwoHeads(), ghost_batch=16)
+    settings = config.replace(staged(stage), head=config.Head(kind="projector", widths=(64, 128)))
+    images = stage_images(TrainingData(disc.train), stage.data)
+    four = Process(torch.device("cpu"), 0, 4)
+    with pytest.raises(BadInput, match="groups of 16 images, and 32 images a step in 4 processes"):
+        StageTrainer(stage, EmbeddingNetwork(settings), images, seed=0, process=four)
 
 
 # One step of unit length: more of them would amplify the rounding that is compared.

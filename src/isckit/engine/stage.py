@@ -24,6 +24,7 @@ from isckit.losses.objective import Batch, Objective
 from isckit.models.batch_norm import synchronised, with_ghost_batches
 from isckit.models.heads import Outputs
 from isckit.models.network import EmbeddingNetwork
+from isckit.types import BadInput
 
 
 class TrainingStep(nn.Module):
@@ -87,6 +88,16 @@ def _average_gradients(parameters: Iterator[nn.Parameter]) -> None:
             parameter.grad /= dist.get_world_size()
 
 
+def _refuse_split_groups(images: int, rows: int, process: Process) -> None:
+    """Refuse processes whose share of a step would cut groups of common statistics apart: they would be others."""
+    if process.world > 1 and (rows // process.world) % images:
+        raise BadInput(
+            seen=f"statistics over groups of {images} images, and {rows} images a step in {process.world} processes",
+            allowed="whole groups in each process, so that training is the same on any number of GPUs",
+            remedy="start fewer processes, or set ghost_batch of the stage",
+        )
+
+
 class StageTrainer(Trainer[Item]):
     """A stage in progress.
 
@@ -108,6 +119,7 @@ class StageTrainer(Trainer[Item]):
         if stage.checkpointing:
             network.backbone.set_grad_checkpointing(True)
         if stage.ghost_batch:
+            _refuse_split_groups(stage.ghost_batch, rows, process)
             with_ghost_batches(network, stage.ghost_batch)
         elif process.world > 1:
             synchronised(network)
