@@ -1,4 +1,5 @@
 import numpy as np
+import torch
 
 from isckit.augment import colour
 
@@ -57,6 +58,25 @@ def test_shuffle_channels_is_one_of_the_five_other_orders(photo, generator):
         out = colour.shuffle_channels(image, generator(seed))
         seen.add(tuple(next(c for c in range(3) if (out[..., k] == image[..., c]).all()) for k in range(3)))
     assert len(seen) == 5 and (0, 1, 2) not in seen and all(sorted(order) == [0, 1, 2] for order in seen)
+
+
+def test_equalize_spreads_the_values_of_each_channel(photo, generator):
+    dim = photo(64, 64) // 4 + 90
+    out = colour.equalize(dim, generator())
+    for channel in range(3):
+        assert (out[..., channel].min(), out[..., channel].max()) == (0, 255)
+        values = np.unique(dim[..., channel])
+        after = [np.unique(out[..., channel][dim[..., channel] == value]) for value in values]
+        assert all(len(found) == 1 for found in after)
+        assert (np.diff([int(found[0]) for found in after]) >= 0).all()  # a rising function of the value
+
+
+def test_auto_augment_leaves_torchs_own_numbers_alone(photo, generator):
+    torch.manual_seed(3)
+    wanted = torch.rand(4)
+    torch.manual_seed(3)
+    views = {colour.auto_augment(photo(40, 40), generator(seed), policy="cifar10").tobytes() for seed in range(30)}
+    assert torch.equal(torch.rand(4), wanted) and len(views) > 10
 
 
 def test_solarize_and_posterize_follow_their_formulas(photo, generator):

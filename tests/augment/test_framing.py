@@ -48,6 +48,20 @@ def test_corner_crop_cuts_between_drawn_corners(generator):
     assert seen == {(t, l, b, r) for t in (0, 20) for l in (0, 10) for b in (120, 160) for r in (60, 80)}  # noqa: E741
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 120), (120, 40), (50, 50), (3, 200), (200, 1)])
+def test_the_other_format_turns_the_ratio_of_the_sides_over(generator, height, width):
+    image, corners = _places(height, width), set()
+    long, short = max(height, width), min(height, width)
+    for seed in range(60):
+        out = geometry.other_format(image, generator(seed))
+        top, left, _ = out[0, 0].tolist()
+        np.testing.assert_array_equal(out, image[top : top + out.shape[0], left : left + out.shape[1]])
+        sides = (short, max(1, round(short**2 / long)))
+        assert out.shape[:2] == (sides if width > height else sides[::-1])
+        corners.add((top, left))
+    assert len(corners) > 10 or height == width
+
+
 def test_padded_crop_is_a_window_of_the_black_framed_square(photo, generator):
     image = photo(70, 50)
     framed = np.pad(square(image, 64), ((8, 8), (8, 8), (0, 0)))

@@ -10,13 +10,13 @@ from isckit.augment.geometry import square
 from isckit.augment.steps import NEEDS, OPS
 
 SHAPES = [(1, 1), (1, 200), (200, 3), (37, 53), (480, 640)]
-WITHOUT_DRAWS = {"hflip", "vflip", "grayscale", "stretch"}
+WITHOUT_DRAWS = {"hflip", "vflip", "grayscale", "stretch", "equalize"}
 SAME_SHAPE = {
     "hflip", "vflip", "perspective", "corner_jitter", "rotate_in_place", "colour_jitter", "enhance", "fade",
     "swap_channels", "overlay_by_height", "text_inside", "brightness", "grayscale", "invert", "shuffle_channels",
     "solarize", "posterize", "blur", "motion_blur", "sharpen", "edge_enhance", "noise", "pixelate", "pixel_shuffle",
     "jpeg", "overlay", "blend", "erase", "shapes", "emoji", "text", "stripes", "occlude", "onto_black", "onto", "cover",
-    "sticker", "shear", "pixel_edit", "corrupt",
+    "sticker", "shear", "pixel_edit", "corrupt", "equalize", "auto_augment",
 }  # fmt: skip
 
 

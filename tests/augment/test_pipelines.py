@@ -89,7 +89,7 @@ def test_the_names():
         "separate.basic", "separate.first", "separate.emoji", "separate.final", "separate.three", "separate.distractor",
         "separate.pixels", "separate.marked", "separate.colours", "separate.sizes", "separate.retrieved",
         "separate.retrieved_later", "separate.mini",
-        *(f"d2lv.{name}{all_of_them}" for name in ("basic", "face", "blur", "colour", "dark", "opaque", "occlude")
+        *(f"d2lv.{name}{all_of_them}" for name in ("basic", "blur", "colour", "dark", "opaque", "occlude")
           for all_of_them in ("", "_all")),
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from isckit.augment.draws import Range
 
@@ -107,6 +108,30 @@ def solarize(image: np.ndarray, rng: np.random.Generator, *, threshold: Range = 
     """Negate the values above `threshold` (share of full scale)."""
     values = np.arange(256)
     return cv2.LUT(image, np.where(values >= rng.uniform(*threshold) * 255, 255 - values, values).astype(np.uint8))
+
+
+def equalize(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Spread the values of each channel evenly, as Pillow does."""
+    return np.array(ImageOps.equalize(Image.fromarray(image)))
+
+
+def auto_augment(image: np.ndarray, rng: np.random.Generator, *, policy: str = "imagenet") -> np.ndarray:
+    """Edit by one of the 25 pairs of operations of a policy (Cubuk et al. 2019), "imagenet" or "cifar10".
+
+    torchvision's, whose numbers come from a seed of `rng`.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(1 << 62)))
+        return np.array(_auto_augment(policy)(Image.fromarray(image)))
+
+
+@functools.cache
+def _auto_augment(policy: str) -> Any:
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+    return AutoAugment(AutoAugmentPolicy(policy))
 
 
 def posterize(image: np.ndarray, rng: np.random.Generator, *, bits: tuple[int, int] = (2, 4)) -> np.ndarray:

@@ -94,6 +94,14 @@ def corner_crop(
     return image[top:bottom, left:right].copy()
 
 
+def other_format(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Crop a picture that lies so that it stands, and the other way round, with its sides' ratio turned over."""
+    height, width = image.shape[:2]
+    long, short = max(height, width), max(1, round(min(height, width) ** 2 / max(height, width)))
+    start = int(rng.integers(long - short + 1))
+    return (image[:, start : start + short] if width > height else image[start : start + short]).copy()
+
+
 def padded_crop(image: np.ndarray, rng: np.random.Generator, *, size: int, share: float = 10 / 256) -> np.ndarray:
     """Resize to a square, add a black border of `share` of its side all round, crop the size at random."""
     border = round(share * size)

@@ -69,9 +69,10 @@ def imgfp() -> Recipe:
     Published: uAP 0.7682, R@P90 0.6715 in phase 2, the third prize of the Matching track. The result file for phase 1
     that its authors released has 0.898 on the public half, whose pairs the descriptor was trained on.
     Source: the released code, which counts matches; the winners' article speaks of RANSAC.
-    Not reproduced: the label-less queries among the anchors of the second stage, which would be edited; lengths and
-    optimiser of the first stage, which are not known; the detector's own data, its weights for the local search, and
-    the limits on a box's size and aspect before the global one.
+    Not reproduced: the label-less queries among the anchors of the second stage, which would be edited; the first
+    stage, of which little is known: its rate and margin are those of the second, its length and batch the kit's; the
+    detector's own data, its weights for the local search, and the limits on a box's size and aspect before the global
+    one.
     """
     network = Network(
         backbone=Backbone(

@@ -27,6 +27,7 @@ PUBLISHED = {
 }
 WITHOUT_RANGES = {
     "screenshot", "pad_square", "hflip", "noise", "edge_enhance", "grayscale", "shift_channels", "invert",
+    "other_format", "equalize",
 }  # fmt: skip
 
 
@@ -54,6 +55,10 @@ def test_the_list_has_the_published_edits_in_their_ranges_and_each_is_done_when_
     assert all(ranges[op].items() >= wanted.items() for op, wanted in PUBLISHED.items())
     assert {op for op, given in ranges.items() if not given} == WITHOUT_RANGES
     assert {step.probability for step in steps} == {1.0}
+    assert [step.ranges for step in steps if step.op == "auto_augment"] == [
+        {"policy": "imagenet"},
+        {"policy": "cifar10"},
+    ]
     jitters = [step.ranges for step in steps if step.op == "colour_jitter"]
     assert {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1} in jitters
 

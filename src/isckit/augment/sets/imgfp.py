@@ -1,8 +1,8 @@
 """The edits of the Matching track's third prize (Sun & Qin, arXiv 2112.02373): one to three of a list, none twice.
 
-Ranges are the authors'; pixels are shares of 256 here. Where they use a library's filters and policies, the nearest
-edits of the kit stand in: sharpening and edges for Pillow's filters, strong colour jitter for two policies of
-AutoAugment.
+Ranges are the authors'; pixels are shares of 256 here. Where they use Pillow's filters, the nearest edits of the kit
+stand in, sharpening and edges. Which two policies of AutoAugment they draw from is not told: those of ImageNet and of
+CIFAR-10 are taken.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _OPERATIONS = (
     step("corner_crop", low=(0.1, 0.3), high=(0.7, 0.9)),
     step("underlay_by_height", share=(0.4, 0.8)),
     step("hflip"),
+    step("other_format"),
     step("rotate_in_place", angle=(20.0, 80.0)),
     step("pixel_shuffle", share=(0.4, 0.6)),
     step("noise"),
@@ -40,6 +41,9 @@ _OPERATIONS = (
     step("invert"),
     step("posterize", bits=(4, 4)),
     step("solarize", threshold=(0.75, 0.75)),
+    step("equalize"),
+    step("auto_augment", policy="imagenet"),
+    step("auto_augment", policy="cifar10"),
 )
 
 PIPELINES = {"imgfp": Pipeline((AnyOrder(_OPERATIONS, some=(1, 3)), step("stretch")))}
