@@ -115,3 +115,19 @@ def test_a_restored_state_goes_on_alike(objective, network):
     again.load_state_dict(objective.state_dict())
     assert torch.equal(step(objective, network), step(again, network))
     assert torch.equal(objective.teacher.norm.running_var, again.teacher.norm.running_var)
+
+
+def test_byols_teacher_takes_each_batchs_statistics_and_the_student_is_what_stays(network):
+    torch.manual_seed(2)
+    settings = config.MomentumTeacher(hidden=12, width=7, momentum=0.9, statistics="batch")
+    objective = MomentumTeacherObjective(settings, network).train()
+    with torch.no_grad():
+        for pixels in (PIXELS, 255 - PIXELS):  # running statistics would have those of the first
+            own = objective.teacher_projector(objective.teacher.outputs(pixels).pooled)
+            norm = objective.teacher.norm
+            maps = objective.teacher.convolution(pixels.float() / 255)
+            expected = F.batch_norm(maps, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+            assert torch.allclose(norm(maps), expected, atol=1e-5) and own.isfinite().all()
+        objective.teacher.convolution.weight += 1
+        kept = network.convolution.weight.clone()
+        assert torch.equal(objective.result(network).convolution.weight, kept)

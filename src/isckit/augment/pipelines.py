@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from isckit.augment.geometry import square
-from isckit.augment.sets import d2lv, imgfp, kit, lyakaap, s_square, separate, sscd, vision_force
+from isckit.augment.sets import byol, d2lv, imgfp, kit, lyakaap, s_square, separate, sscd, vision_force
 from isckit.augment.steps import Other, Pipeline, StepRow
 from isckit.types import BadInput
 
@@ -23,6 +23,7 @@ PIPELINES: Mapping[str, Pipeline] = MappingProxyType(
     | sscd.PIPELINES
     | separate.PIPELINES
     | d2lv.PIPELINES
+    | byol.PIPELINES
 )
 """Name -> pipeline, called as `(image, rng, other, size)`. "eval" draws nothing: it is what extraction does."""
 

@@ -107,6 +107,11 @@ class Recipe:
         return tuple(member for member in self.members if isinstance(member, Network) and member.stages)
 
     @property
+    def pretrains(self) -> bool:
+        """True where all training is of first weights, without labels or the contest's images."""
+        return bool(self.stages) and all(s.loss.kind in ("barlow_twins", "momentum_teacher") for s in self.stages)
+
+    @property
     def fitted(self) -> tuple[Fisher, ...]:
         """Members that are fitted on train images in one pass."""
         return tuple(member for member in self.members if isinstance(member, Fisher))

@@ -89,16 +89,17 @@ class BarlowTwins:
 class MomentumTeacher:
     """BYOL with momentum statistics in the teacher (Momentum^2 Teacher, Li et al. 2021): pre-training.
 
-    The teacher is what the stage leaves.
-
     Attributes:
         momentum: the teacher's at first; it rises to 1 by a cosine over the stage.
+        statistics: of the teacher's batch norms; "batch": BYOL itself (Grill et al. 2020), of which the student is what
+            the stage leaves, else the teacher is.
     """
 
     kind: Literal["momentum_teacher"] = "momentum_teacher"
     momentum: Share = 0.99
     hidden: Count = 4096
     width: Count = 256
+    statistics: Literal["momentum", "batch"] = "momentum"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

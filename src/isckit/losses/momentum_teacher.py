@@ -56,20 +56,22 @@ class MomentumTeacherObjective(Objective):
     """4 - 2 (q1 k2 + q2 k1), q the student's predictions of a view and k the teacher's projections, unit vectors.
 
     The teacher is a running mean of the student's weights whose momentum rises to 1 by a cosine over the stage.
-    Its batch norms use running means of the statistics, from the batch's own at first to frozen ones at the end.
+    Its batch norms use running means of the statistics, from the batch's own at first to frozen ones at the end; or
+    those of the batch throughout.
     """
 
     def __init__(self, settings: config.MomentumTeacher, network: Any) -> None:
         super().__init__()
-        self.momentum = settings.momentum
+        self.momentum, self.keeps_teacher = settings.momentum, settings.statistics == "momentum"
         self.projector = _mlp(network.pooled_dim, settings.hidden, settings.width)
         self.predictor = _mlp(settings.width, settings.hidden, settings.width)
         self.teacher = copy.deepcopy(network).requires_grad_(False)
         self.teacher_projector = copy.deepcopy(self.projector).requires_grad_(False)
-        self.statistics = MomentumStatistics(self.teacher, self.teacher_projector)
+        slow = (self.teacher, self.teacher_projector) if self.keeps_teacher else ()
+        self.statistics = MomentumStatistics(*slow)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode, but never let the teacher's batch norms take a batch's statistics alone."""
+        """Set the mode, but never let a teacher of momentum statistics take a batch's alone."""
         super().train(mode)
         self.statistics.use()
         return self
@@ -100,8 +102,9 @@ class MomentumTeacherObjective(Objective):
         self.statistics.share.fill_(falling)
 
     def result(self, network: nn.Module) -> nn.Module:
-        """Return the network with the teacher's weights and statistics."""
-        network.load_state_dict(self.teacher.state_dict())
+        """Return the network with the teacher's weights and statistics; as it is where these are the batch's."""
+        if self.keeps_teacher:
+            network.load_state_dict(self.teacher.state_dict())
         return network
 
 

@@ -13,7 +13,7 @@ import torch
 
 from isckit import config
 from isckit.data.doctor import broken_images
-from isckit.data.image_sets import ImageSet
+from isckit.data.image_sets import ImageSet, open_folder
 from isckit.data.images import listed, stop_message
 from isckit.data.layouts import Disc, require
 from isckit.data.training import TrainingData, training_data
@@ -115,7 +115,7 @@ def train_members(
             run.weights,
             made_from=made_from.weights(images=images.digest() if images else None),
             facts={
-                "trained_on": Role.TRAIN.value,
+                "trained_on": (images.train.role if images else Role.TRAIN).value,
                 "device": str(process.device),
                 "threads": torch.get_num_threads(),
                 "cost": cost.record(images=_draws(run) - drawn),
@@ -132,9 +132,12 @@ def training_images(run: Run, disc: Disc, *, workers: int) -> TrainingData | Non
     """
     if not run.recipe.learns:
         return None
-    train = sound(require(disc, "train"), on_broken=run.recipe.extract.on_broken, workers=workers)
-    found = training_data(disc, train, run.recipe.stages)
-    return with_faces(found, run.recipe.stages, path=run.workspace.faces(run.name), workers=workers)
+    # What is trained without labels takes any images: a folder without DISC21's is one of external data.
+    anything = run.recipe.pretrains and disc.train is None
+    found = open_folder(disc.root, Role.EXTERNAL) if anything else require(disc, "train")
+    train = sound(found, on_broken=run.recipe.extract.on_broken, workers=workers)
+    images = training_data(disc, train, run.recipe.stages)
+    return with_faces(images, run.recipe.stages, path=run.workspace.faces(run.name), workers=workers)
 
 
 def _member(session: Session, member: config.Member, weights: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
