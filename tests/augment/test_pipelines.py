@@ -91,6 +91,7 @@ def test_the_names():
         "separate.retrieved_later", "separate.mini",
         *(f"d2lv.{name}{all_of_them}" for name in ("basic", "blur", "colour", "dark", "opaque", "occlude")
           for all_of_them in ("", "_all")),
+        "byol.first", "byol.second",
     ]  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def test_every_step_is_an_op_and_a_pipeline_survives_pickling(name):
     joins = pipeline.ops() & JOINING
     assert pipeline.needs_other == bool(joins)
     alone = ("eval", "weak", "lyakaap.moderate", "separate.basic")
-    assert bool(joins) == (name not in alone and not name.startswith("sscd"))
+    assert bool(joins) == (name not in alone and not name.startswith(("sscd", "byol")))
 
 
 def test_describe_gives_a_row_for_every_step():

@@ -1,4 +1,4 @@
-"""First weights without labels: published settings, any folder as external images, and a network that begins with them."""
+"""First weights without labels: published settings, any folder as external images, and what begins with them."""
 
 import pytest
 import torch

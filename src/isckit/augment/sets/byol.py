@@ -1,4 +1,4 @@
-"""The two views of BYOL (Grill et al., NeurIPS 2020, appendix B), which Barlow Twins and Momentum^2 Teacher train on too.
+"""The two views of BYOL (Grill et al., NeurIPS 2020, appendix B), which Barlow Twins and Momentum^2 Teacher share.
 
 Blur radii are px at the training side of 224.
 """
