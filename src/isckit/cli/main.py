@@ -79,6 +79,7 @@ _verb(tools.ablate, "ablate first --data DISC21 --out ablation.md", panel=COMPAR
 _verb(material.augment_show, "augment show lyakaap.strong --image photo.jpg --out sheet.png", group=augment)
 _verb(material.recipes_list, "recipes list", group=recipes)
 _verb(material.recipes_show, "recipes show lyakaap.mini", group=recipes)
+_verb(material.recipes_fidelity, "recipes fidelity", group=recipes)
 
 
 def _version(asked: bool) -> None:

@@ -122,6 +122,14 @@ def recipes_list() -> None:
 
 
 @guarded
+def recipes_fidelity() -> None:
+    """Print, system by system, what is published and what its recipe does not reproduce, as Markdown."""
+    from isckit.recipes.fidelity import page
+
+    typer.echo(page(), nl=False)
+
+
+@guarded
 def recipes_show(name: str, settings: Settings = None) -> None:
     """Print the resolved values of a recipe."""
     from isckit.config import to_json
