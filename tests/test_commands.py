@@ -57,8 +57,8 @@ ROWS = [
 def test_the_verbs_are_the_documented_ones():
     assert {" ".join(words) for words in VERBS} == {
         "doctor", "train", "extract", "fit", "descriptor", "matching", "freeze", "frozen", "score", "check", "manifest",
-        "infer", "describe", "export", "ablate", "plan", "baselines", "breakdown", "detect", "augment show", "recipes fidelity",
-        "data synthetic", "data sheet", "data pack", "recipes list", "recipes show",
+        "infer", "describe", "export", "ablate", "plan", "baselines", "breakdown", "detect", "augment show",
+        "data synthetic", "data sheet", "data pack", "recipes list", "recipes show", "recipes fidelity",
         "audit verify", "audit replay", "audit diff", "ledger add", "ledger report", "ledger show",
     }  # fmt: skip
     assert {verb_of(line) for _, line in ROWS} == set(VERBS)

@@ -151,6 +151,7 @@ BROKEN_DESCRIPTORS = {
     "D22": ({"query": np.ones((30, 8), np.float32)}, {}, 30),
     "D23": ({"reference": put(vectors(2000, 1), slice(100, 122), vectors(2000, 1)[99])}, {}, 22),
     "D24": ({"query": put(vectors(30, 0), 7, 1e5)}, {}, 1),
+    "D26": ({"query": vectors(0, 0), "query_ids": LAST[:0]}, {}, 1),
 }
 
 

@@ -60,6 +60,7 @@ CODES = {
     "D21": "vector of zeros",
     "D22": "all vectors are equal",
     "D23": "more than 1 % of the vectors repeat an earlier one: the official search may drop them all",
+    "D26": "no vectors",
     "D25": "dataset whose values do not lie in the file, whole",
     "D24": "squared distance above 1e10: the official search starts at that radius and drops the pair",
 }
@@ -158,6 +159,8 @@ def _layout_faults(file: h5py.File, there: Datasets) -> Iterator[Fault]:
     for side, matrix in matrices.items():
         if f"{side}_ids" in there and there[f"{side}_ids"].ndim and len(there[f"{side}_ids"]) != len(matrix):
             yield fault("D06", f"{side}: {len(there[f'{side}_ids']):,} ids, {len(matrix):,} vectors")
+        if not len(matrix):
+            yield fault("D26", side)
         if matrix.dtype != np.float32:
             yield fault("D09", f"{side} of {matrix.dtype}")
     widths = {matrix.shape[1] for matrix in matrices.values()}
