@@ -106,6 +106,8 @@ def check(
     elif target.is_file():
         text, clean = check_file(target, phase=phase, data=data)
     else:
+        if data is None:  # which names them itself
+            _echo_replaced(target)
         text, clean = check_folder(target, phase=phase, data=data, against=against, project=project, probe=probe)
     typer.echo(text)
     if not clean:
@@ -113,6 +115,12 @@ def check(
 
 
 Folder = Annotated[Path, typer.Argument(help="Submission folder.")]
+
+
+def _echo_replaced(folder: Path) -> None:
+    """Print the images of each set that the submission was made without."""
+    for image_set, broken in (broken_images(folder / DESCRIPTORS) | broken_images(folder / MATCHES)).items():
+        echo_left_out(image_set, broken)
 
 
 @guarded
@@ -124,8 +132,7 @@ def manifest(name: Name, phase: Phase = 1, data: MaybeData = None, root: Root = 
     path = write_manifest(folder, data=data, workers=workers)
     values = read_manifest(folder)
     absent = [image_set for image_set, record in values["images"].items() if "digest" not in record]
-    for image_set, broken in (broken_images(folder / DESCRIPTORS) | broken_images(folder / MATCHES)).items():
-        echo_left_out(image_set, broken)
+    _echo_replaced(folder)
     typer.echo(f"{written(path)}\ncosts\n{table(values['costs'])}")
     if absent:
         typer.echo(f"no digests of the images of {', '.join(absent)}: pass --data")
