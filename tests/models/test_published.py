@@ -158,6 +158,12 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
         read_weights(tmp_path / "w.pkl")
 
 
+def test_a_few_values_that_claim_to_fill_the_memory_are_refused(tmp_path):
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"w": torch.zeros(1).expand(1 << 20, 1 << 20)}, protocol=3))
+    with pytest.raises(BadInput, match="cannot be read as weights"):
+        read_weights(tmp_path / "w.pkl")
+
+
 def test_a_self_supervised_file_gives_its_teacher_under_timms_names(tmp_path):
     """As EsViT writes it: student and teacher, and an optimiser whose rates numpy computed."""
     small = {key: torch.full((2,), float(k)) for k, key in enumerate(shapes("esvit_swin_b14"))}

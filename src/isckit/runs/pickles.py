@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import math
 import pathlib
 import pickle
 from pathlib import Path
@@ -41,6 +42,8 @@ def _storage(data: bytes) -> torch.Tensor:
 
 
 def _rebuilt(elements: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+    if math.prod(size) > elements.numel():  # a stride of 0 would make a few bytes fill the memory
+        raise pickle.UnpicklingError(f"{math.prod(size)} values from {elements.numel()}")
     return _Tensor(elements.as_strided(size, stride, offset).clone())
 
 
