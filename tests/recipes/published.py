@@ -7,7 +7,7 @@ from recipes.published_baselines import BASELINES
 from recipes.published_d2lv import D2LV_FIXED, D2LV_RANKED
 from recipes.published_imgfp import IMGFP, OVERLAY_DETECTOR
 from recipes.published_lyakaap import LYAKAAP, LYAKAAP_TRAIN_NEGATIVES
-from recipes.published_others import SSCD, SSCD_LARGE, TITANSHIELD, VISION_FORCE
+from recipes.published_others import SSCD, SSCD_LARGE, SSCD_WIDE, TITANSHIELD, VISION_FORCE
 from recipes.published_s_square import S_SQUARE
 from recipes.published_separate import SEPARATE
 
@@ -19,6 +19,7 @@ PUBLISHED: dict[str, list[Fact]] = {
     "titanshield": TITANSHIELD,
     "sscd": SSCD,
     "sscd.large": SSCD_LARGE,
+    "sscd.wide": SSCD_WIDE,
     "d2lv": D2LV_RANKED,
     "d2lv.fixed": D2LV_FIXED,
     "separate": SEPARATE,
@@ -37,6 +38,7 @@ PARAMETERS: dict[tuple[str, str], float] = {
     ("s_square", "m10"): 54.4,
     ("sscd", "network"): 24.6,
     ("sscd.large", "network"): 44.2,
+    ("sscd.wide", "network"): 24.6,
 }
 """Millions of parameters of each published network, without the classifier that it is trained with."""
 

@@ -89,6 +89,15 @@ SSCD: list[Fact] = [
     ("normalise.offset.beta", 1.0, "C", "score normalisation"),
     ("normalise.offset.n", 3, "C", "score normalisation"),
 ]
+WIDE = "matching.branches.views"
+SSCD_WIDE: list[Fact] = [
+    *SSCD,
+    (f"{WIDE}.space.dim", 512, "C", "whitening"),
+    (f"{WIDE}.space.whiten", 0.5, "C", "whitening"),
+    (f"{WIDE}.norm_factor", 1.0, "C", "score normalisation"),
+    (f"{WIDE}.norm_first", 1, "C", "score normalisation"),
+    (f"{WIDE}.norm_last", 3, "C", "score normalisation"),
+]
 OTHER = (f"{NET}.backbone.name", f"{NET}.dim")
 SSCD_LARGE: list[Fact] = [
     *(fact for fact in SSCD if fact[0] not in OTHER),

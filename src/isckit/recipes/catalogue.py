@@ -64,6 +64,7 @@ RECIPES: dict[str, Callable[[], config.Recipe]] = {
     "titanshield": titanshield.titanshield,
     "titanshield.mini": titanshield.mini,
     "sscd": sscd.sscd,
+    "sscd.wide": sscd.wide,
     "sscd.large": sscd.large,
     "sscd.mini": sscd.mini,
     "d2lv": d2lv.d2lv,
