@@ -52,9 +52,10 @@ def sscd() -> Recipe:
     query); 0.6094 and 0.377 as they are.
     Source: the released code and its table for disc_mixup; the paper's table has 0.725 for the same model.
     Not reproduced: 512 values (sscd.wide has them). The track allows 256: the network keeps its published width, PCA
-    whitens to 255 and the score's normalisation is the last coordinate; no number is published for it. Mixing is within a process's batch, as
-    published, so its partners depend on the number of processes. The entropy term's weight of 30 holds with the
-    network's last norms starting at zero, as timm's ResNets do, and large batches: begin with 10 elsewhere.
+    whitens to 255 and the score's normalisation is the last coordinate; no number is published for it. Mixing is within
+    a process's batch, as published, so its partners depend on the number of processes. The entropy term's weight of 30
+    holds with the network's last norms starting at zero, as timm's ResNets do, and large batches: begin with 10
+    elsewhere.
     """
     network = Network(
         backbone=Backbone(name="resnet50", normalisation="imagenet"),
