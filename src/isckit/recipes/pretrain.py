@@ -97,8 +97,9 @@ def barlow_twins_mini() -> Recipe:
     """The same on two CPU cores: a ResNet of ten layers at 64 px, four epochs.
 
     Command: isckit train --recipe pretrain.barlow_twins.mini --name NAME --data DIR
-    Cost: measured, six minutes of two cores for 6,000 images.
-    Score: docs/fidelity.md.
+    Cost: measured, ten minutes of two cores beside a test run for 6,000 images.
+    Score: a network that was tuned for two epochs from it has uAP 0.287 and R@P90 0.153 on the Descriptor track of
+    disc_mini's public half, and 0.268 and 0.173 from random weights: within each other's intervals.
     Source: the full recipe, with a projector of 1,024, and AdamW, which needs fewer steps than LARS.
     """
     return _small(barlow_twins(), BarlowTwins(off_diagonal=0.0051, width=1_024))
@@ -109,7 +110,7 @@ def byol_mini() -> Recipe:
 
     Command: isckit train --recipe pretrain.byol.mini --name NAME --data DIR
     Cost: as pretrain.barlow_twins.mini, and the teacher's forward pass beside it.
-    Score: docs/fidelity.md.
+    Score: not measured.
     Source: as pretrain.barlow_twins.mini; a lower momentum, as there are few steps.
     """
     return _small(byol(), MomentumTeacher(momentum=0.97, hidden=512, width=128, statistics="batch"))
@@ -120,7 +121,7 @@ def momentum_teacher_mini() -> Recipe:
 
     Command: isckit train --recipe pretrain.momentum_teacher.mini --name NAME --data DIR
     Cost: as pretrain.byol.mini.
-    Score: docs/fidelity.md.
+    Score: not measured.
     Source: as pretrain.byol.mini.
     """
     return _small(momentum_teacher(), MomentumTeacher(momentum=0.97, hidden=512, width=128))
