@@ -23,7 +23,7 @@ from isckit.cli.options import (
     guarded,
     written,
 )
-from isckit.runs.artifacts import require_writable, weights_digest, write_json
+from isckit.runs.artifacts import require_weights, require_writable, write_json
 from isckit.runs.workspace import DEFAULT, Workspace
 from isckit.types import BadInput, MissingInput, Role
 
@@ -181,7 +181,7 @@ def _trained(root: Path, name: str) -> Run:
 def _recipe_of(checkpoint: Path, recipe: str | None, settings: list[str] | None) -> config.Recipe:
     from isckit.recipes.catalogue import recipe as find
 
-    weights_digest(checkpoint)  # refuses what is not there
+    require_weights(checkpoint)
     if recipe is None and checkpoint.suffix != ".safetensors":
         raise BadInput(
             seen=f"{checkpoint} without --recipe",

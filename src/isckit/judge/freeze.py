@@ -135,7 +135,8 @@ def require_frozen(
         changes += [f"recipe asked for, {difference}" for difference in asked]
     if checkpoint is not None:
         own = frozen["artifacts"]["weights"], _source(workspace, name)
-        changes += ["checkpoint asked for"] * (weights_digest(checkpoint) not in own)
+        if weights_digest(checkpoint) not in own:
+            changes.append("checkpoint asked for")
     if changes:
         raise RuleViolation(
             seen=f"run {name!r} differs from what phase 1 recorded: {_few(changes)}",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -14,11 +14,13 @@ from isckit.models.gist import GistDescriber
 from isckit.models.hashes import HashDescriber
 from isckit.models.layouts import member_keys, pair_keys
 from isckit.models.network import EmbeddingNetwork
-from isckit.models.pair import completed_pair
+from isckit.models.pair import PairClassifier
 from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 
 Built = EmbeddingNetwork | FisherDescriber | GistDescriber | HashDescriber
+
+AnyPart = TypeVar("AnyPart", bound=config.Member | config.PairNetwork)
 
 _NOT_PUBLISHED = ("mean", "std", "pool.p")
 """Tensors that others' weight files lack, since their code has them: preprocessing, and the power of a fixed GeM."""
@@ -114,17 +116,16 @@ def _read_each(recipe: config.Recipe, networks: list[config.Network], folder: Pa
             allowed="one file for each network, called after it: MEMBER.pth, MEMBER.pth.tar, MEMBER.safetensors",
             remedy=f"rename the files, or link them under these names (isckit recipes show {recipe.name} lists them)",
         )
-    whole = {network.name: functools.partial(_completed, settings=network) for network in networks}
-    pairs = {network.name: functools.partial(completed_pair, settings=network) for network in recipe.pair_networks}
+    settings: dict[str, config.Network | config.PairNetwork] = {n.name: n for n in (*networks, *recipe.pair_networks)}
     others = [member.name for member in recipe.members if not isinstance(member, config.Network)]
     others += [recipe.detector.name] if recipe.detector is not None else []
     weights: dict[str, torch.Tensor] = {}
-    for name in [*whole, *pairs, *others]:
-        if name in by_name:
-            own = {k.removeprefix(f"{name}."): v for k, v in read_weights(by_name[name][0]).items()}
-            own = whole[name](member_keys(own)) if name in whole else own
-            own = pairs[name](pair_keys(own)) if name in pairs else own
-            weights |= prefixed(name, own)
+    for name in by_name.keys() & {*settings, *others}:
+        own = {key.removeprefix(f"{name}."): value for key, value in read_weights(by_name[name][0]).items()}
+        if name in settings:
+            keys = pair_keys if isinstance(settings[name], config.PairNetwork) else member_keys
+            own = _completed(keys(own), settings[name])
+        weights |= prefixed(name, own)
     return weights
 
 
@@ -143,18 +144,21 @@ def prefixed(name: str, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.
     return {f"{name}.{key}": value for key, value in weights.items()}
 
 
-def _completed(weights: Mapping[str, torch.Tensor], settings: config.Network) -> dict[str, torch.Tensor]:
+def _completed(
+    weights: Mapping[str, torch.Tensor], settings: config.Network | config.PairNetwork
+) -> dict[str, torch.Tensor]:
     """Return the weights with those values of the recipe that the file lacks, and its missing counters of batches."""
-    fresh = build(_without_download(settings)).state_dict()
+    plain = _without_download(settings)
+    fresh = (PairClassifier(plain) if isinstance(plain, config.PairNetwork) else build(plain)).state_dict()
     said = {k: v for k, v in fresh.items() if k in _NOT_PUBLISHED or k.endswith("num_batches_tracked")}
     completed = said | dict(weights)
     _refuse_unfit(settings.name, completed, fresh)
     return completed
 
 
-def _without_download(settings: config.Member) -> config.Member:
+def _without_download(settings: AnyPart) -> AnyPart:
     """Return the settings without pretrained weights, which are about to be replaced and need not be fetched."""
-    if isinstance(settings, config.Network):
+    if isinstance(settings, config.Network | config.PairNetwork):
         return config.replace(settings, backbone=config.replace(settings.backbone, pretrained="none"))
     return settings
 

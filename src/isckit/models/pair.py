@@ -151,31 +151,8 @@ def load_pair(
     """
     prefix = f"{settings.name}."
     own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    network = _fresh(settings)
-    _refuse_unfit(settings, own, network.state_dict())
-    network.load_state_dict(own)
-    return network.to(device).eval()
-
-
-def completed_pair(weights: Mapping[str, torch.Tensor], settings: config.PairNetwork) -> dict[str, torch.Tensor]:
-    """Return a published network's weights with the preprocessing that its authors' code has, and not their file.
-
-    Raises:
-        BadInput: tensors missing, left over or of another shape.
-    """
-    expected = _fresh(settings).state_dict()
-    completed = {name: expected[name] for name in ("mean", "std")} | dict(weights)
-    _refuse_unfit(settings, completed, expected)
-    return completed
-
-
-def _fresh(settings: config.PairNetwork) -> PairClassifier:
-    return PairClassifier(config.replace(settings, backbone=config.replace(settings.backbone, pretrained="none")))
-
-
-def _refuse_unfit(
-    settings: config.PairNetwork, own: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
-) -> None:
+    network = PairClassifier(config.replace(settings, backbone=config.replace(settings.backbone, pretrained="none")))
+    expected = network.state_dict()
     wrong = sorted(own.keys() ^ expected.keys()) or [k for k in own if own[k].shape != expected[k].shape]
     if wrong:
         raise BadInput(
@@ -183,3 +160,5 @@ def _refuse_unfit(
             allowed="exactly the tensors of the recipe's pair network, keyed <network>.<parameter>",
             remedy="use the recipe that the weights were made with",
         )
+    network.load_state_dict(own)
+    return network.to(device).eval()

@@ -190,16 +190,25 @@ def weights_digest(path: Path) -> str:
     Raises:
         MissingInput: neither is there.
     """
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file())
-        return hashlib.sha256("".join(f"{file_digest(file)}  {file.name}\n" for file in files).encode()).hexdigest()
-    if not path.is_file():
+    require_weights(path)
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    return hashlib.sha256("".join(f"{file_digest(file)}  {file.name}\n" for file in files).encode()).hexdigest()
+
+
+def require_weights(path: Path) -> None:
+    """Refuse weights that are not there.
+
+    Raises:
+        MissingInput: neither a file nor a folder.
+    """
+    if not (path.is_file() or path.is_dir()):
         raise MissingInput(
             seen=f"no checkpoint {path}",
             allowed="an existing weight file, or a folder with a file for each member",
             remedy="correct --checkpoint",
         )
-    return file_digest(path)
 
 
 def ids_digest(ids: np.ndarray) -> str:

@@ -24,6 +24,8 @@ TILE_COLUMNS = 16_384
 WORTH = 1 << 38
 """Multiplications that take longer than torch takes to start."""
 _UPLOAD = 65_536
+TOGETHER = 1 << 26
+"""Products of points that are held at once by a thread: 0.3 GB, and distances of one side beside them."""
 _PAIRS = 1 << 19
 """Pairs that are multiplied again at once: 1 GB."""
 
@@ -137,11 +139,25 @@ def alone(
     """
     import torch
 
-    points = torch.from_numpy(np.concatenate([np.zeros((0, len(columns) - 1), np.float32), *references])).to(place)
-    shown = torch.from_numpy(columns).to(place)
+    shown, most = torch.from_numpy(columns).to(place), TOGETHER // max(1, columns.shape[1])
+    found, part = [], []
+    for number, reference in enumerate(references):
+        part.append(reference)
+        if number + 1 == len(references) or sum(map(len, part)) + len(references[number + 1]) > most:
+            found += _alone(shown, bounds.tolist(), part, ratio)
+            part = []
+    return found
+
+
+def _alone(
+    shown: torch.Tensor, bounds: list[int], references: Sequence[np.ndarray], ratio: float
+) -> list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    import torch
+
+    points = torch.from_numpy(np.concatenate(references)).to(shown.device)
     products, lengths = points @ shown[:-1] + shown[-1], points.square().sum(dim=1)
     sides = []
-    for start, stop in itertools.pairwise(bounds.tolist()):
+    for start, stop in itertools.pairwise(bounds):
         if stop == start or not len(points):
             sides.append((np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)))
             continue

@@ -91,7 +91,9 @@ def test_two_sides_match_as_each_of_them_does_by_a_loop(ratio, sizes):
 
 
 @pytest.mark.parametrize(("ratio", "sizes"), [(1.8, (30, 17)), (1.05, (40, 1)), (0.9, (25, 0)), (1.2, (0, 0))])
-def test_references_multiplied_together_on_a_device_match_as_each_of_them(ratio, sizes):
+@pytest.mark.parametrize("together", [device.TOGETHER, 1_000, 1])
+def test_references_multiplied_together_on_a_device_match_as_each_of_them(monkeypatch, together, ratio, sizes):
+    monkeypatch.setattr(device, "TOGETHER", together)
     sides = [random_points(seed, n) for seed, n in enumerate(sizes)]
     references = [random_points(seed, n) for seed, n in ((7, 20), (8, 0), (9, 1), (10, 33))]
     for side in sides:

@@ -60,9 +60,9 @@ CODES = {
     "D21": "vector of zeros",
     "D22": "all vectors are equal",
     "D23": "more than 1 % of the vectors repeat an earlier one: the official search may drop them all",
-    "D26": "no vectors",
-    "D25": "dataset whose values do not lie in the file, whole",
     "D24": "squared distance above 1e10: the official search starts at that radius and drops the pair",
+    "D25": "dataset whose values do not lie in the file, whole",
+    "D26": "no vectors",
 }
 """Code -> meaning, of the Matching file (M) and the Descriptor file (D)."""
 
