@@ -14,12 +14,15 @@ import pytest
 import torch
 
 from isckit import config
+from isckit.cli.main import main
 from isckit.models.backbone import backbone
+from isckit.models.detector import OverlayDetector, load_detector
 from isckit.models.layouts import LAYOUTS, member_keys, pair_keys
 from isckit.models.members import read
 from isckit.models.network import EmbeddingNetwork
-from isckit.models.pair import PairClassifier
+from isckit.models.pair import PairClassifier, load_pair
 from isckit.recipes.catalogue import recipe
+from isckit.runs.artifacts import read_receipt, weights_digest
 from isckit.runs.checkpoints import read_weights
 from isckit.types import BadInput
 
@@ -219,3 +222,52 @@ def test_a_folder_without_a_members_file_or_with_two_is_refused_by_name(tmp_path
     torch.save(bare(1), tmp_path / "second.pt")
     with pytest.raises(BadInput, match=r"second\.pt and second\.pth"):
         read(TWO, tmp_path)
+
+
+def test_a_folder_has_pair_networks_and_the_detector_too(tmp_path):
+    """What their files lack is the preprocessing alone; a detector's file is a run's, with all that it held."""
+    pair = config.PairNetwork(
+        name="judge", backbone=config.Backbone(name="resnet10t"), image_size=32, stages=(config.PairStage(),)
+    )
+    detector = config.Detector(architecture="fcos_mobilenet_v3_small", image_size=64)
+    matching = config.Matching(branches=(config.Views(), config.Pairs(networks=(pair,), candidates=("views",))))
+    members = (config.replace(SMALL, name="network"),)
+    both = config.Recipe(name="both", members=members, detector=detector, matching=matching)
+    torch.manual_seed(3)
+    judge, boxes = PairClassifier(pair), OverlayDetector(detector)
+    torch.save(bare(1), tmp_path / "network.pth")
+    torch.save({k: v for k, v in judge.state_dict().items() if k not in ("mean", "std")}, tmp_path / "judge.pth")
+    torch.save({f"detector.{k}": v for k, v in boxes.state_dict().items()}, tmp_path / "detector.pth")
+    found = read(both, tmp_path)
+    loaded = load_pair(pair, found, device=torch.device("cpu")).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in judge.state_dict().items())
+    own = {key.removeprefix("detector."): value for key, value in found.items() if key.startswith("detector.")}
+    again = load_detector(detector, own, device=torch.device("cpu")).state_dict()
+    assert all(torch.equal(again[key], value) for key, value in boxes.state_dict().items())
+
+
+def test_train_takes_a_folder_and_knows_it_again(tmp_path, capsys):
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (network,) = recipe("baseline.tiny").trained
+    torch.manual_seed(4)
+    torch.save(EmbeddingNetwork(network).state_dict(), weights / "network.pth")
+    verb = [
+        "train",
+        "--name",
+        "given",
+        "--recipe",
+        "baseline.tiny",
+        "--root",
+        str(tmp_path),
+        "--checkpoint",
+        str(weights),
+    ]
+    assert main(verb) == 0
+    receipt = read_receipt(tmp_path / "checkpoints" / "given" / "weights.safetensors")
+    assert receipt["made_from"]["checkpoint"] == weights_digest(weights)
+    assert main(verb) == 0
+    torch.save(EmbeddingNetwork(network).state_dict(), weights / "network.pth")
+    capsys.readouterr()
+    assert main(verb) == 2
+    assert "weights.safetensors" in capsys.readouterr().err

@@ -7,7 +7,16 @@ from recipes.published_baselines import BASELINES
 from recipes.published_d2lv import D2LV_FIXED, D2LV_RANKED
 from recipes.published_imgfp import IMGFP, OVERLAY_DETECTOR
 from recipes.published_lyakaap import LYAKAAP, LYAKAAP_TRAIN_NEGATIVES
-from recipes.published_others import SSCD, SSCD_LARGE, SSCD_WIDE, TITANSHIELD, VISION_FORCE
+from recipes.published_others import (
+    BARLOW_TWINS,
+    BYOL,
+    MOMENTUM_TEACHER,
+    SSCD,
+    SSCD_LARGE,
+    SSCD_WIDE,
+    TITANSHIELD,
+    VISION_FORCE,
+)
 from recipes.published_s_square import S_SQUARE
 from recipes.published_separate import SEPARATE
 
@@ -16,6 +25,9 @@ PUBLISHED: dict[str, list[Fact]] = {
     "lyakaap.train_negatives": LYAKAAP_TRAIN_NEGATIVES,
     "s_square": S_SQUARE,
     "vision_force_descriptor": VISION_FORCE,
+    "pretrain.barlow_twins": BARLOW_TWINS,
+    "pretrain.byol": BYOL,
+    "pretrain.momentum_teacher": MOMENTUM_TEACHER,
     "titanshield": TITANSHIELD,
     "sscd": SSCD,
     "sscd.large": SSCD_LARGE,

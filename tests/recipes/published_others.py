@@ -120,3 +120,33 @@ TITANSHIELD: list[Fact] = [
         ("views", ("lyakaap.moderate", "lyakaap.strong", "lyakaap.strong")),
     )
 ] + [("ensemble.how", "shared", "I", "proposal"), ("ensemble.dim", 256, "I", "proposal")]
+
+
+def _pretraining(name: str, *facts: tuple[str, object, str]) -> list[Fact]:
+    """Facts of a stage, those that the three systems share behind them."""
+    stage = f"{NET}.stages.{name}"
+    shared = (("views", ("byol.first", "byol.second"), "views"), ("optim.warmup_epochs", 10.0, "schedule"),
+              ("optim.schedule", "cosine", "schedule"), ("optim.per", "step", "schedule"))  # fmt: skip
+    own = [(f"{stage}.{path}", value, "P", section) for path, value, section in (*facts, *shared)]
+    return [*own, (f"{NET}.image_size", 224, "P", "views")]
+
+
+BARLOW_TWINS = _pretraining(
+    "barlow_twins",
+    ("epochs", 1_000, "2.2"), ("batch_images", 2_048, "2.2"), ("optim.name", "lars", "2.2"),
+    ("optim.lr", 0.2 * 2_048 / 256, "2.2"), ("optim.weight_decay", 1.5e-6, "2.2"), ("optim.final", 0.001, "2.2"),
+    ("loss.off_diagonal", 0.0051, "released file"), ("loss.width", 8_192, "2.2"),
+)  # fmt: skip
+BYOL = _pretraining(
+    "byol",
+    ("epochs", 1_000, "3.2"), ("batch_images", 4_096, "3.2"), ("optim.name", "lars", "3.2"),
+    ("optim.lr", 0.2 * 4_096 / 256, "3.2"), ("optim.weight_decay", 1.5e-6, "3.2"), ("loss.momentum", 0.996, "3.2"),
+    ("loss.hidden", 4_096, "3.2"), ("loss.width", 256, "3.2"), ("loss.statistics", "batch", "3.2"),
+)  # fmt: skip
+MOMENTUM_TEACHER = _pretraining(
+    "momentum_teacher",
+    ("epochs", 300, "D2LV"), ("batch_images", 512, "D2LV"), ("optim.name", "sgd", "D2LV"),
+    ("optim.momentum", 0.9, "D2LV"), ("optim.lr", 0.05 * 512 / 256, "D2LV"), ("optim.weight_decay", 1e-4, "D2LV"),
+    ("loss.momentum", 0.99, "D2LV"),
+    ("loss.hidden", 4_096, "D2LV"), ("loss.width", 256, "D2LV"), ("loss.statistics", "momentum", "D2LV"),
+)  # fmt: skip

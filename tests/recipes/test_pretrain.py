@@ -1,4 +1,4 @@
-"""First weights without labels: published settings, any folder as external images, and what begins with them."""
+"""First weights without labels: the published views, any folder as external images, and what begins with them."""
 
 import pytest
 import torch
@@ -7,37 +7,12 @@ from PIL import Image
 from isckit import config
 from isckit.augment.pipelines import find
 from isckit.cli.main import main
-from isckit.engine.optimisers import factor
 from isckit.judge.rules.training import training_logs
 from isckit.models.backbone import backbone
-from isckit.recipes.catalogue import recipe
 from isckit.runs.checkpoints import read_weights
 from isckit.synthetic.procedural import picture
 
-PUBLISHED = {  # epochs, images a step, optimiser, rate, decay, warm-up
-    "barlow_twins": (1_000, 2_048, "lars", 0.2 * 2_048 / 256, 1.5e-6, 10),
-    "byol": (1_000, 4_096, "lars", 0.2 * 4_096 / 256, 1.5e-6, 10),
-    "momentum_teacher": (300, 512, "sgd", 0.05 * 512 / 256, 1e-4, 10),
-}
-LOSSES = {
-    "barlow_twins": config.BarlowTwins(off_diagonal=0.0051, width=8_192),
-    "byol": config.MomentumTeacher(momentum=0.996, hidden=4_096, width=256, statistics="batch"),
-    "momentum_teacher": config.MomentumTeacher(momentum=0.99, hidden=4_096, width=256, statistics="momentum"),
-}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_schedules_and_losses_are_the_published_ones(name):
-    (network,) = recipe(f"pretrain.{name}").trained
-    (stage,) = network.stages
-    epochs, images, optimiser, rate, decay, warmup = PUBLISHED[name]
-    assert (stage.epochs, stage.batch_images) == (epochs, images)
-    assert (stage.optim.name, stage.optim.weight_decay, stage.optim.schedule) == (optimiser, decay, "cosine")
-    assert stage.optim.lr == pytest.approx(rate) and stage.optim.warmup_epochs == warmup
-    assert stage.loss == LOSSES[name] and network.image_size == 224
-    assert factor(stage.optim, 505.0 if epochs == 1_000 else 155.0, epochs=epochs, losses=[]) == pytest.approx(
-        0.5, abs=1e-2
-    )
+NAMES = ("barlow_twins", "byol", "momentum_teacher")
 
 
 def test_the_first_view_is_always_blurred_and_the_second_sometimes_solarized():
@@ -63,7 +38,7 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", NAMES)
 def test_any_folder_trains_weights_that_another_recipe_begins_with(folder, tmp_path, name):
     stage = f"members.network.stages.{name}"
     short = [f"{stage}.epochs=1", f"{stage}.batch_images=8", f"{stage}.optim.warmup_epochs=0.0"]

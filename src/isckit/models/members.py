@@ -116,7 +116,8 @@ def _read_each(recipe: config.Recipe, networks: list[config.Network], folder: Pa
             allowed="one file for each network, called after it: MEMBER.pth, MEMBER.pth.tar, MEMBER.safetensors",
             remedy=f"rename the files, or link them under these names (isckit recipes show {recipe.name} lists them)",
         )
-    settings: dict[str, config.Network | config.PairNetwork] = {n.name: n for n in (*networks, *recipe.pair_networks)}
+    settings: dict[str, config.Network | config.PairNetwork] = {network.name: network for network in networks}
+    settings |= {network.name: network for network in recipe.pair_networks}
     others = [member.name for member in recipe.members if not isinstance(member, config.Network)]
     others += [recipe.detector.name] if recipe.detector is not None else []
     weights: dict[str, torch.Tensor] = {}

@@ -105,7 +105,8 @@ def d2lv() -> Recipe:
 
     Command: isckit train --recipe d2lv --name NAME --data DISC21, beside the three weight files under `external`;
     with `--checkpoint FOLDER` instead, the 33 networks that the authors published, each under a member's name
-    (baseline_cc_50.pth.tar as basic_r50_256.pth.tar; their bw is grey, opa opaque, u occlude).
+    (baseline_cc_50.pth.tar as basic_r50_256.pth.tar; their bw is grey, opa opaque, u occlude), and the weights of a run
+    of overlay_detector as detector.safetensors.
     Cost: published, a day on four V100 for each of the 33 networks, and 3 to 6 h on 33 V100 for the query crops, a day
     on three A100 for 19M reference parts. Planned: 5.8e19 FLOP in training; `isckit plan --recipe d2lv` has disk
     and memory.
@@ -127,7 +128,7 @@ def d2lv() -> Recipe:
         members=tuple(
             _network(training_set, key, size) for training_set in SETS for key in BACKBONES for size in SCALES
         ),
-        # 99 views of a network, of 33 of them: batches of 64 need 40 GB, shards of 2,048 another 650.
+        # 69 views of a query by 99 networks of 8,192 values: 0.2 GB an image, so that a shard of 64 holds 14 GB.
         extract=Extract(batch_images=16, shard_images=64),
         ensemble=Ensemble(members=names, dim=256, fit_images=20_000),
         detector=DETECTOR.detector,

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from isckit.config import Ensemble, External, Matching, Network, NtXent, Optim, Stage, Views
 
-WHOLE_IMAGES = Matching(
-    branches=(Views(query_views=(), reference_views=(), norm_factor=1.0, norm_first=1, norm_last=3),),
-)
+WHOLE = Views(query_views=(), reference_views=(), norm_factor=1.0, norm_first=1, norm_last=3)
+WHOLE_IMAGES = Matching(branches=(WHOLE,))
 """None of these systems has views of its own for the Matching track: whole images, scores normalised as SSCD's are."""
 
 UNREDUCED = Ensemble(how="shared", dim=256)

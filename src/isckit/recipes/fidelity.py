@@ -10,10 +10,10 @@ from isckit.recipes.catalogue import RECIPES
 FIELDS = ("Published", "Cost", "Source", "Not reproduced")
 _HEAD = """# What is published, what the recipes do, and what differs
 
-Made by `isckit recipes fidelity` from the recipes' own docstrings, of every recipe that claims a publication and of the
-pre-training that some of them begin with. Every number of a recipe that a publication names is held to it by
-`tests/recipes/published*.py`; names and shapes of published weight files by `tests/models/published/`. The minis walk
-the same path at a small size; their scores are in matching_systems.md and descriptor_systems.md.
+Made by `isckit recipes fidelity` from the recipes' own docstrings, of every recipe that claims a publication. Every
+number of a recipe that a publication names is held to it by `tests/recipes/published*.py`; names and shapes of
+published weight files by `tests/models/published/`. The minis walk the same path at a small size; their scores are in
+matching_systems.md and descriptor_systems.md.
 """
 
 
@@ -26,9 +26,14 @@ def parts(name: str) -> dict[str, str]:
     return {field: " ".join(words.split()) for field, words in fields.items()}
 
 
+def claims(name: str) -> bool:
+    """Return True for a recipe that claims a publication: what it says of it begins with more than "nothing"."""
+    return not parts(name).get("Published", "nothing").startswith("nothing")
+
+
 def claiming() -> list[str]:
-    """Return the recipes that claim a publication, and the full ones of pre-training."""
-    return [name for name in RECIPES if _claims(name)]
+    """Return the recipes that claim a publication."""
+    return [name for name in RECIPES if claims(name)]
 
 
 def page() -> str:
@@ -41,8 +46,3 @@ def page() -> str:
         lines += [] if "Not reproduced" in own else ["* **Not reproduced:** nothing that is known."]
         sections.append("\n".join(lines) + "\n")
     return "\n".join(sections)
-
-
-def _claims(name: str) -> bool:
-    published = parts(name).get("Published", "nothing")
-    return not published.startswith("nothing") or (name.startswith("pretrain.") and not name.endswith(".mini"))

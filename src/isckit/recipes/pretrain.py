@@ -18,7 +18,7 @@ from isckit.config import (
     Stage,
     replace,
 )
-from isckit.recipes.descriptor_track import UNREDUCED, WHOLE_IMAGES
+from isckit.recipes.descriptor_track import WHOLE_IMAGES
 
 VIEWS = ("byol.first", "byol.second")
 
@@ -28,7 +28,7 @@ def barlow_twins() -> Recipe:
 
     Command: torchrun --nproc-per-node 8 -m isckit train --recipe pretrain.barlow_twins --name NAME --data FOLDER
     Cost: not run; the authors' weights are to be had, see vision_force_descriptor.
-    Score: published, nothing of copies; 73.2 % of ImageNet's validation images by a linear classifier.
+    Published: no copies; 73.2 % of ImageNet's validation images by a linear classifier.
     Source: Zbontar et al., "Barlow Twins" (ICML 2021), section 2.2, and the name of the released file for its rates.
     Not reproduced: the lower rate of biases and norms (0.0048 for each 256 images), which take that of the weights.
     """
@@ -51,8 +51,9 @@ def byol() -> Recipe:
 
     Command: torchrun --nproc-per-node 8 -m isckit train --recipe pretrain.byol --name NAME --data FOLDER
     Cost: not run; published, eight hours on 512 TPU v3 cores.
-    Score: published, nothing of copies; 74.3 % of ImageNet's validation images by a linear classifier.
+    Published: no copies; 74.3 % of ImageNet's validation images by a linear classifier.
     Source: Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020), section 3.2 and appendix B.
+    Not reproduced: nothing that is known.
     """
     return _recipe(
         "pretrain.byol",
@@ -76,8 +77,9 @@ def momentum_teacher() -> Recipe:
     `--set members.network.stages.momentum_teacher.batch_images=1024 --set
     members.network.stages.momentum_teacher.optim.lr=0.2` those of its networks with instance normalisation.
     Cost: not run; published, two weeks on eight V100, and a week for the other.
-    Score: published, nothing of copies.
+    Published: the weights, and no score of these alone.
     Source: Li et al., "Momentum^2 Teacher" (arXiv 2101.07525); settings of D2LV's pre-training code.
+    Not reproduced: nothing that is known.
     """
     return _recipe(
         "pretrain.momentum_teacher",
@@ -98,8 +100,9 @@ def barlow_twins_mini() -> Recipe:
 
     Command: isckit train --recipe pretrain.barlow_twins.mini --name NAME --data DIR
     Cost: measured, ten minutes of two cores beside a test run for 6,000 images.
-    Score: a network that was tuned for two epochs from it has uAP 0.287 and R@P90 0.153 on the Descriptor track of
-    disc_mini's public half, and 0.268 and 0.173 from random weights: within each other's intervals.
+    Published: nothing at this size. Measured: a network that was tuned for two epochs from it has uAP 0.287 and R@P90
+    0.153 on the Descriptor track of disc_mini's public half, and 0.268 and 0.173 from random weights: within each
+    other's intervals.
     Source: the full recipe, with a projector of 1,024, and AdamW, which needs fewer steps than LARS.
     """
     return _small(barlow_twins(), BarlowTwins(off_diagonal=0.0051, width=1_024))
@@ -109,8 +112,8 @@ def byol_mini() -> Recipe:
     """The same on two CPU cores.
 
     Command: isckit train --recipe pretrain.byol.mini --name NAME --data DIR
-    Cost: as pretrain.barlow_twins.mini, and the teacher's forward pass beside it.
-    Score: not measured.
+    Cost: derived, that of pretrain.barlow_twins.mini, and the teacher's forward pass beside it.
+    Published: nothing at this size. Not measured.
     Source: as pretrain.barlow_twins.mini; a lower momentum, as there are few steps.
     """
     return _small(byol(), MomentumTeacher(momentum=0.97, hidden=512, width=128, statistics="batch"))
@@ -120,8 +123,8 @@ def momentum_teacher_mini() -> Recipe:
     """The same on two CPU cores.
 
     Command: isckit train --recipe pretrain.momentum_teacher.mini --name NAME --data DIR
-    Cost: as pretrain.byol.mini.
-    Score: not measured.
+    Cost: derived, that of pretrain.byol.mini.
+    Published: nothing at this size. Not measured.
     Source: as pretrain.byol.mini.
     """
     return _small(momentum_teacher(), MomentumTeacher(momentum=0.97, hidden=512, width=128))
@@ -138,7 +141,7 @@ def _recipe(name: str, backbone: Backbone, stage: Stage) -> Recipe:
         canvas=256,
         stages=(stage,),
     )
-    return Recipe(name=name, members=(network,), ensemble=replace(UNREDUCED, dim=256, how="pca"), matching=WHOLE_IMAGES)
+    return Recipe(name=name, members=(network,), matching=WHOLE_IMAGES)
 
 
 def _small(recipe: Recipe, loss: BarlowTwins | MomentumTeacher) -> Recipe:

@@ -19,10 +19,9 @@ from isckit.config import (
     Recipe,
     Space,
     Stage,
-    Views,
     replace,
 )
-from isckit.recipes.descriptor_track import WHOLE_IMAGES, head_start
+from isckit.recipes.descriptor_track import WHOLE, WHOLE_IMAGES, head_start
 
 BATCH = 4_096
 
@@ -88,14 +87,7 @@ def wide() -> Recipe:
     Not reproduced: lists of ten references a query, by which a score would depend on other references (rule 5.4); the
     best pairs of all queries are listed. The Descriptor track has the 256 values of sscd.
     """
-    whitened = Views(
-        query_views=(),
-        reference_views=(),
-        space=Space(dim=512, whiten=0.5, fit_images=1_000_000),
-        norm_factor=1.0,
-        norm_first=1,
-        norm_last=3,
-    )
+    whitened = replace(WHOLE, space=Space(dim=512, whiten=0.5, fit_images=1_000_000))
     return replace(sscd(), name="sscd.wide", matching=Matching(branches=(whitened,)))
 
 
