@@ -134,16 +134,16 @@ def test_per_query_lists_equal_full_sort_of_each_query(kind, metric, seed, k, bl
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("per_query", [None, 3])
 def test_result_is_bit_identical_for_all_blocks_and_threads(kind, per_query):
-    q, r = vectors(kind, 1, 60, 24), vectors(kind, 2, 500, 24)
+    q, r = vectors(kind, 1, 40, 24), vectors(kind, 2, 160, 24)
     given_ = {
         "n": 90,
         "metric": "l2",
-        "query_keys": keys("Q", 60),
-        "reference_keys": keys("R", 500),
+        "query_keys": keys("Q", 40),
+        "reference_keys": keys("R", 160),
         "per_query": per_query,
     }
     first = search(q, r, **given_)
-    for blocks in ((1, 500), (60, 1), (7, 33), (64, 512)):
+    for blocks in ((1, 160), (40, 1), (7, 33), (64, 512)):
         assert_same(first, search(q, r, query_block=blocks[0], reference_block=blocks[1], **given_))
     with threadpool_limits(1):
         assert_same(first, search(q, r, **given_))
