@@ -22,9 +22,18 @@ def width_of(member: config.Member) -> int:
 def operations(member: config.Network) -> float:
     """Return the operations of describing one view, all scales and mirrored ones."""
     blank = replace(member.backbone, pretrained="none", frozen="none")
-    # Members that share a network, as at other scales, are counted once a side.
+    # Members that share a network, as at other scales or in grey, are counted once a side.
     bare = replace(
-        member, name="x", backbone=blank, scales=(), flip=False, weight=1.0, blur=0.0, weights_of="", stages=()
+        member,
+        name="x",
+        backbone=blank,
+        scales=(),
+        flip=False,
+        weight=1.0,
+        blur=0.0,
+        grey=False,
+        weights_of="",
+        stages=(),
     )
     sides = member.scales or (member.image_size,)
     return sum(_operations(replace(bare, image_size=side, canvas=side)) for side in sides) * (1 + member.flip)
