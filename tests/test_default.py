@@ -49,7 +49,7 @@ def folders(disc, tmp_path_factory):
     root = tmp_path_factory.mktemp("copies")
     for name in ("references", "queries"):
         (root / name).mkdir()
-    for row, image_id in enumerate(disc.references.ids):
+    for row, image_id in enumerate(disc.references.ids[:14]):
         picture = Image.fromarray(decode(disc.references.read(row), name=image_id))
         picture.save(root / "references" / f"{image_id}.png")
         width, height = picture.size
@@ -81,7 +81,7 @@ def test_any_folder_is_described_without_naming_a_model(folders, tmp_path):
     assert main(["describe", str(folders / "queries"), "--out", str(out), "--root", str(tmp_path)]) == 0
     with h5py.File(out) as file:
         vectors = file["vectors"][:]
-    assert vectors.shape == (24, 255) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors.shape == (14, 255) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert not (tmp_path / "checkpoints").exists()
 
 
